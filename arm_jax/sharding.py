@@ -1,0 +1,65 @@
+"""Where arrays live: the only file that knows about parallelism.
+
+The batch is split over all devices of all processes along its first axis, and everything else is
+replicated. Under `jax.jit` a sum over the batch is then a sum over the *global* batch, so
+BatchNorm is synchronised and ARM's norms are global without a collective in any other file.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from arm_jax.errors import InputError
+
+AXIS = "data"
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh with one axis over `devices` (default: every device of every process)."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The placement of the train state: a whole copy on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_batch(mesh: Mesh) -> NamedSharding:
+    """The placement of a batch: its first axis split over the devices."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def local_batch_size(batch_size: int, mesh: Mesh) -> int:
+    """This process's share of the global `batch_size`.
+
+    Raises InputError when the devices do not divide the batch: a remainder would give some
+    pixels another weight in the loss.
+    """
+    if batch_size < 1 or batch_size % mesh.size:
+        raise InputError(
+            f"batch_size = {batch_size} cannot be split evenly over {mesh.size} devices; "
+            f"choose a multiple of {mesh.size}"
+        )
+    return batch_size // mesh.size * len(mesh.local_devices)
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Put a whole copy of every (host or device) array of `tree` on each device of the mesh."""
+    sharding = replicated(mesh)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+    )
+
+
+def shard_batch(mesh: Mesh, batch: Any) -> Any:
+    """Turn this process's numpy share of a batch into global arrays split over the mesh.
+
+    The global order is process 0's examples, then process 1's, and so on. The copy to the devices
+    is asynchronous.
+    """
+    sharding = by_batch(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

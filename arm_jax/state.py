@@ -1,0 +1,84 @@
+"""What is trained, and what a run must remember between two steps."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx, struct
+
+
+class Players(nnx.Module):
+    """The two players of Eq. 9: the segmenter lowers the weighted loss, ARM raises it.
+
+    Attributes:
+      segmenter: the network, from `networks.create`.
+      arm: `arm.Arm`, `arm.LinearArm`, or None for the base model.
+    """
+
+    def __init__(self, segmenter: nnx.Module, arm: nnx.Module | None):
+        self.segmenter = segmenter
+        self.arm = arm
+
+
+INITIAL_SCALE = 2.0**15
+LARGEST_SCALE = 2.0**24
+GROWTH_INTERVAL = 2000  # steps
+
+
+@struct.dataclass
+class LossScale:
+    """Dynamic loss scaling for float16, whose small gradients would otherwise become zero.
+
+    The scale halves when a step overflows (that step is skipped) and doubles after
+    `GROWTH_INTERVAL` steps without an overflow, as in Micikevicius et al. 2018, Sec. 3.2. The
+    paper's own framework used a constant 512; the initial value is higher since it adapts.
+    """
+
+    value: jax.Array  # () float32, a power of two
+    good_steps: jax.Array  # () int32, steps since the last change
+    dynamic: bool = struct.field(pytree_node=False, default=False)
+
+    @classmethod
+    def create(cls, dtype: Any) -> "LossScale":
+        """The scale for compute in `dtype`; it is 1 and stays 1 where that is not float16."""
+        dynamic = jnp.dtype(dtype) == jnp.float16
+        return cls(
+            value=jnp.float32(INITIAL_SCALE if dynamic else 1.0),
+            good_steps=jnp.int32(0),
+            dynamic=dynamic,
+        )
+
+    def update(self, finite: jax.Array) -> "LossScale":
+        """The scale for the next step; `finite` tells whether this step's gradients were."""
+        if not self.dynamic:
+            return self
+        good = jnp.where(finite, self.good_steps + 1, 0)
+        grow = good >= GROWTH_INTERVAL
+        value = jnp.where(finite, jnp.where(grow, self.value * 2, self.value), self.value / 2)
+        return self.replace(
+            value=jnp.clip(value, 1.0, LARGEST_SCALE), good_steps=jnp.where(grow, 0, good)
+        )
+
+
+@struct.dataclass
+class TrainState:
+    """A pytree of all that changes from step to step; replicated over the devices.
+
+    Attributes:
+      step: () int32, how many steps were made.
+      params: the parameters of both players (float32).
+      statistics: BatchNorm's running means and variances (float32).
+      optimizer: optax's state, momentum included.
+      loss_scale: see `LossScale`.
+      window: sums since the last log line, so that averages survive a restart too.
+      histogram: running confidence histogram (see `diagnostics`).
+    """
+
+    step: jax.Array
+    params: nnx.State
+    statistics: nnx.State
+    optimizer: optax.OptState
+    loss_scale: LossScale
+    window: dict[str, jax.Array]
+    histogram: Any

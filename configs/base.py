@@ -1,0 +1,139 @@
+"""Every setting, with the paper's values (Sec. 4.2); an experiment overrides what it changes.
+
+Fractions (warm-up, drops, the isolated phase) are fractions of `steps`, so they follow it.
+Pass single values on the command line: `--config.batch_size=8 --config.arm.p=3`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The whole config, locked: an unknown key is an error."""
+    config = ConfigDict()
+    config.seed = 0  # Of the weights, the sample order, the augmentation and dropout.
+    config.steps = 40_000  # T, training iterations.
+    config.batch_size = 16  # Over all devices; a multiple of their number.
+
+    # Data. `dataset` names the kind of source: folders, street_scenes (prepared) or scenes (drawn
+    # while training).
+    config.data = ConfigDict()
+    config.data.dataset = "folders"
+    config.data.root = ""  # The folder of the data; prepared data sets are written there.
+    config.data.classes = ()  # Class names in the order of the label values; () if built in.
+    config.data.ignore = 255  # Label value of the pixels without a label.
+    config.data.size = (128, 256)  # Height, width of generated scenes.
+    config.data.train_split = "train"
+    config.data.train_labels = "coarse"  # coarse or fine, where a data set has both.
+    config.data.train_images = 0  # Use only the first so many; 0 for all.
+    config.data.eval_split = "val"
+    config.data.eval_labels = "fine"
+    config.data.eval_images = 0
+    config.data.coarsen = ""  # Simulate coarse training labels: mild, medium, hard, cityscapes.
+    config.data.flip = 0.0  # Share of simulated coarse components with a wrong class, 0 to 1.
+
+    # Augmentation: resize, crop, flip on the host; colour jitter on the device.
+    config.augment = ConfigDict()
+    config.augment.crop = (512, 1024)  # Height, width in pixels.
+    config.augment.ratio = (0.5, 2.0)  # Range of the random resize.
+    config.augment.category_limit = 0.75  # Largest share of one class in a crop; 1 for none.
+    config.augment.flip = True  # Horizontally, half of the time.
+    config.augment.jitter = True  # Brightness, contrast, saturation, hue.
+
+    # Input pipeline.
+    config.input = ConfigDict()
+    config.input.workers = 0  # Processes that decode and augment; 0 for threads only.
+    config.input.threads = 4  # Threads a process.
+    config.input.prefetch = 2  # Batches kept ready on the devices.
+
+    # Network.
+    config.model = ConfigDict()
+    config.model.name = "deeplabv3plus_resnet101"
+    config.model.output_stride = 8  # 8 or 16.
+    config.model.dtype = "bfloat16"  # Of the convolutions: float32, bfloat16 or float16.
+    config.model.auxiliary_weight = 0.4  # Of the auxiliary head's loss.
+    config.model.pretrained = ""  # A weight file, or hf://owner/repository.
+
+    # The reweighting (Sec. 3.3 to 3.5).
+    config.arm = ConfigDict()
+    config.arm.kind = "learned"  # learned, linear or none (the base model).
+    config.arm.input = "var"  # Confidence by var, std, log_var or entropy.
+    config.arm.p = 2.0  # The norm that is held at 1 while ARM climbs.
+    config.arm.detach = True  # No gradient from the weights into the segmenter.
+    config.arm.slope = -0.5  # k of Linear ARM, W(v) = k v + b; negative suppresses confidence.
+    config.arm.offset = 0.5  # b of Linear ARM.
+    config.arm.isolated = 0.05  # Share of T before the weights reach the segmenter.
+    config.arm.lr_multiplier = 1.0  # Use 5 to 15 for runs under 5,000 steps.
+    config.arm.decay = "decay"  # Weight decay of ARM: decay, none, literal (it then grows).
+
+    # Per-pixel loss.
+    config.loss = ConfigDict()
+    config.loss.kind = "ce"
+
+    # SGD and the learning rate of Sec. 4.2.
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 0.02
+    config.optimizer.momentum = 0.9
+    config.optimizer.weight_decay = 1e-4
+    config.optimizer.warmup = 0.05  # Share of T, linearly from 1/100 of the rate.
+    config.optimizer.drops = (0.6, 0.9)  # Shares of T at which the rate falls to a tenth.
+
+    # Evaluation, on whole images.
+    config.evaluation = ConfigDict()
+    config.evaluation.batch_size = 8  # Over all devices.
+
+    # How often, in steps.
+    config.log_every = 50
+    config.eval_every = 4_000
+    config.save_every = 1_000
+    config.keep = 3  # Newest checkpoints that stay; the best one stays too.
+    return config.lock()
+
+
+def variant(config: ConfigDict, argument: str | None, rows: dict | None = None) -> ConfigDict:
+    """Apply the comma-separated rows named after the config file's colon.
+
+    Args:
+      config: a complete config; changed in place.
+      argument: e.g. None, "smoke", "linear" or "linear,smoke".
+      rows: name -> {dotted key: value}, what each row of a table changes.
+
+    Raises:
+      ValueError: for an unknown row; it lists those there are.
+    """
+    rows = {**ROWS, **(rows or {}), "smoke": SMOKE}
+    for name in filter(None, (argument or "").split(",")):
+        if name not in rows:
+            raise ValueError(f"no row {name!r} in this config; there are {', '.join(rows)}")
+        config.update_from_flattened_dict(rows[name])
+    return config
+
+
+ROWS = {
+    "base": {"arm.kind": "none"},
+    "arm": {"arm.kind": "learned"},
+    "linear": {"arm.kind": "linear"},
+}
+
+# The whole job in seconds on a CPU: two steps of a small network on scenes drawn while training.
+SMOKE = {
+    "steps": 2,
+    "batch_size": 8,
+    "data.dataset": "scenes",
+    "data.root": "",
+    "data.classes": (),
+    "data.size": (64, 128),
+    "data.train_split": "train",
+    "data.train_images": 16,
+    "data.eval_split": "val",
+    "data.eval_images": 8,
+    "data.coarsen": "",
+    "augment.crop": (64, 64),
+    "input.workers": 0,
+    "model.name": "deeplabv3plus_resnet18",
+    "model.output_stride": 16,
+    "model.dtype": "float32",
+    "model.pretrained": "",
+    "log_every": 1,
+    "eval_every": 2,
+    "save_every": 1,
+}

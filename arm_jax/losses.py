@@ -1,0 +1,149 @@
+"""Losses of single pixels, and which pixels count (paper, Secs. 3.1, 4.3).
+
+All take logits (..., C) of any float dtype and integer labels (...), compute in float32, and
+return 0 at ignored pixels, with zero gradient. A label that is neither a class nor `ignore` has no
+loss either: check labels where they are read.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+IGNORE = 255
+
+
+def valid_pixels(labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
+    """Where there is a label: bool (...)."""
+    return labels != ignore
+
+
+def log_likelihood(logits: jax.Array, labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
+    """log p of the labelled class, (...), float32, <= 0; 0 where ignored."""
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    # A masked sum instead of a gather: its gradient is no scatter.
+    labelled = (
+        jax.lax.broadcasted_iota(jnp.int32, log_p.shape, log_p.ndim - 1)
+        == (labels.astype(jnp.int32)[..., None])
+    )
+    picked = jnp.sum(jnp.where(labelled, log_p, 0.0), -1)
+    return jnp.where(valid_pixels(labels, ignore), picked, 0.0)
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
+    """CE = -log p_gt (Eq. 2), (...), float32, >= 0."""
+    return -log_likelihood(logits, labels, ignore)
+
+
+def generalized_cross_entropy(
+    logits: jax.Array, labels: jax.Array, q: float = 0.1, ignore: int = IGNORE
+) -> jax.Array:
+    """GCE = (1 - p_gt^q) / q (Zhang and Sabuncu, 2018), (...), float32, in [0, 1/q].
+
+    Its gradient is p_gt^q times that of cross entropy, which is its limit at q = 0. The paper
+    found q = 0.1 best; the untruncated form is meant, as no truncation is mentioned.
+    """
+    if not 0 <= q <= 1:
+        raise ValueError(f"GCE needs 0 <= q <= 1, got {q}")
+    log_p = log_likelihood(logits, labels, ignore)
+    return -log_p if q == 0 else -jnp.expm1(q * log_p) / q
+
+
+def kl(
+    logits: jax.Array,
+    log_s: jax.Array,
+    labels: jax.Array,
+    ignore: int = IGNORE,
+    limit: float = 5.0,
+) -> jax.Array:
+    """KL = CE / s + log(s) / 2 with the predicted uncertainty s (Eq. 1), (...), float32.
+
+    The network predicts log s. Its optimum s = 2 CE makes the loss unbounded below as a pixel
+    becomes certain, so log s is held in [-limit, limit]. Beyond a bound, the gradient on log s is
+    kept only where it points back inside: a plain clip would never let such a pixel return.
+
+    KL is negative for certain pixels, for which the theorem of Sec. 3.4 does not hold: give ARM
+    `kl_signal` to climb.
+
+    Args:
+        log_s: (...), the extra channel, resized as log s along with the logits.
+    """
+    ce = cross_entropy(logits, labels, ignore)
+    log_s = log_s.astype(jnp.float32)
+    clipped = stop_gradient(clip_log_s(log_s, limit))
+    slope = stop_gradient(0.5 - jnp.exp(-clipped) * ce)  # d KL / d log s
+    outward = ((log_s < -limit) & (slope > 0)) | ((log_s > limit) & (slope < 0))
+    log_s = clipped + jnp.where(outward, 0.0, log_s - stop_gradient(log_s))
+    loss = jnp.exp(-log_s) * ce + 0.5 * log_s
+    return jnp.where(valid_pixels(labels, ignore), loss, 0.0)
+
+
+def clip_log_s(log_s: jax.Array, limit: float = 5.0) -> jax.Array:
+    """log s as `kl` uses it: float32, in [-limit, limit]."""
+    return jnp.clip(log_s.astype(jnp.float32), -limit, limit)
+
+
+def kl_signal(kl_loss: jax.Array, limit: float = 5.0) -> jax.Array:
+    """The KL loss above its lower bound, (...), >= 0: what ARM climbs beside a KL loss.
+
+    The paper does not say what ARM maximises there. CE/s is 1/2 for every pixel at the optimal s,
+    so it teaches nothing; KL itself is negative, which makes the optimal weights sparse. Shifted
+    by min(log s)/2 = -limit/2 it is non-negative and increases with s.
+    """
+    return kl_loss + 0.5 * limit
+
+
+def hard_pixels(
+    probability: jax.Array,
+    valid: jax.Array,
+    threshold: float = 0.7,
+    min_kept: int = 100_000,
+) -> jax.Array:
+    """Online hard example mining (Table 5): which pixels to keep, bool (...).
+
+    Keeps the valid pixels whose probability of the labelled class lies under
+    max(threshold, the (min_kept+1)-th smallest), so at least `min_kept` where there are as many and
+    their probabilities differ. This is the rule of openseg.pytorch's FSOhemCELoss and
+    mmsegmentation's OHEMPixelSampler, whose 0.7 and 100,000 the paper adopts. There the pixels are
+    those of one device's two crops, hence 50,000 an image; here those of the whole batch.
+    The sort over a varying number of pixels is replaced by a search for the bits of that one
+    value: static shapes, nothing but sums, and the same float.
+
+    Args:
+        probability: (...), in [0, 1], for instance exp(log_likelihood(...)).
+        valid: (...), bool.
+        threshold: in [0, 1]; 0 keeps the `min_kept` hardest.
+        min_kept: number of pixels of this whole array.
+    """
+    probability = stop_gradient(probability.astype(jnp.float32))
+    limit = jnp.float32(threshold)
+    rank = jnp.minimum(min_kept, jnp.sum(valid, dtype=jnp.int32) - 1)
+    enough = jnp.sum(valid & (probability < limit), dtype=jnp.int32) > rank
+    limit = jax.lax.cond(
+        enough,
+        lambda: limit,
+        lambda: jnp.maximum(limit, _order_statistic(probability, valid, rank)),
+    )
+    return valid & (probability < limit)
+
+
+def mean_over(values: jax.Array, valid: jax.Array) -> jax.Array:
+    """Mean of `values` over the valid pixels, a float32 scalar; 0 if there are none."""
+    total = jnp.sum(jnp.where(valid, values.astype(jnp.float32), 0.0))
+    return total / jnp.maximum(jnp.sum(valid, dtype=jnp.int32), 1)
+
+
+def _order_statistic(values: jax.Array, valid: jax.Array, rank: jax.Array) -> jax.Array:
+    """The valid value, in [0, 1], that `rank` valid values precede in sorted order.
+
+    Non-negative floats are ordered as their bits are, so the answer is found from its highest bit
+    down: a bit is set if no more than `rank` values lie below the number built so far.
+    """
+    bits = jax.lax.bitcast_convert_type(values, jnp.int32)
+
+    def set_bit(i: jax.Array, found: jax.Array) -> jax.Array:
+        trial = found | (jnp.int32(1) << (29 - i))  # 1.0 needs the bits 29 to 23
+        below = jnp.sum(valid & (bits < trial), dtype=jnp.int32)
+        return jnp.where(below <= rank, trial, found)
+
+    found = jax.lax.fori_loop(0, 30, set_bit, jnp.int32(0))
+    return jax.lax.bitcast_convert_type(found, jnp.float32)

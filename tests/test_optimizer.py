@@ -1,0 +1,184 @@
+"""SGD down for the segmenter, SGD up for ARM."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from arm_jax import arm, optimizer, schedules
+
+DECAY = 0.1
+MOMENTUM = 0.9
+
+
+class Players(nnx.Module):
+    def __init__(self, player, *, rngs):
+        self.segmenter = nnx.Linear(3, 2, rngs=rngs)
+        self.arm = player
+
+
+def pull(params):
+    """A loss that pulls every parameter its own way."""
+    leaves = jax.tree.leaves(params)
+    return sum(jnp.sum(jnp.sin(x + i) * (1 + i)) for i, x in enumerate(leaves))
+
+
+gradient = jax.grad(pull)
+
+
+def run(tx, params, steps):
+    state = tx.init(params)
+
+    @jax.jit
+    def step(params, state):
+        updates, state = tx.update(gradient(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(steps):
+        params, state = step(params, state)
+    return params
+
+
+def sgd(params, steps, rates, *, maximize=False):
+    """SGD with momentum and decay as PyTorch documents it, written out.
+
+    `maximize` negates the gradient before the decay is added to it.
+    """
+    sign = -1.0 if maximize else 1.0
+
+    @jax.jit
+    def step(params, momentum, rate):
+        direction = jax.tree.map(lambda g, x: sign * g + DECAY * x, gradient(params), params)
+        momentum = jax.tree.map(lambda m, d: MOMENTUM * m + d, momentum, direction)
+        return jax.tree.map(lambda x, m: x - rate * m, params, momentum), momentum
+
+    momentum = jax.tree.map(jnp.zeros_like, params)
+    for i in range(steps):
+        params, momentum = step(params, momentum, rates(i))
+    return params
+
+
+def fifty_steps():
+    return schedules.learning_rate(50, base=0.05)
+
+
+def start():
+    key = jax.random.key(0)
+    return {
+        "segmenter": {"kernel": jax.random.normal(key, (3, 4)), "bias": jnp.ones(4)},
+        "arm": [jax.random.normal(key, (5,)), jnp.full(2, -0.5)],
+    }
+
+
+def test_equals_two_hand_written_optimisers_over_fifty_steps():
+    with jax.enable_x64():
+        params = jax.tree.map(lambda x: x.astype(jnp.float64), start())
+        rates = fifty_steps()
+        tx = optimizer.create(rates, momentum=MOMENTUM, weight_decay=DECAY)
+        got = run(tx, params, 50)
+        down = sgd(params, 50, rates)
+        up = sgd(params, 50, rates, maximize=True)
+        for a, b in zip(
+            jax.tree.leaves(got),
+            jax.tree.leaves({"segmenter": down["segmenter"], "arm": up["arm"]}),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-14)
+        assert np.abs(got["arm"][0] - down["arm"][0]).max() > 0.1  # ... and not descent
+
+
+def test_literal_is_a_negative_learning_rate():
+    with jax.enable_x64():
+        params = jax.tree.map(lambda x: x.astype(jnp.float64), start())
+        rates = fifty_steps()
+        tx = optimizer.create(rates, momentum=MOMENTUM, weight_decay=DECAY, arm_decay="literal")
+        got = run(tx, params, 50)["arm"]
+        negative = sgd(params, 50, lambda i: -rates(i))["arm"]
+        for a, b in zip(got, negative, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("how", "sign"), [("decay", -1), ("none", 0), ("literal", 1)], ids=["decay", "none", "literal"]
+)
+def test_decay_without_gradient(how, sign):
+    """Decay shrinks both players; literally flipped, ARM grows by exp(sum lr wd / (1 - mu))."""
+    total, decay = 4000, 1e-2
+    rates = schedules.learning_rate(total, base=0.02)
+    tx = optimizer.create(rates, momentum=MOMENTUM, weight_decay=decay, arm_decay=how)
+    params = {"segmenter": jnp.ones(2), "arm": jnp.ones(2)}
+    zero = jax.tree.map(jnp.zeros_like, params)
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = tx.update(zero, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    (params, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, length=total))(
+        (params, tx.init(params))
+    )
+    exponent = float(np.sum(jax.vmap(rates)(jnp.arange(total)))) * decay / (1 - MOMENTUM)
+    assert exponent > 4
+    np.testing.assert_allclose(np.log(params["arm"]), sign * exponent, rtol=0.03, atol=1e-6)
+    np.testing.assert_allclose(np.log(params["segmenter"]), -exponent, rtol=0.03)
+
+
+def test_multiplier_is_on_the_rate_of_arm_alone():
+    params = start()
+    one = run(optimizer.create(lambda s: 0.01, weight_decay=0.0), params, 1)
+    ten = run(optimizer.create(lambda s: 0.01, weight_decay=0.0, arm_multiplier=10), params, 1)
+    np.testing.assert_array_equal(one["segmenter"]["kernel"], ten["segmenter"]["kernel"])
+    np.testing.assert_allclose(
+        ten["arm"][0] - params["arm"][0], 10 * (one["arm"][0] - params["arm"][0]), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("momentum", [None, 0.0])
+def test_momentum_may_be_left_out(momentum):
+    params = start()
+    got = run(optimizer.create(lambda s: 0.01, momentum=momentum, weight_decay=0.0), params, 3)
+    expected = params
+    for _ in range(3):
+        gradient = jax.grad(pull)(expected)
+        expected = {
+            k: jax.tree.map(
+                lambda x, g, k=k: x + (0.01 if k == "arm" else -0.01) * g, v, gradient[k]
+            )
+            for k, v in expected.items()
+        }
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("player", ["learned", "linear", "none"])
+def test_works_on_nnx_modules_with_and_without_a_learned_arm(player):
+    rngs = nnx.Rngs(0)
+    module = {"learned": arm.Arm(rngs=rngs), "linear": arm.LinearArm(), "none": None}[player]
+    model = Players(module, rngs=rngs)
+    tx = optimizer.create(lambda s: 0.1, momentum=MOMENTUM, weight_decay=0.0)
+    before = jax.tree.map(jnp.array, nnx.state(model, nnx.Param))
+    nnx_optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    ones = jax.tree.map(jnp.ones_like, before)
+    nnx_optimizer.update(model, ones)
+    after = nnx.state(model, nnx.Param)
+    moved = jax.tree.map(lambda a, b: a - b, after, before)
+    for path, change in jax.tree_util.tree_leaves_with_path(moved):
+        expected = 0.1 if path[0].key == "arm" else -0.1
+        np.testing.assert_allclose(change, expected, rtol=1e-5)
+    assert ("arm" in dict(after)) == (player == "learned")
+
+
+def test_labels_may_be_given():
+    params = {"net": jnp.ones(2), "player": jnp.ones(2)}
+    labels = {"net": "segmenter", "player": "arm"}
+    tx = optimizer.create(lambda s: 0.1, weight_decay=0.0, labels=labels)
+    updates, _ = tx.update(params, tx.init(params), params)
+    np.testing.assert_allclose(updates["net"], -0.1)
+    np.testing.assert_allclose(updates["player"], 0.1)
+
+
+def test_unknown_decay_is_refused():
+    with pytest.raises(ValueError, match="arm_decay must be one of decay, literal, none"):
+        optimizer.create(lambda s: 0.1, arm_decay="grow")

@@ -1,0 +1,243 @@
+"""From images to labels: whole image, sliding windows, test-time augmentation, bounded memory.
+
+The network's logits stay at its own stride, a quarter of the resolution; `tiles` turns those of all
+windows, scales and flips into labels without ever holding full-resolution logits.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from arm_jax.protocol import Protocol, Window
+from arm_jax.tiles import axes, combine
+
+# Labels are computed on sizes rounded up to this and cropped, which changes no value and lets
+# images of almost equal size share a compiled program.
+LABEL_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, ready for the network.
+
+    `views` holds, for each scale, a uint8 image of the padded size and where its windows are.
+    """
+
+    size: tuple[int, int]
+    views: tuple[tuple[np.ndarray, Window], ...]
+
+    @property
+    def label_size(self) -> tuple[int, int]:
+        """Size of the array that holds the labels; those beyond `size` are meaningless."""
+        return round_up(self.size[0], LABEL_MULTIPLE), round_up(self.size[1], LABEL_MULTIPLE)
+
+    @property
+    def group(self) -> tuple:
+        """Images with equal groups can share a batch and its compiled programs."""
+        return (self.label_size, tuple(window.shape for _, window in self.views))
+
+
+def round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def predict(model: nnx.Module, image: np.ndarray, protocol: Protocol | None = None) -> np.ndarray:
+    """Class of every pixel.
+
+    Args:
+      model: as from `networks.create`, in evaluation mode. Only its first `model.num_classes`
+        output channels take part.
+      image: uint8 (h, w, 3) RGB, of any size.
+      protocol: how to look at it; by default the whole image, once.
+
+    Returns:
+      uint8 (h, w).
+    """
+    graphdef, state = nnx.split(model)
+    prepared = prepare(image, protocol or Protocol())
+    found = labels(graphdef, state, [prepared], protocol or Protocol())
+    return np.asarray(found)[0, : prepared.size[0], : prepared.size[1]]
+
+
+def class_scores(
+    model: nnx.Module, image: np.ndarray, protocol: Protocol | None = None
+) -> np.ndarray:
+    """What `predict` takes the argmax of: float32 (h, w, num_classes) at the image's size.
+
+    The mean over all passes of logits or probabilities (`protocol.average`). All classes of all
+    pixels at once: large for many classes.
+    """
+    graphdef, state = nnx.split(model)
+    prepared = prepare(image, protocol or Protocol())
+    found = _run(graphdef, state, [prepared], protocol or Protocol(), jax.device_put, 1, False)
+    return np.asarray(found)[0, : prepared.size[0], : prepared.size[1]]
+
+
+def prepare(image: np.ndarray, protocol: Protocol) -> Prepared:
+    """Resize and pad an image on the host, for every scale of the protocol.
+
+    Resizing is bilinear on bytes, without antialiasing (cv2), as in mmsegmentation.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"an image is uint8 (h, w, 3), not {image.dtype} {image.shape}")
+    size = image.shape[:2]
+    views = []
+    for window in protocol.windows(*size):
+        view = image
+        if window.view != size:
+            view = cv2.resize(image, window.view[::-1], interpolation=cv2.INTER_LINEAR)
+        if window.view != window.padded:
+            grow = [(0, p - v) for p, v in zip(window.padded, window.view, strict=True)]
+            view = np.pad(view, (*grow, (0, 0)))
+        views.append((view, window))
+    return Prepared(size, tuple(views))
+
+
+def labels(
+    graphdef: nnx.GraphDef,
+    state: Any,
+    batch: Sequence[Prepared],
+    protocol: Protocol,
+    put: Callable[[Any], Any] = jax.device_put,
+    devices: int = 1,
+) -> jax.Array:
+    """Labels of a batch of images of one group: uint8 (b, *label_size), on the device.
+
+    Args:
+      graphdef, state: the model, from `nnx.split`.
+      batch: images prepared by the same protocol, all of one `group`.
+      protocol: the one they were prepared by.
+      put: puts a host array whose first axis is the batch onto the devices.
+      devices: over how many devices `put` splits it.
+    """
+    if len({image.group for image in batch}) != 1:
+        raise ValueError("the images of a batch must be of one group")
+    return _run(graphdef, state, batch, protocol, put, devices, True)
+
+
+def _run(
+    graphdef: nnx.GraphDef,
+    state: Any,
+    batch: Sequence[Prepared],
+    protocol: Protocol,
+    put: Callable[[Any], Any],
+    devices: int,
+    as_labels: bool,
+) -> jax.Array:
+    passes = []
+    for scale in range(len(protocol.scales)):
+        windows = [image.views[scale][1] for image in batch]
+        arrays = [
+            np.stack([image.views[scale][0] for image in batch]),
+            np.asarray([window.view for window in windows], np.int32),
+            np.asarray([window.rows for window in windows], np.int32),
+            np.asarray([window.columns for window in windows], np.int32),
+        ]
+        images, views, rows, columns = (put(array) for array in arrays)
+        for mirrored in (False, True)[: 1 + protocol.flip]:
+            found = _network(
+                graphdef,
+                state,
+                images,
+                views,
+                rows,
+                columns,
+                window=windows[0].window,
+                at_once=protocol.windows_at_once,
+                mirrored=mirrored,
+            )
+            if protocol.keep_logits_on == "host":
+                found = np.asarray(found)
+            taps = [
+                axes(window, found.shape[1:3], image.size, mirrored)
+                for image, window in zip(batch, windows, strict=True)
+            ]
+            passes.append((found, taps))
+    return combine(
+        passes,
+        batch[0].label_size,
+        average=protocol.average,
+        as_labels=as_labels,
+        put=put,
+        devices=devices,
+    )
+
+
+def _normalised(images: jax.Array, extents: jax.Array) -> jax.Array:
+    """uint8 (b, h, w, 3) -> float32, by ImageNet's mean and deviation, 0 beyond the extents."""
+    mean = jnp.asarray([123.675, 116.28, 103.53], jnp.float32)
+    deviation = jnp.asarray([58.395, 57.12, 57.375], jnp.float32)
+    inside = (jnp.arange(images.shape[1])[None, :, None] < extents[:, None, None, 0]) & (
+        jnp.arange(images.shape[2])[None, None, :] < extents[:, None, None, 1]
+    )
+    images = (images.astype(jnp.float32) - mean[None, None, None]) / deviation[None, None, None]
+    return jnp.where(inside[..., None], images, 0.0)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "window", "at_once", "mirrored"))
+def _network(
+    graphdef: nnx.GraphDef,
+    state: Any,
+    images: jax.Array,
+    views: jax.Array,
+    rows: jax.Array,
+    columns: jax.Array,
+    *,
+    window: tuple[int, int],
+    at_once: int,
+    mirrored: bool,
+) -> jax.Array:
+    """Logits of all windows of each image, side by side.
+
+    Args:
+      graphdef, state: the model.
+      images: uint8 (b, h, w, 3), filled up to `views`.
+      views: int32 (b, 2), height and width of the part that is image.
+      rows: int32 (b, m), where windows begin.
+      columns: int32 (b, n).
+      window: (height, width) of a window.
+      at_once: windows of an image that go through the network together.
+      mirrored: look at the mirror image (of the part that is image).
+
+    Returns:
+      float32 (b, m * h', n * w', num_classes), with (h', w') the logits' size for one window.
+    """
+    model = nnx.merge(graphdef, state)
+    if mirrored:
+        x = jnp.arange(images.shape[2])[None]
+        source = jnp.where(x < views[:, 1:], views[:, 1:] - 1 - x, x)
+        images = jnp.take_along_axis(images, source[:, None, :, None], axis=2)
+    images = _normalised(images, views)
+    batch, m, n = len(images), rows.shape[1], columns.shape[1]
+    if m * n == 1:  # All protocols that look at the whole image.
+        return model(images)[..., : model.num_classes]
+
+    at_once = min(at_once, m * n)
+    chunks = -(-m * n // at_once)
+    corners = jnp.stack(
+        [jnp.repeat(rows, n, axis=1), jnp.tile(columns, (1, m))], axis=-1
+    )  # (b, m * n, 2)
+    corners = jnp.pad(corners, ((0, 0), (0, chunks * at_once - m * n), (0, 0)))
+    corners = jnp.moveaxis(corners.reshape(batch, chunks, at_once, 2), 1, 0)
+
+    def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (*corner, 0), (*window, 3))
+
+    def look(corners: jax.Array) -> jax.Array:
+        cuts = jax.vmap(jax.vmap(cut, in_axes=(None, 0)))(images, corners)
+        model = nnx.merge(graphdef, state)
+        logits = model(cuts.reshape(batch * at_once, *window, 3))[..., : model.num_classes]
+        return logits.reshape(batch, at_once, *logits.shape[1:])
+
+    logits = jnp.moveaxis(jax.lax.map(look, corners), 0, 1)
+    height, width, classes = logits.shape[-3:]
+    logits = logits.reshape(batch, chunks * at_once, height, width, classes)[:, : m * n]
+    logits = logits.reshape(batch, m, n, height, width, classes)
+    return jnp.swapaxes(logits, 2, 3).reshape(batch, m * height, n * width, classes)

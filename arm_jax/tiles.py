@@ -1,0 +1,195 @@
+"""From the logits of all passes to labels, a few rows at a time.
+
+Between a pass's logits, at the network's stride, and the original pixels there are only linear
+maps of rows and columns (and, where probabilities are averaged, one softmax). So the labels are
+computed tile by tile: resample a few rows of every pass, add the passes up, take the argmax. Every
+pixel is computed exactly as it would be at once, and full-resolution logits exist for one tile
+only, whatever the number of classes. 150 classes at 2000x3000 pixels would take 3.4 GiB.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from arm_jax.protocol import Window
+from arm_jax.resampling import Taps, bilinear, from_windows
+
+# Full-resolution logits that exist at one time, per device.
+TILE_BYTES = 64 * 2**20
+
+Axes = tuple[Taps, Taps]
+# (indices int32, weights float32), each (b, outputs, taps): the taps of a batch along one axis.
+Table = tuple[Any, Any]
+
+
+def axes(window: Window, samples: tuple[int, int], size: tuple[int, int], mirrored: bool) -> Axes:
+    """Rows and columns of the way from one pass's logits to one original image.
+
+    Args:
+      window: where the network looked.
+      samples: height and width of the logits of all windows, side by side.
+      size: height and width of the original image.
+      mirrored: the network looked at the mirror image.
+    """
+    rows, columns = (
+        _axis(window.view[i], window.window[i], starts, samples[i] // len(starts), size[i])
+        for i, starts in enumerate((window.rows, window.columns))
+    )
+    return rows, columns.mirrored() if mirrored else columns
+
+
+@functools.lru_cache(maxsize=256)
+def _axis(view: int, window: int, starts: tuple[int, ...], samples: int, size: int) -> Taps:
+    taps = from_windows(view, starts, window, samples)
+    return taps if view == size else bilinear(view, size).after(taps)
+
+
+def combine(
+    passes: Sequence[tuple[Any, Sequence[Axes]]],
+    size: tuple[int, int],
+    *,
+    average: str,
+    as_labels: bool,
+    put: Callable[[Any], Any] = jax.device_put,
+    devices: int = 1,
+) -> jax.Array:
+    """Labels, or mean logits or probabilities, of a batch at full resolution.
+
+    Args:
+      passes: for each, float32 logits (b, h', w', c) and the `axes` of each image of the batch.
+        Logits that lie in numpy arrays stay on the host, and only the rows that a tile needs go
+        to the devices.
+      size: (height, width) of the result, at least that of each image; pixels beyond an image are
+        meaningless.
+      average: "logits" or "probabilities".
+      as_labels: return uint8 (b, height, width), else float32 (b, height, width, c).
+      put: puts a host array whose first axis is the batch onto the devices.
+      devices: over how many devices `put` splits it.
+    """
+    height, width = size
+    batch, *_, classes = passes[0][0].shape
+    row_bytes = 4 * classes * width * -(-batch // devices)
+    tiles = -(-height // max(TILE_BYTES // row_bytes, 1))
+    tile = -(-height // tiles)
+    logits = [one for one, _ in passes]
+    rows = [_table([row for row, _ in axes], tile * tiles) for _, axes in passes]
+    columns = put([_table([column for _, column in axes], width) for _, axes in passes])
+    if isinstance(logits[0], np.ndarray):
+        found = _from_host(logits, rows, columns, tile, average, as_labels, put)
+    else:
+        found = _from_device(
+            logits, put(rows), columns, tile=tile, average=average, as_labels=as_labels
+        )
+    return found[:, :height]
+
+
+def _table(taps: Sequence[Taps], outputs: int) -> Table:
+    """The taps of a batch, filled up to a common shape."""
+    # An even number, so that it does not vary between images of almost equal size.
+    number = -(-max(one.index.shape[1] for one in taps) // 2) * 2
+    taps = [one.padded(outputs, number) for one in taps]
+    index = np.stack([one.index for one in taps])
+    return index, np.stack([one.weight for one in taps]).astype(np.float32)
+
+
+def _resampled(logits: jax.Array, rows: Table, columns: Table) -> jax.Array:
+    """(b, h, w, c) -> (b, rows, columns, c), by each image's own tables."""
+    (row, row_weight), (column, column_weight) = rows, columns
+    take_rows = jax.vmap(functools.partial(jnp.take, axis=0, mode="clip"))
+    take_columns = jax.vmap(functools.partial(jnp.take, axis=1, mode="clip"))
+    part = functools.reduce(
+        jnp.add,
+        (
+            row_weight[:, :, k, None, None] * take_rows(logits, row[:, :, k])
+            for k in range(row.shape[2])
+        ),
+    )
+    return functools.reduce(
+        jnp.add,
+        (
+            column_weight[:, None, :, k, None] * take_columns(part, column[:, :, k])
+            for k in range(column.shape[2])
+        ),
+    )
+
+
+def _tile(
+    logits: Sequence[jax.Array],
+    rows: Sequence[Table],
+    columns: Sequence[Table],
+    average: str,
+    as_labels: bool,
+) -> jax.Array:
+    """A few rows of the result."""
+    full = [_resampled(*one) for one in zip(logits, rows, columns, strict=True)]
+    if average == "probabilities":
+        full = [jax.nn.softmax(one) for one in full]
+    total = functools.reduce(jnp.add, full)
+    if as_labels:
+        return jnp.argmax(total, axis=-1).astype(jnp.uint8)
+    return total / len(full)
+
+
+@functools.partial(jax.jit, static_argnames=("tile", "average", "as_labels"))
+def _from_device(
+    logits: Sequence[jax.Array],
+    rows: Sequence[Table],
+    columns: Sequence[Table],
+    *,
+    tile: int,
+    average: str,
+    as_labels: bool,
+) -> jax.Array:
+    def split(table: jax.Array) -> jax.Array:  # (b, tiles * tile, k) -> (tiles, b, tile, k)
+        batch, _, taps = table.shape
+        return jnp.moveaxis(table.reshape(batch, -1, tile, taps), 1, 0)
+
+    found = jax.lax.map(
+        lambda rows: _tile(logits, rows, columns, average, as_labels), jax.tree.map(split, rows)
+    )
+    found = jnp.moveaxis(found, 0, 1)
+    return found.reshape(found.shape[0], -1, *found.shape[3:])
+
+
+_one_tile = jax.jit(_tile, static_argnames=("average", "as_labels"))
+
+
+def _from_host(
+    logits: Sequence[np.ndarray],
+    rows: Sequence[Table],
+    columns: Sequence[Table],
+    tile: int,
+    average: str,
+    as_labels: bool,
+    put: Callable[[Any], Any],
+) -> jax.Array:
+    tiles = [
+        [_needed(index[:, at : at + tile]) for index, _ in rows]
+        for at in range(0, rows[0][0].shape[1], tile)
+    ]
+    # Every tile of a pass gets the same number of rows, so that there is one compiled program.
+    most = [
+        max(len(used) for tile_of_pass in of_pass for used in tile_of_pass[0])
+        for of_pass in zip(*tiles, strict=True)
+    ]
+    found = []
+    for number, needed in enumerate(tiles):
+        part, table = [], []
+        at = slice(number * tile, (number + 1) * tile)
+        for one, (_, weight), (used, index), size in zip(logits, rows, needed, most, strict=True):
+            part.append(
+                np.stack([image[np.resize(u, size)] for image, u in zip(one, used, strict=True)])
+            )
+            table.append((index, weight[:, at]))
+        found.append(np.asarray(_one_tile(put(part), put(table), columns, average, as_labels)))
+    return put(np.concatenate(found, axis=1))
+
+
+def _needed(index: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Which inputs each image's taps use, and the taps' indices among those."""
+    used = [np.unique(one) for one in index]
+    return used, np.stack([np.searchsorted(u, one) for u, one in zip(used, index, strict=True)])

@@ -1,0 +1,200 @@
+"""Every way to look at an image equals a slow float64 reference written out pixel by pixel."""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from evaluation_standins import TinySegmenter, image
+from flax import nnx
+
+from arm_jax import inference, protocol, tiles
+from arm_jax.protocol import Protocol
+
+
+@pytest.fixture(scope="module")
+def model():
+    return TinySegmenter(num_classes=5, extra_channels=1, rngs=nnx.Rngs(0))
+
+
+def normalised(picture):
+    values = picture.astype(np.float64) - [123.675, 116.28, 103.53]
+    return (values / [58.395, 57.12, 57.375]).astype(np.float32)
+
+
+def stretched(values, size):
+    """Bilinear, half-pixel centres, border repeated; float64, one output row or column a time."""
+    for axis in (0, 1):
+        number = values.shape[axis]
+        lines = []
+        for i in range(size[axis]):
+            at = max((i + 0.5) * number / size[axis] - 0.5, 0.0)
+            low = min(int(at), number - 1)
+            high = min(low + 1, number - 1)
+            part = at - low
+            lines.append(values.take(low, axis) * (1 - part) + values.take(high, axis) * part)
+        values = np.stack(lines, axis)
+    return values
+
+
+def logits_at_full_size(model, picture):
+    """A normalised view (h, w, 3) -> float64 logits (h, w, classes)."""
+    found = np.asarray(model(jnp.asarray(picture)[None]))[0, ..., : model.num_classes]
+    return stretched(found.astype(np.float64), picture.shape[:2])
+
+
+def slow_scores(model, picture, how):
+    """The protocol, one window and one pixel at a time."""
+    total = 0.0
+    for scale in how.scales:
+        size = protocol.rescaled(picture.shape[:2], how.size or picture.shape[1::-1], scale)
+        view = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
+        for mirrored in (False, True)[: 1 + how.flip]:
+            seen = normalised(view[:, ::-1] if mirrored else view)
+            if how.crop is None:
+                scores = logits_at_full_size(model, seen)
+            else:
+                scores, count = 0.0, np.zeros((*size, 1))
+                scores = np.zeros((*size, model.num_classes))
+                crop = (min(how.crop[0], size[0]), min(how.crop[1], size[1]))
+                for y in range(0, max(size[0] - crop[0], 0) + how.stride[0], how.stride[0]):
+                    for x in range(0, max(size[1] - crop[1], 0) + how.stride[1], how.stride[1]):
+                        top, left = min(y, size[0] - crop[0]), min(x, size[1] - crop[1])
+                        if y - top >= how.stride[0] or x - left >= how.stride[1]:
+                            continue
+                        here = slice(top, top + crop[0]), slice(left, left + crop[1])
+                        scores[here] += logits_at_full_size(model, seen[here])
+                        count[here] += 1
+                scores /= count
+            scores = stretched(scores[:, ::-1] if mirrored else scores, picture.shape[:2])
+            if how.average == "probabilities":
+                scores = np.exp(scores - scores.max(-1, keepdims=True))
+                scores /= scores.sum(-1, keepdims=True)
+            total = total + scores
+    return total / how.passes
+
+
+PROTOCOLS = {
+    "whole": Protocol(),
+    "resized": Protocol(size=(40, 33)),
+    "sliding": Protocol(crop=(16, 24), stride=(7, 11), windows_at_once=5),
+    "one window at a time": Protocol(crop=(32, 32), windows_at_once=1),
+    "summed logits": Protocol(scales=(0.5, 1.25), flip=True),
+    "mean probabilities": Protocol(scales=(0.75, 1.5), flip=True, average="probabilities"),
+    "everything": Protocol(
+        size=(64, 48), crop=(20, 24), stride=(13, 24), scales=(0.5, 1.0), flip=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_scores_equal_the_slow_reference(model, name):
+    picture = image(37, 53)
+    expected = slow_scores(model, picture, PROTOCOLS[name])
+    found = inference.class_scores(model, picture, PROTOCOLS[name])
+    assert found.dtype == np.float32
+    assert found.shape == (37, 53, 5)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    labels = inference.predict(model, picture, PROTOCOLS[name])
+    assert labels.dtype == np.uint8
+    clear = np.diff(np.sort(expected, -1)[..., -2:])[..., 0] > 1e-4
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(labels[clear], expected.argmax(-1)[clear])
+    assert len(np.unique(labels)) > 2
+
+
+def test_whole_equals_sliding_with_one_window(model):
+    picture = image(37, 53)
+    whole = inference.class_scores(model, picture)
+    one = inference.class_scores(model, picture, Protocol(crop=(64, 64), stride=(10, 10)))
+    np.testing.assert_array_equal(whole, one)
+
+
+def test_channels_after_the_classes_take_no_part(model):
+    graphdef, state = nnx.split(model)
+    loud = nnx.merge(graphdef, jax.tree.map(jnp.copy, state))
+    loud.head.bias[...] = loud.head.bias[...].at[5].set(1e6)
+    np.testing.assert_array_equal(
+        inference.predict(model, image(24, 24)), inference.predict(loud, image(24, 24))
+    )
+
+
+def test_padding_is_the_mean_colour_and_leaves_fitting_windows_alone(model):
+    picture = image(37, 53)
+    padded = np.zeros((48, 64, 3), np.float32)
+    padded[:37, :53] = normalised(picture)
+    expected = logits_at_full_size(model, padded)[:37, :53]
+    found = inference.class_scores(model, picture, Protocol(multiple=16))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(
+        inference.class_scores(model, picture, Protocol(crop=(16, 24), multiple=16, flip=True)),
+        inference.class_scores(model, picture, Protocol(crop=(16, 24), flip=True)),
+    )
+
+
+@pytest.mark.parametrize("name", ["whole", "everything", "mean probabilities"])
+def test_tiles_and_logits_kept_on_the_host_change_nothing(model, name, monkeypatch):
+    picture, how = image(37, 53), PROTOCOLS[name]
+    once = inference.class_scores(model, picture, how)
+    monkeypatch.setattr(tiles, "TILE_BYTES", 5 * 4 * 5 * 64)  # five rows
+    np.testing.assert_allclose(inference.class_scores(model, picture, how), once, atol=1e-6)
+    options = {**vars(how), "keep_logits_on": "host"}
+    host = Protocol(**options)
+    np.testing.assert_allclose(inference.class_scores(model, picture, host), once, atol=1e-6)
+
+
+def test_images_of_one_group_share_a_batch_and_its_programs(model):
+    how = Protocol(multiple=32)
+    pictures = [image(40, 50, 1), image(64, 64, 2), image(33, 60, 3)]
+    graphdef, state = nnx.split(model)
+    batch = [inference.prepare(picture, how) for picture in pictures]
+    alone = [inference.predict(model, picture, how) for picture in pictures]
+    programs = inference._network._cache_size(), tiles._from_device._cache_size()
+    together = np.asarray(inference.labels(graphdef, state, batch[:1], how))
+    assert (inference._network._cache_size(), tiles._from_device._cache_size()) == programs
+    np.testing.assert_array_equal(together[0, :40, :50], alone[0])
+    together = np.asarray(inference.labels(graphdef, state, batch, how))
+    for found, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(found[: len(expected), : expected.shape[1]], expected)
+
+
+def test_images_of_two_groups_are_refused(model):
+    batch = [inference.prepare(image(*size), Protocol()) for size in ((8, 8), (8, 40))]
+    with pytest.raises(ValueError, match="one group"):
+        inference.labels(*nnx.split(model), batch, Protocol())
+
+
+def test_repeated_calls_compile_nothing_new(model):
+    inference.predict(model, image(21, 22))
+    programs = inference._network._cache_size(), tiles._from_device._cache_size()
+    again = TinySegmenter(num_classes=5, extra_channels=1, rngs=nnx.Rngs(7))
+    inference.predict(again, image(21, 22, seed=5))
+    assert (inference._network._cache_size(), tiles._from_device._cache_size()) == programs
+
+
+def test_only_colour_images_of_bytes_are_taken(model):
+    with pytest.raises(ValueError, match=r"not uint8 \(8, 8\)"):
+        inference.predict(model, image(8, 8)[..., 0])
+    with pytest.raises(ValueError, match="not float32"):
+        inference.predict(model, image(8, 8).astype(np.float32))
+
+
+def test_150_classes_at_2000_by_3000_fit():
+    """Beside the network's logits (215 MiB) and the labels, two tiles, not 3.4 GiB."""
+    shape = jax.ShapeDtypeStruct
+    height, width, classes = 2016, 3008, 150
+    tile = tiles.TILE_BYTES // (4 * classes * width)
+    rows = -(-height // tile) * tile
+    tables = [
+        (shape((1, outputs, 2), jnp.int32), shape((1, outputs, 2), jnp.float32))
+        for outputs in (rows, width)
+    ]
+    compiled = tiles._from_device.lower(
+        [shape((1, 500, 750, classes), jnp.float32)],
+        tables[:1],
+        tables[1:],
+        tile=tile,
+        average="logits",
+        as_labels=True,
+    ).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * tiles.TILE_BYTES + rows * width

@@ -1,0 +1,300 @@
+"""The parts that every network is made of: convolution, BatchNorm, pooling, dropout.
+
+Layout: feature maps are (b, h, w, c), kernels are (height, width, in, out). One dtype policy for
+all networks: parameters, BatchNorm and its statistics are float32; a convolution computes in the
+dtype it was built with; pooling averages in float32. Padding is always half the dilated kernel, so
+a stride-s layer maps n pixels to ceil(n / s), as PyTorch's arithmetic does.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.typing import DTypeLike
+
+# He initialisation by fan-out, as mmcv's ConvModule and mmsegmentation's ResNet use it.
+KERNEL_INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def convolve(
+    x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> jax.Array:
+    """Every convolution of the package: where an accelerator wants another method, choose it here.
+
+    Args:
+        x: (b, h, w, c).
+        kernel: (k, k, c / groups, n), of the dtype of `x`.
+        stride, dilation, groups: as in PyTorch; the padding is dilation * (k - 1) / 2.
+
+    Returns:
+        (b, ceil(h / stride), ceil(w / stride), n).
+    """
+    size = kernel.shape[0]
+    if groups == x.shape[-1] == kernel.shape[-1] and size == 3 and stride == 1:
+        return depthwise_3x3(x, kernel, dilation)
+    if groups > 1:
+        # XLA's grouped convolutions have slow gradients on GPUs; a few plain ones are equal.
+        parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
+        return jnp.concatenate(
+            [convolve(part, k, stride=stride, dilation=dilation) for part, k in parts], axis=-1
+        )
+    padding = dilation * (size - 1) // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def depthwise_3x3(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
+    """A depthwise 3x3 convolution as nine shifted multiply-adds.
+
+    XLA fuses the nine terms into one pass over memory, forward and backward, whatever the
+    dilation; its own depthwise convolution gets slower as the dilation grows. The sum is float32.
+    """
+    height, width, channels = x.shape[1:]
+    spatial = (dilation, dilation)
+    padded = jnp.pad(x, ((0, 0), spatial, spatial, (0, 0))).astype(jnp.float32)
+    taps = kernel.astype(jnp.float32).reshape(3, 3, 1, 1, 1, channels)
+    total = jnp.zeros(x.shape, jnp.float32)
+    for row in range(3):
+        for column in range(3):
+            top, left = row * dilation, column * dilation
+            window = padded[:, top : top + height, left : left + width]
+            total += window * taps[row, column]
+    return total.astype(x.dtype)
+
+
+class Conv(nnx.Module):
+    """A square convolution: `kernel` (k, k, in / groups, out), and `bias` (out,) if asked for."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        shape = (size, size, in_channels // groups, out_channels)
+        self.kernel = nnx.Param(KERNEL_INIT(rngs.params(), shape, jnp.float32))
+        if bias:
+            self.bias = nnx.Param(jnp.zeros((out_channels,), jnp.float32))
+        self.has_bias = bias
+        self.stride = stride
+        self.dilation = dilation
+        self.groups = groups
+        self.dtype = jnp.dtype(dtype)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = convolve(
+            x.astype(self.dtype),
+            self.kernel[...].astype(self.dtype),
+            stride=self.stride,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+        if self.has_bias:
+            x = x + self.bias[...].astype(self.dtype).reshape(1, 1, 1, -1)
+        return x
+
+
+class BatchNorm(nnx.BatchNorm):
+    """BatchNorm in float32, whose result returns to the dtype of its input.
+
+    eps 1e-5; momentum 0.9, which PyTorch calls 0.1. The running variance is the biased one, where
+    PyTorch stores the unbiased one: equal within 1e-4 on maps of more than 10,000 positions.
+    Created in evaluation mode; `networks.training` makes the view that uses batch statistics.
+
+    Args:
+        zero_init: start gamma at 0, so that a residual branch starts as the identity.
+        few_values: subtract the mean before squaring, for layers that average only a few values.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        zero_init: bool = False,
+        few_values: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        ones, zeros = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
+        super().__init__(
+            channels,
+            use_running_average=True,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=jnp.float32,
+            scale_init=zeros if zero_init else ones,
+            use_fast_variance=not few_values,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self,
+        x: jax.Array,
+        use_running_average: bool | None = None,
+        *,
+        mask: jax.Array | None = None,
+    ) -> jax.Array:
+        return super().__call__(x, use_running_average, mask=mask).astype(x.dtype)
+
+
+class ConvNorm(nnx.Module):
+    """A convolution without bias, then BatchNorm. The caller applies a ReLU where there is one."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        zero_init: bool = False,
+        few_values: bool = False,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.conv = Conv(
+            in_channels,
+            out_channels,
+            size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.norm = BatchNorm(out_channels, zero_init=zero_init, few_values=few_values, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.norm(self.conv(x))
+
+
+class SeparableConv(nnx.Module):
+    """Depthwise 3x3, BatchNorm, ReLU, pointwise 1x1, BatchNorm, ReLU, as mmcv has it."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dilation: int = 1,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.depthwise = ConvNorm(
+            in_channels,
+            in_channels,
+            3,
+            dilation=dilation,
+            groups=in_channels,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.pointwise = ConvNorm(in_channels, out_channels, 1, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nnx.relu(self.pointwise(nnx.relu(self.depthwise(x))))
+
+
+class ChannelDropout(nnx.Module):
+    """Dropout of whole feature maps, drawn per image and channel (PyTorch's Dropout2d).
+
+    Off until `networks.training` makes a view with it on; then every call needs a key. It holds
+    no generator of its own, so a restarted run draws what the uninterrupted one would have.
+    """
+
+    def __init__(self, rate: float):
+        self.rate = rate
+        self.deterministic = True
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """Args of `nnx.view`: deterministic, False to drop feature maps at random."""
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+    def __call__(self, x: jax.Array, key: jax.Array | None) -> jax.Array:
+        if self.deterministic or self.rate == 0.0:
+            return x
+        if key is None:
+            raise ValueError("a network in training mode needs dropout_key, a jax.random key")
+        kept = jax.random.bernoulli(key, 1.0 - self.rate, (x.shape[0], 1, 1, x.shape[-1]))
+        return jnp.where(kept, x / (1.0 - self.rate), jnp.zeros((), x.dtype))
+
+
+class Classifier(nnx.Module):
+    """Channel dropout, then a 1x1 convolution with bias to float32 scores per pixel.
+
+    The products are summed in float32 and never rounded to the compute dtype: scores feed a
+    softmax and a confidence. Starts at normal(0, 0.01) and zero bias, as mmsegmentation's heads.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dropout_rate: float,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        init = nnx.initializers.normal(0.01)
+        self.kernel = nnx.Param(init(rngs.params(), (1, 1, in_channels, out_channels), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((out_channels,), jnp.float32))
+        self.dropout = ChannelDropout(dropout_rate)
+        self.dtype = jnp.dtype(dtype)
+
+    def __call__(self, x: jax.Array, dropout_key: jax.Array | None) -> jax.Array:
+        x = self.dropout(x.astype(self.dtype), dropout_key)
+        kernel = self.kernel[0, 0].astype(self.dtype)
+        scores = jnp.einsum("bhwc,cn->bhwn", x, kernel, preferred_element_type=jnp.float32)
+        return scores + self.bias[...].reshape(1, 1, 1, -1)
+
+
+def max_pool(x: jax.Array, *, centred: bool = True) -> jax.Array:
+    """The 3x3 max pooling of stride 2 after a ResNet's stem: (b, h, w, c) -> (b, ceil(h/2), ...).
+
+    Args:
+        centred: PyTorch's padding of 1, windows around the even pixels. Otherwise Caffe's, where a
+            window begins at each even pixel, and the last ones reach over the edge.
+    """
+
+    def padding(length: int) -> tuple[int, int]:
+        return (1, 1) if centred else (0, 1 + length % 2)
+
+    pads = (padding(x.shape[1]), padding(x.shape[2]))
+    return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=pads)
+
+
+def average_pool(x: jax.Array, size: int, stride: int, *, padding: int = 0) -> jax.Array:
+    """Average pooling to (b, ceil(h/stride), ceil(w/stride), c), averaged in float32.
+
+    Args:
+        padding: 0 as in the shortcut of ResNet-D (PyTorch's ceil_mode, a window at the edge
+            averages the pixels it has), or a number of zeros on each side that count as pixels.
+    """
+    mapped = x.astype(jnp.float32)
+    ones = jnp.ones((1, *x.shape[1:3], 1), jnp.float32)
+    if padding:
+        pads = [(padding, padding)] * 2
+    else:
+        pads = [(0, -length % stride) for length in x.shape[1:3]]
+
+    def window_sum(y: jax.Array) -> jax.Array:
+        window, strides = (1, size, size, 1), (1, stride, stride, 1)
+        return lax.reduce_window(y, 0.0, lax.add, window, strides, padding=[(0, 0), *pads, (0, 0)])
+
+    count = float(size * size) if padding else window_sum(ones)
+    return (window_sum(mapped) / count).astype(x.dtype)

@@ -1,0 +1,298 @@
+"""Residual networks for dense prediction: He et al. 2016, dilated instead of strided late on.
+
+The numbers are those of mmsegmentation's `mmseg/models/backbones/resnet.py`. What differs between
+the ImageNet weights that people have is a row of `VARIANTS`, at the bottom of the file; dilation,
+its contraction at the start of a stage, and multi-grid are in `stage_plan`.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import jax
+from flax import nnx
+from jax.typing import DTypeLike
+
+from arm_jax.errors import InputError
+from arm_jax.networks.layers import ConvNorm, average_pool, max_pool
+
+STAGE_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """Where published weights of one depth differ.
+
+    Attributes:
+        deep_stem: the channels of three 3x3 convolutions, in units of the width; none of them
+            stands for one 7x7 convolution.
+        stride_first: a strided bottleneck strides in its first 1x1 convolution, not in its 3x3.
+        average_shortcut: a strided shortcut averages, then convolves, rather than skip pixels.
+        centred_pool: see `layers.max_pool`.
+    """
+
+    deep_stem: tuple[float, ...]
+    stride_first: bool = False
+    average_shortcut: bool = False
+    centred_pool: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockPlan:
+    """One residual block's place: `nominal_stride` is what `stride` is without any dilation."""
+
+    stride: int
+    nominal_stride: int
+    dilation: int
+
+
+class Block(Protocol):
+    """What `ResNet` asks of a kind of residual block."""
+
+    expansion: int
+
+    def __call__(
+        self,
+        in_channels: int,
+        width: int,
+        plan: BlockPlan,
+        *,
+        variant: Variant,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ) -> nnx.Module: ...
+
+
+def stage_plan(
+    depths: Sequence[int], output_stride: int, multi_grid: Sequence[int] | None = None
+) -> list[list[BlockPlan]]:
+    """Stride and dilation of every block of the four stages.
+
+    From the stage on where the output stride is reached, a stage doubles its dilation instead of
+    striding. Its first block still has the dilation of the stage before (mmsegmentation's
+    contract_dilation): it reads that stage's grid. `multi_grid` sets the dilations of the last
+    stage's blocks one by one, contraction and all.
+
+    Raises:
+        InputError: output_stride is not 8, 16 or 32.
+    """
+    if output_stride not in (8, 16, 32):
+        raise InputError(f"output_stride = {output_stride} is not supported; choose 8, 16 or 32")
+    plans = []
+    stride, dilation = 4, 1
+    for stage, depth in enumerate(depths):
+        nominal_stride = 1 if stage == 0 else 2
+        first_dilation = dilation
+        if stride * nominal_stride <= output_stride:
+            first_stride = nominal_stride
+            stride *= nominal_stride
+        else:
+            first_stride = 1
+            dilation *= nominal_stride
+        dilations = [first_dilation] + [dilation] * (depth - 1)
+        if multi_grid is not None and stage == len(depths) - 1:
+            dilations = [multi_grid[block % len(multi_grid)] for block in range(depth)]
+        blocks = [BlockPlan(first_stride, nominal_stride, dilations[0])]
+        blocks += [BlockPlan(1, 1, dilation) for dilation in dilations[1:]]
+        plans.append(blocks)
+    return plans
+
+
+class Stem(nnx.Module):
+    """The image at a quarter of its size: one 7x7 or three 3x3 convolutions, then max pooling."""
+
+    def __init__(self, width: int, variant: Variant, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        layers = []
+        if variant.deep_stem:
+            channels = [3, *(int(width * factor) for factor in variant.deep_stem)]
+            for stride, ins, outs in zip((2, 1, 1), channels, channels[1:], strict=False):
+                layers.append(ConvNorm(ins, outs, 3, stride=stride, dtype=dtype, rngs=rngs))
+        else:
+            channels = [3, width]
+            layers.append(ConvNorm(3, width, 7, stride=2, dtype=dtype, rngs=rngs))
+        self.layers = nnx.List(layers)
+        self.channels = channels[-1]
+        self.centred_pool = variant.centred_pool
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        x = images
+        for layer in self.layers:
+            x = nnx.relu(layer(x))
+        return max_pool(x, centred=self.centred_pool)
+
+
+class Shortcut(nnx.Module):
+    """The projection around a block that strides or changes the number of channels."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        *,
+        average: bool,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.pool_stride = stride if average else 1
+        self.projection = ConvNorm(
+            in_channels, out_channels, 1, stride=1 if average else stride, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.pool_stride > 1:
+            x = average_pool(x, self.pool_stride, self.pool_stride)
+        return self.projection(x)
+
+
+def make_shortcut(
+    in_channels: int,
+    out_channels: int,
+    plan: BlockPlan,
+    *,
+    variant: Variant,
+    dtype: DTypeLike,
+    rngs: nnx.Rngs,
+) -> Shortcut | None:
+    """The shortcut of a block, or None where the identity fits."""
+    if plan.stride == 1 and in_channels == out_channels:
+        return None
+    average = variant.average_shortcut
+    return Shortcut(in_channels, out_channels, plan.stride, average=average, dtype=dtype, rngs=rngs)
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions. Only the first one is dilated, as in mmsegmentation."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        plan: BlockPlan,
+        *,
+        variant: Variant,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.conv1 = ConvNorm(
+            in_channels,
+            width,
+            3,
+            stride=plan.stride,
+            dilation=plan.dilation,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.conv2 = ConvNorm(width, width, 3, zero_init=True, dtype=dtype, rngs=rngs)
+        self.shortcut = make_shortcut(
+            in_channels, width, plan, variant=variant, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        identity = x if self.shortcut is None else self.shortcut(x)
+        x = nnx.relu(self.conv1(x))
+        return nnx.relu(self.conv2(x) + identity)
+
+
+class Bottleneck(nnx.Module):
+    """1x1, 3x3 (strided and dilated), 1x1 to four times the width."""
+
+    expansion = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        plan: BlockPlan,
+        *,
+        variant: Variant,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        out_channels = width * self.expansion
+        stride1, stride2 = (plan.stride, 1) if variant.stride_first else (1, plan.stride)
+        self.conv1 = ConvNorm(in_channels, width, 1, stride=stride1, dtype=dtype, rngs=rngs)
+        self.conv2 = ConvNorm(
+            width, width, 3, stride=stride2, dilation=plan.dilation, dtype=dtype, rngs=rngs
+        )
+        self.conv3 = ConvNorm(width, out_channels, 1, zero_init=True, dtype=dtype, rngs=rngs)
+        self.shortcut = make_shortcut(
+            in_channels, out_channels, plan, variant=variant, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        identity = x if self.shortcut is None else self.shortcut(x)
+        x = nnx.relu(self.conv1(x))
+        x = nnx.relu(self.conv2(x))
+        return nnx.relu(self.conv3(x) + identity)
+
+
+class ResNet(nnx.Module):
+    """A stem and four stages; the features of all four are returned.
+
+    Args:
+        block: the kind of residual block.
+        depths: blocks per stage.
+        variant: a row of `VARIANTS`.
+        output_stride: 8, 16 or 32, of the last stage's features.
+        multi_grid: see `stage_plan`.
+        width: channels of the first stage's inner convolutions; 64 in every published network.
+        dtype: compute dtype of the convolutions.
+
+    Raises:
+        InputError: output_stride is not 8, 16 or 32.
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        depths: Sequence[int],
+        *,
+        variant: Variant,
+        output_stride: int,
+        multi_grid: Sequence[int] | None = None,
+        width: int = 64,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        plans = stage_plan(depths, output_stride, multi_grid)
+        self.stem = Stem(width, variant, dtype=dtype, rngs=rngs)
+        channels = self.stem.channels
+        stages, stage_channels = [], []
+        for number, stage in enumerate(plans):
+            blocks = []
+            for plan in stage:
+                inner = width * 2**number
+                blocks.append(block(channels, inner, plan, variant=variant, dtype=dtype, rngs=rngs))
+                channels = inner * block.expansion
+            stages.append(nnx.List(blocks))
+            stage_channels.append(channels)
+        self.stages = nnx.List(stages)
+        self.channels = tuple(stage_channels)
+
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
+        """(b, h, w, 3) to the four stages' features, (b, h/4, w/4, channels[0]) and on."""
+        x = self.stem(images)
+        features = []
+        for stage in self.stages:
+            for block in stage:
+                x = block(x)
+            features.append(x)
+        return tuple(features)
+
+
+VARIANTS = {
+    # torchvision, timm `resnet50`: the 7x7 stem; the stride is in the 3x3 convolution.
+    "v1b": Variant(deep_stem=()),
+    # K. He's original weights: the stride in the first 1x1, and Caffe's pooling. (mmsegmentation
+    # and detectron2 run them with PyTorch's pooling, whose windows lie one pixel up and left.)
+    "caffe": Variant(deep_stem=(), stride_first=True, centred_pool=False),
+    # mmsegmentation's ResNetV1c, timm `resnet50c`.
+    "v1c": Variant(deep_stem=(0.5, 0.5, 1)),
+    # mmsegmentation's ResNetV1d, timm `resnet50d`.
+    "v1d": Variant(deep_stem=(0.5, 0.5, 1), average_shortcut=True),
+    # openseg.pytorch and detectron2's "R103", timm `resnet50s`: V1c with a stem twice as wide.
+    "v1s": Variant(deep_stem=(1, 1, 2)),
+}

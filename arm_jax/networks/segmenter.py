@@ -1,0 +1,203 @@
+"""Whole networks by name: a backbone, a head, an auxiliary head."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from arm_jax.errors import InputError
+from arm_jax.networks import deeplabv3plus
+from arm_jax.networks.fcn import FcnHead
+from arm_jax.networks.resnet import STAGE_DEPTHS, VARIANTS, BasicBlock, Bottleneck, ResNet, Variant
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A row of `ARCHITECTURES`: all that distinguishes one named network from another."""
+
+    block: Any
+    depths: tuple[int, ...]
+    variants: dict[str, Variant]
+    variant: str
+    width: int = 64
+    channels: int = 512
+    low_level_channels: int = 48
+    auxiliary_channels: int = 256
+    dropout_rate: float = 0.1
+
+
+class Segmenter(nnx.Module):
+    """A segmentation network. Made by `create`, in evaluation mode.
+
+    Attributes:
+        backbone, head, auxiliary_head: the parts, which hold the parameters.
+        name, variant, num_classes, extra_channels, output_stride: what it was created as.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        architecture: Architecture,
+        num_classes: int,
+        *,
+        output_stride: int,
+        extra_channels: int,
+        align_corners: bool,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.name = name
+        self.variant = architecture.variant
+        self.num_classes = num_classes
+        self.extra_channels = extra_channels
+        self.output_stride = output_stride
+        # With half the dilation left, mmsegmentation's networks of stride 16 vary it by block.
+        multi_grid = (1, 2, 4) if output_stride == 16 else None
+        self.backbone = ResNet(
+            architecture.block,
+            architecture.depths,
+            variant=architecture.variants[architecture.variant],
+            output_stride=output_stride,
+            multi_grid=multi_grid,
+            width=architecture.width,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        stage1, _, stage3, stage4 = self.backbone.channels
+        self.head = deeplabv3plus.DeepLabV3PlusHead(
+            stage4,
+            stage1,
+            num_classes + extra_channels,
+            channels=architecture.channels,
+            low_level_channels=architecture.low_level_channels,
+            rates=deeplabv3plus.RATES[output_stride],
+            align_corners=align_corners,
+            dropout_rate=architecture.dropout_rate,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.auxiliary_head = FcnHead(
+            stage3,
+            architecture.auxiliary_channels,
+            num_classes,
+            dropout_rate=architecture.dropout_rate,
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self,
+        images: jax.Array,
+        *,
+        auxiliary: bool = False,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        """Scores per pixel and class at a quarter of the images' size.
+
+        Args:
+            images: (b, h, w, 3) float32, RGB normalised with ImageNet's mean and deviation; any
+                size.
+            auxiliary: return the auxiliary head's scores too.
+            dropout_key: a jax key, needed in training mode only.
+
+        Returns:
+            (b, ceil(h/4), ceil(w/4), num_classes + extra_channels) float32; with `auxiliary` a
+            pair of it and (b, h/output_stride, w/output_stride, num_classes), rounded up.
+        """
+        main_key = auxiliary_key = None
+        if dropout_key is not None:
+            main_key, auxiliary_key = jax.random.split(dropout_key)
+        features = self.backbone(images)
+        logits = self.head(features, main_key)
+        if not auxiliary:
+            return logits
+        return logits, self.auxiliary_head(features[2], auxiliary_key)
+
+
+def create(
+    name: str,
+    num_classes: int,
+    *,
+    output_stride: int = 8,
+    dtype: DTypeLike = jnp.float32,
+    extra_channels: int = 0,
+    variant: str | None = None,
+    align_corners: bool = False,
+    rngs: nnx.Rngs,
+    **sizes: Any,
+) -> Segmenter:
+    """A network by its name, freshly initialised, in evaluation mode.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        num_classes: classes to score.
+        output_stride: 8, 16 or 32: image pixels per position of the last stage's features.
+        dtype: compute dtype of the convolutions: float32, bfloat16 or float16. Parameters,
+            BatchNorm and the returned scores are float32 in any case.
+        extra_channels: channels of the main output after the classes.
+        variant: which published weights the backbone is shaped for, as `resnet.VARIANTS` explains;
+            the architecture's usual one by default.
+        align_corners: the convention of the resizing inside, True for weights that were trained
+            on crops of 8 n + 1 pixels.
+        sizes: other fields of `Architecture`, to size a network down.
+
+    Raises:
+        InputError: unknown name, variant or dtype, unsupported output stride, no class.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"network {name!r} is not known; choose one of {', '.join(ARCHITECTURES)}")
+    architecture = dataclasses.replace(ARCHITECTURES[name], **sizes)
+    if variant is not None:
+        architecture = dataclasses.replace(architecture, variant=variant)
+    if architecture.variant not in architecture.variants:
+        raise InputError(
+            f"{name} has no variant {architecture.variant!r}; "
+            f"choose one of {', '.join(architecture.variants)}"
+        )
+    if str(jnp.dtype(dtype)) not in DTYPES:
+        raise InputError(f"compute dtype {jnp.dtype(dtype)} is not one of {', '.join(DTYPES)}")
+    if num_classes < 1:
+        raise InputError(f"num_classes = {num_classes}; a network needs at least one class")
+    return Segmenter(
+        name,
+        architecture,
+        num_classes,
+        output_stride=output_stride,
+        extra_channels=extra_channels,
+        align_corners=align_corners,
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def training(model: nnx.Module) -> nnx.Module:
+    """A view of `model` in training mode, sharing its variables.
+
+    BatchNorm normalises by the batch and updates the shared running statistics; dropout is on,
+    so that calls need a `dropout_key`. The model itself stays in evaluation mode.
+    """
+    return nnx.view(model, use_running_average=False, deterministic=False)
+
+
+_RESNET18 = Architecture(
+    BasicBlock,
+    STAGE_DEPTHS[18],
+    VARIANTS,
+    "v1c",
+    channels=128,
+    low_level_channels=12,
+    auxiliary_channels=64,
+)
+_RESNET50 = Architecture(Bottleneck, STAGE_DEPTHS[50], VARIANTS, "v1c")
+_RESNET101 = Architecture(Bottleneck, STAGE_DEPTHS[101], VARIANTS, "v1c")
+
+ARCHITECTURES = {
+    "deeplabv3plus_resnet18": _RESNET18,
+    "deeplabv3plus_resnet50": _RESNET50,
+    "deeplabv3plus_resnet101": _RESNET101,
+}

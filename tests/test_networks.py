@@ -1,0 +1,208 @@
+"""The networks as a user sees them: counts, shapes, modes, precision, refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from arm_jax import networks
+from arm_jax.errors import InputError
+
+# A network with every part and hardly any channels.
+TINY = {"width": 4, "channels": 8, "low_level_channels": 4, "auxiliary_channels": 4}
+
+
+def tiny(**options):
+    options = {"rngs": nnx.Rngs(0), **TINY, **options}
+    return networks.create("deeplabv3plus_resnet18", 5, **options)
+
+
+def images(b, h, w, seed=0):
+    return jax.random.normal(jax.random.key(seed), (b, h, w, 3))
+
+
+def count(module):
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+# Counted by hand from mmsegmentation's configs of these names; BatchNorm's gamma and beta count,
+# its running statistics do not.
+@pytest.mark.parametrize(
+    ("name", "num_classes", "backbone", "head", "auxiliary"),
+    [
+        ("deeplabv3plus_resnet50", 19, 23_527_264, 17_697_923, 2_364_691),
+        ("deeplabv3plus_resnet101", 19, 42_519_392, 17_697_923, 2_364_691),
+        ("deeplabv3plus_resnet101", 150, 42_519_392, 17_765_126, 2_398_358),
+    ],
+)
+def test_parameter_counts(name, num_classes, backbone, head, auxiliary):
+    model = nnx.eval_shape(lambda: networks.create(name, num_classes, rngs=nnx.Rngs(0)))
+    counts = count(model.backbone), count(model.head), count(model.auxiliary_head)
+    assert counts == (backbone, head, auxiliary)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (65, 97), (33, 70)])
+def test_output_sizes(output_stride, height, width):
+    def scores(x):
+        return tiny(output_stride=output_stride, extra_channels=1)(x, auxiliary=True)
+
+    main, auxiliary = nnx.eval_shape(scores, jnp.zeros((2, height, width, 3)))
+    assert main.shape == (2, -(-height // 4), -(-width // 4), 6)
+    # The auxiliary head sits on stage 3, whose stride is 16 at most.
+    stride = min(output_stride, 16)
+    assert auxiliary.shape == (2, -(-height // stride), -(-width // stride), 5)
+    assert main.dtype == auxiliary.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"name": "deeplab"}, ["'deeplab'", "deeplabv3plus_resnet101"]),
+        ({"output_stride": 4}, ["4", "8, 16 or 32"]),
+        ({"variant": "v9"}, ["'v9'", "v1c"]),
+        ({"dtype": jnp.float64}, ["float64", "bfloat16"]),
+        ({"dtype": jnp.int8}, ["int8"]),
+        ({"num_classes": 0}, ["num_classes = 0"]),
+    ],
+)
+def test_refusals_name_the_choices(request_, words):
+    options = {"name": "deeplabv3plus_resnet18", "num_classes": 5, **TINY, **request_}
+    with pytest.raises(InputError) as error:
+        networks.create(rngs=nnx.Rngs(0), **options)
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_unknown_size_is_a_programming_error():
+    with pytest.raises(TypeError, match="widht"):
+        tiny(widht=3)
+
+
+def test_a_fresh_model_is_deterministic_and_leaves_its_statistics_alone():
+    model = tiny()
+    before = jax.tree.map(np.asarray, nnx.state(model))
+    x = images(2, 32, 32)
+    np.testing.assert_array_equal(model(x), model(x, dropout_key=jax.random.key(1)))
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(model), before)
+    # In evaluation mode an image's scores do not depend on its neighbours.
+    np.testing.assert_allclose(model(x)[:1], model(x[:1]), rtol=1e-4, atol=1e-6)
+
+
+def test_training_needs_a_dropout_key():
+    with pytest.raises(ValueError, match="dropout_key"):
+        networks.training(tiny())(images(2, 32, 32))
+
+
+def test_training_view_updates_the_models_own_statistics():
+    model = tiny()
+    x = images(2, 32, 32)
+    networks.training(model)(x, auxiliary=True, dropout_key=jax.random.key(0))
+    # The first convolution sees the images themselves, so its statistics can be had by hand.
+    first = model.backbone.stem.layers[0]
+    seen = first.conv(x)
+    np.testing.assert_allclose(first.norm.mean[...], 0.1 * seen.mean((0, 1, 2)), rtol=1e-4)
+    expected = 0.9 + 0.1 * seen.var((0, 1, 2))
+    np.testing.assert_allclose(first.norm.var[...], expected, rtol=1e-4)
+    # Every BatchNorm of all three parts was reached.
+    for path, mean in nnx.to_flat_state(nnx.state(model, nnx.BatchStat)):
+        if path[-1] == "mean":
+            assert np.any(np.asarray(mean[...]) != 0), path
+    assert model.head.classifier.dropout.deterministic
+    assert model.backbone.stem.layers[0].norm.use_running_average
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_training_step_under_plain_jit(graph):
+    """The form the train step has: split, jit over the state, merge, differentiate, update."""
+    with nnx.set_graph_mode(graph):
+        model = tiny()
+        optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
+        graphdef, state = nnx.split((model, optimizer))
+
+        def objective(model, x, key):
+            main, auxiliary = networks.training(model)(x, auxiliary=True, dropout_key=key)
+            return jnp.mean(main**2) + jnp.mean(auxiliary**2)
+
+        @jax.jit
+        def step(state, x, key):
+            model, optimizer = nnx.merge(graphdef, state)
+            loss, gradients = nnx.value_and_grad(objective)(model, x, key)
+            optimizer.update(model, gradients)
+            return nnx.state((model, optimizer)), loss
+
+        x, key = images(2, 32, 32), jax.random.key(0)
+        after, loss = step(state, x, key)
+        eager = tiny()
+        eager_loss = objective(eager, x, key)
+        stepped, _ = nnx.merge(graphdef, after)
+    assert float(loss) == pytest.approx(float(eager_loss), rel=1e-4)
+    # The running statistics of the compiled step are those of the eager call...
+    expected = nnx.to_pure_dict(nnx.state(eager, nnx.BatchStat))
+    statistics = nnx.to_pure_dict(nnx.state(stepped, nnx.BatchStat))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), statistics, expected
+    )
+    # ...and the classifiers, whose gradients cannot vanish, have moved.
+    for head, fresh in ((stepped.head, eager.head), (stepped.auxiliary_head, eager.auxiliary_head)):
+        assert np.abs(head.classifier.kernel[...] - fresh.classifier.kernel[...]).max() > 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_training_stays_close_to_float32(dtype):
+    graphdef, state = nnx.split(tiny(dtype=dtype, dropout_rate=0.0))
+    reference_graphdef, _ = nnx.split(tiny(dropout_rate=0.0))
+    x = images(2, 32, 32)
+
+    def objective(model):
+        main, auxiliary = networks.training(model)(x, auxiliary=True, dropout_key=jax.random.key(0))
+        assert main.dtype == auxiliary.dtype == jnp.float32
+        return jnp.mean(jnp.sin(40 * main)) + jnp.mean(jnp.sin(40 * auxiliary))
+
+    @jax.jit
+    def gradients(state, reference_state):
+        model = nnx.merge(graphdef, state)
+        reference = nnx.merge(reference_graphdef, reference_state)
+        half = nnx.value_and_grad(objective)(model), nnx.state(model)
+        return half, nnx.value_and_grad(objective)(reference)
+
+    ((loss, gradient), after), (expected_loss, expected) = gradients(state, state)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((gradient, after)))
+    assert abs(float(loss - expected_loss)) < 0.02
+    got = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(gradient)])
+    want = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(expected)])
+    cosine = got @ want / np.linalg.norm(got) / np.linalg.norm(want)
+    assert cosine > 0.95
+
+
+def test_compute_dtype_reaches_the_convolutions():
+    model = tiny(dtype="bfloat16")
+    features = nnx.eval_shape(lambda x: model.backbone(x), jnp.zeros((1, 32, 32, 3)))
+    assert {feature.dtype for feature in features} == {jnp.dtype("bfloat16")}
+
+
+def test_residual_branches_start_as_the_identity():
+    model = tiny()
+    for stage in model.backbone.stages:
+        for block in stage:
+            np.testing.assert_array_equal(block.conv2.norm.scale[...], 0.0)
+            np.testing.assert_array_equal(block.conv1.norm.scale[...], 1.0)
+
+
+def test_initial_deviations():
+    model = networks.create("deeplabv3plus_resnet18", 19, rngs=nnx.Rngs(0))
+    kernel = model.backbone.stages[2][1].conv2.conv.kernel[...]
+    assert float(kernel.std()) == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
+    assert float(model.head.classifier.kernel[...].std()) == pytest.approx(0.01, rel=0.05)
+    np.testing.assert_array_equal(model.head.classifier.bias[...], 0.0)
+
+
+def test_seeds_make_the_weights():
+    first, same, other = (
+        tiny(rngs=nnx.Rngs(seed)).backbone.stages[0][0].conv1.conv.kernel[...] for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)

@@ -30,12 +30,13 @@ class Checkpoints:
         newest = policies.LatestN(n=keep)
         # A checkpoint without a score is kept for its age alone.
         best = policies.BestN(
-            get_metric_fn=lambda m: m["mIoU"], n=1, keep_checkpoints_without_metrics=False
+            get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
         )
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
             read_only=read_only,
             cleanup_tmp_directories=not read_only,
+            best_fn=_miou,  # without it Orbax would not write the scores
             preservation_policy=None
             if read_only
             else policies.AnyPreservationPolicy([newest, best]),
@@ -73,7 +74,7 @@ class Checkpoints:
 
     def _score(self, step: int) -> float | None:
         metrics = self._manager.metrics(step)
-        return None if metrics is None else metrics.get("mIoU")
+        return None if metrics is None else _miou(metrics)
 
     def save(
         self, step: int, state: Any, input_position: dict, *, miou: float | None = None
@@ -116,6 +117,10 @@ class Checkpoints:
     def close(self) -> None:
         """Finish the last save and stop the background threads."""
         self._manager.close()
+
+
+def _miou(metrics: dict[str, float]) -> float:
+    return metrics["mIoU"]
 
 
 def _abstract_array(x: jax.Array) -> jax.ShapeDtypeStruct:

@@ -8,3 +8,11 @@ class InputError(ValueError):
     `arm_jax.main` prints it alone, without a traceback, and exits with status 2; in a notebook
     it is an ordinary `ValueError`.
     """
+
+
+class Diverged(RuntimeError):
+    """A loss or gradient was not finite; the message names the step and the last checkpoint."""
+
+
+class Stopped(RuntimeError):
+    """The run was asked to stop, and saved its state first."""

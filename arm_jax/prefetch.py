@@ -35,7 +35,7 @@ class Prefetcher:
             for batch in self._batches:
                 if not self._offer((self._put(batch), self._batches.get_state())):
                     return
-            raise StopIteration("the input pipeline ended, though it should repeat for ever")
+            raise RuntimeError("the input pipeline ended, though it should repeat for ever")
         except BaseException as error:  # handed to the training thread, which raises it
             self._offer(error)
 

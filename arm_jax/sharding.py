@@ -17,6 +17,29 @@ from arm_jax.errors import InputError
 AXIS = "data"
 
 
+def initialize(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Join the other processes of a run, before anything else touches JAX.
+
+    Args:
+      coordinator: None for a single process; "auto" where JAX can find out by itself (TPU pods,
+        Slurm, Open MPI); otherwise "host:port" of process 0.
+      processes, process: how many there are, and which of them this is; with "host:port" only.
+    """
+    if coordinator is None:
+        if processes is not None or process is not None:
+            raise InputError("--processes and --process need --coordinator=host:port as well")
+        return
+    if coordinator == "auto":
+        jax.distributed.initialize()
+        return
+    if processes is None or process is None or not 0 <= process < processes:
+        raise InputError(
+            f"--coordinator={coordinator} needs --processes and --process, from 0 to processes - 1;"
+            f" they are {processes} and {process}"
+        )
+    jax.distributed.initialize(coordinator, processes, process)
+
+
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh with one axis over `devices` (default: every device of every process)."""
     devices = jax.devices() if devices is None else devices

@@ -122,6 +122,12 @@ def _git_state() -> str | None:
     return done.stdout.strip()
 
 
+def say(text: str) -> None:
+    """Tell the person at the terminal, once and not once a process."""
+    if jax.process_index() == 0:
+        print(text, flush=True)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write the whole file or nothing, even if the process dies meanwhile."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -7,8 +7,8 @@ Pass single values on the command line: `--config.batch_size=8 --config.arm.p=3`
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
-    """The whole config, locked: an unknown key is an error."""
+def get_config(argument: str | None = None) -> ConfigDict:
+    """The whole config, locked: an unknown key is an error. `argument`: see `variant`."""
     config = ConfigDict()
     config.seed = 0  # Of the weights, the sample order, the augmentation and dropout.
     config.steps = 40_000  # T, training iterations.
@@ -86,7 +86,7 @@ def get_config() -> ConfigDict:
     config.eval_every = 4_000
     config.save_every = 1_000
     config.keep = 3  # Newest checkpoints that stay; the best one stays too.
-    return config.lock()
+    return variant(config.lock(), argument)
 
 
 def variant(config: ConfigDict, argument: str | None, rows: dict | None = None) -> ConfigDict:

@@ -1,0 +1,108 @@
+"""Flags only: `python -m arm_jax.main --config configs/X.py[:row] --workdir DIR`."""
+
+import difflib
+import runpy
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from arm_jax.errors import Diverged, InputError, Stopped
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run, which continues there.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "latest", "For evaluate and predict: latest, best (by mIoU), or a step."
+)
+_INPUT = flags.DEFINE_string("input", None, "For predict: a folder of images.")
+_OUTPUT = flags.DEFINE_string("output", None, "For predict: where to; WORKDIR/predictions if none.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "For several processes: host:port of the first, or 'auto' on a cluster."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(argv: list[str]) -> None:
+    # Imported here, so that a mistyped flag is answered before JAX has started.
+    from arm_jax import modes, sharding, train
+
+    sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    config, workdir, checkpoint = _CONFIG.value, _WORKDIR.value, _CHECKPOINT.value
+    if _MODE.value == "train":
+        modes.show(train.train(config, workdir))
+    elif _MODE.value == "evaluate":
+        modes.show(modes.evaluate(config, workdir, checkpoint))
+    else:
+        modes.predict(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
+
+
+def parse(argv: list[str]) -> list[str]:
+    """absl's parser, but a mistake in the config or its overrides is one line too."""
+    try:
+        rest = flags.FLAGS(argv)
+        _CONFIG.value.lock()  # a file that could not be loaded raises on first use
+    except (flags.Error, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
+        raise InputError(_unknown_key(argv) or _reason(error)) from error
+    if len(rest) > 1:
+        raise InputError(f"unexpected argument {rest[1]!r}; flags begin with --")
+    return rest
+
+
+def _unknown_key(argv: list[str]) -> str | None:
+    """What to say if an override names a key that the config does not have."""
+    arguments = [a.removeprefix("-").removeprefix("-") for a in argv[1:]]
+    files = [a.split("=", 1)[1] for a in arguments if a.startswith("config=")]
+    files += [b for a, b in zip(arguments, arguments[1:], strict=False) if a == "config"]
+    try:
+        path, _, row = files[0].partition(":")
+        keys = runpy.run_path(path)["get_config"](*([row] if row else [])).to_dict()
+    except Exception:  # the caller has the error to show
+        return None
+    for argument in arguments:
+        key = argument.split("=")[0].removeprefix("config.")
+        if argument.startswith("config.") and key not in (known := _flatten(keys)):
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; configs/base.py lists them all"
+            return f"--config.{key}: the config has no such key{hint}"
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what absl says, or, where that only announces a traceback, the innermost error."""
+    first = str(error).splitlines()[0] if isinstance(error, flags.Error) else ":"
+    while first.endswith(":") and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return first if not first.endswith(":") else lines[-1]
+
+
+def _flatten(tree: dict, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in tree.items():
+        nested = isinstance(value, dict)
+        keys += _flatten(value, f"{prefix}{key}.") if nested else [prefix + key]
+    return keys
+
+
+def console() -> None:
+    """Run, and answer what the user can mend with one line and a non-zero exit status."""
+    try:
+        app.run(main, flags_parser=parse)
+    except InputError as error:
+        sys.exit(_complain(error, 2))
+    except Diverged as error:
+        sys.exit(_complain(error, 3))
+    except Stopped as error:
+        sys.exit(_complain(error, 143))  # 128 + SIGTERM, as the shell says it
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"arm_jax: {error}", file=sys.stderr, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    console()

@@ -1,0 +1,154 @@
+"""Log lines, metrics and the watch over the loss, read one step late so that devices never wait."""
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from arm_jax import evaluate, workdir
+from arm_jax.checkpoints import Checkpoints
+from arm_jax.errors import Diverged
+from arm_jax.prefetch import Prefetcher
+from arm_jax.step import AVERAGES
+
+# float16 skips a step that overflows and halves the loss scale, which takes 24 steps from its
+# largest value to 1. More than that in a row mean that the loss itself is not finite.
+OVERFLOWS_BEFORE_STOP = 30
+STEPS_IN_FLIGHT = 2  # Dispatched but not finished; more would only hold more batches in memory.
+
+
+class Progress:
+    """Follows a run: call `after_step` for each step, `flush` before anything that takes long."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        folder: Path,
+        prefetcher: Prefetcher,
+        checkpoints: Checkpoints,
+        *,
+        first_step: int,
+    ):
+        self._config = config
+        self._log = workdir.MetricsLog(folder, start_step=first_step)
+        self._prefetcher = prefetcher
+        self._checkpoints = checkpoints
+        self._flight: deque[jax.Array] = deque()
+        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._overflows = 0  # of float16, without a good step since
+        self._first_step = self._step = self._line_step = first_step
+        self._line_time = time.perf_counter()
+        self._line_waited = 0.0
+        self._seconds = 0.0  # of training in this start, without evaluation and compilation
+        self._steps = 0
+        self._waited = 0.0
+
+    @property
+    def in_flight(self) -> Any:
+        """Something that is ready when the devices have nothing left to do."""
+        return self._flight[-1] if self._flight else ()
+
+    def after_step(self, step: int, window: dict[str, jax.Array]) -> None:
+        """Take note of a dispatched step; writes the line of an *earlier* step if one is due."""
+        self._step = step
+        self._flight.append(window["steps"])
+        if step == self._first_step + 1:  # compilation is not part of the rates
+            jax.block_until_ready(self.in_flight)
+            workdir.say(f"compiled and made step {step} in {self._since_line():.1f} s")
+            self._restart_clock()
+        if len(self._flight) > STEPS_IN_FLIGHT:
+            jax.block_until_ready(self._flight.popleft())
+        self._write_pending()
+        if step % self._config.log_every == 0 or step == self._config.steps:
+            self._pending = (step, window)
+
+    def flush(self) -> None:
+        """Write the line that is due, and let the devices finish."""
+        jax.block_until_ready(self.in_flight)
+        self._write_pending()
+
+    def after_evaluation(self, step: int, result: evaluate.Result) -> None:
+        """Log an evaluation, and do not count its time as training."""
+        scores = result.scores
+        values = {"eval_mIoU": scores.miou, "eval_mAcc": scores.macc, "eval_aAcc": scores.aacc}
+        self._log.write(step, values, rates={})
+        workdir.say(
+            f"step {step}: mIoU {scores.miou:.2f}, mAcc {scores.macc:.2f}, aAcc {scores.aacc:.2f}"
+            f" on {result.images} images"
+        )
+        self._restart_clock()
+
+    def close(self) -> None:
+        """Say how well the input kept up, and close the files."""
+        if self._steps:
+            workdir.say(
+                f"{self._steps} steps at {self._steps / self._seconds:.2f} a second; the devices"
+                f" waited for input {100 * self._waited / self._seconds:.1f} % of the time"
+            )
+        self._log.close()
+
+    def _write_pending(self) -> None:
+        if self._pending is None:
+            return
+        step, window = self._pending
+        self._pending = None
+        sums = {name: x.item() for name, x in jax.device_get(window).items()}
+        self._check(step, sums)
+        applied = max(sums["applied"], 1)
+        values = {name: sums[name] / applied for name in AVERAGES}
+        values["skipped"] = sums["steps"] - sums["applied"]
+        rates = self._rates()
+        self._log.write(step, values, rates)
+        remark = f", {values['skipped']} steps skipped" if values["skipped"] else ""
+        workdir.say(
+            f"step {step}/{self._config.steps}  loss {values['loss']:.4f}"
+            f"  mean {values['mean_loss']:.4f}  auxiliary {values['auxiliary_loss']:.4f}"
+            f"  {rates['images_per_second']:.1f} images/s"
+            f" ({rates['waiting_percent']:.1f} % waiting for input),"
+            f" {_duration(rates['seconds_left'])} left{remark}"
+        )
+
+    def _rates(self) -> dict[str, float]:
+        seconds = max(self._since_line(), 1e-9)
+        steps = max(self._step - self._line_step, 1)
+        waited = self._prefetcher.waited - self._line_waited
+        self._seconds += seconds
+        self._steps += steps
+        self._waited += waited
+        self._restart_clock()
+        return {
+            "images_per_second": steps * self._config.batch_size / seconds,
+            "waiting_percent": 100 * waited / seconds,
+            "seconds_left": (self._config.steps - self._step) * seconds / steps,
+        }
+
+    def _since_line(self) -> float:
+        return time.perf_counter() - self._line_time
+
+    def _restart_clock(self) -> None:
+        self._line_time = time.perf_counter()
+        self._line_step = self._step
+        self._line_waited = self._prefetcher.waited
+
+    def _check(self, step: int, sums: dict[str, float]) -> None:
+        """Raise Diverged for a loss that is not finite; float16 may overflow for a while."""
+        if not sums["overflows"]:
+            return
+        self._overflows = 0 if sums["applied"] else self._overflows + int(sums["overflows"])
+        if self._config.model.dtype != "float16" or self._overflows > OVERFLOWS_BEFORE_STOP:
+            saved = self._checkpoints.latest_step()
+            last = "none" if saved is None else f"step {saved}"
+            raise Diverged(
+                f"step {sums['first_bad_step']}: the loss or a gradient is not finite; the step"
+                f" changed nothing. Last checkpoint: {last}."
+                " Lower optimizer.learning_rate, or find the step with --config.log_every=1"
+            )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,234 @@
+"""One training step: both players, one `value_and_grad`, one update (Sec. 3.3 to 3.5)."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from arm_jax import arm, diagnostics, losses, networks, schedules, sharding
+from arm_jax.data import jitter
+from arm_jax.state import LossScale, Players, TrainState
+
+# What the log line averages over its steps.
+AVERAGES = ("loss", "mean_loss", "auxiliary_loss", "labelled")
+COUNTERS = ("steps", "applied", "overflows", "unlabelled", "first_bad_step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """What a step minimises and maximises; constant during a run.
+
+    Attributes:
+      total_steps: T of Sec. 4.2.
+      isolated: share of T in which the segmenter does not feel the weights yet (Sec. 4.2).
+      confidence: what ARM looks at, a kind of `arm.confidence`.
+      p: the norm held at 1 while ARM climbs (Sec. 3.4).
+      detach: no gradient from the weights into the segmenter (Table 1).
+      auxiliary_weight: of the auxiliary head's plain mean cross entropy.
+      jitter: distort colours.
+      ignore: the label of pixels that have none.
+      seed: of dropout.
+      log_every: steps over which metrics are summed.
+    """
+
+    total_steps: int
+    isolated: float = 0.05
+    confidence: str = "var"
+    p: float = 2.0
+    detach: bool = True
+    auxiliary_weight: float = 0.4
+    jitter: bool = True
+    ignore: int = 255
+    seed: int = 0
+    log_every: int = 50
+
+
+def create_state(
+    players: Players, transformation: optax.GradientTransformation, dtype: Any
+) -> tuple[nnx.GraphDef, TrainState]:
+    """The state before the first step; `dtype` is the compute type, which decides loss scaling."""
+    graphdef, params, statistics = nnx.split(players, nnx.Param, ...)
+    state = TrainState(
+        step=jnp.int32(0),
+        params=params,
+        statistics=statistics,
+        optimizer=transformation.init(params),
+        loss_scale=LossScale.create(dtype),
+        window=_empty_window(),
+        histogram=diagnostics.empty(),
+    )
+    return graphdef, state
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    *,
+    graphdef: nnx.GraphDef,
+    transformation: optax.GradientTransformation,
+    method: Method,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update of both players on one global batch.
+
+    A step whose gradients are not finite, or whose batch has no labelled pixel, changes no
+    parameter, no statistic and no momentum; it is counted in the window. The schedules go on.
+
+    Args:
+      state: as from `create_state`.
+      batch: "image" (b, h, w, 3) uint8, "label" (b, h, w) uint8, "extent" (b, 2) int32 and "key"
+        (b, 2) uint32, as `data.pipeline` yields them.
+      graphdef: the static part of the players.
+      transformation: as from `optimizer.create`.
+      method: the settings.
+
+    Returns:
+      The next state, and the log window including this step.
+    """
+    players = nnx.merge(graphdef, state.params, state.statistics)
+    images = jitter.prepare(
+        batch["image"], batch["extent"], batch["key"] if method.jitter else None
+    )
+    dropout_key = jax.random.fold_in(jax.random.key(method.seed), state.step)
+    coupled = state.step >= schedules.boundary(method.isolated, method.total_steps)
+
+    def objective(players: Players) -> tuple[jax.Array, dict[str, Any]]:
+        terms = forward(players, images, batch["label"], method, coupled, dropout_key)
+        return state.loss_scale.value * terms["total"], terms
+
+    (_, terms), gradients = nnx.value_and_grad(objective, has_aux=True)(players)
+    gradients = jax.tree.map(lambda g: g / state.loss_scale.value, gradients)
+    finite = functools.reduce(
+        jnp.logical_and, [jnp.isfinite(g).all() for g in jax.tree.leaves(gradients)]
+    )
+    finite &= jnp.isfinite(terms["total"])
+    labelled = terms["labelled"] > 0
+    apply = finite & labelled
+
+    updates, optimizer = transformation.update(gradients, state.optimizer, state.params)
+    keep = functools.partial(_select, apply)
+    window = _accumulate(state, terms, finite, labelled, method.log_every)
+    state = TrainState(
+        step=state.step + 1,
+        params=keep(optax.apply_updates(state.params, updates), state.params),
+        statistics=keep(nnx.state(players, nnx.Not(nnx.Param)), state.statistics),
+        optimizer=keep(optimizer, state.optimizer),
+        loss_scale=state.loss_scale.update(finite),
+        window=window,
+        histogram=keep(diagnostics.blend(state.histogram, terms["histogram"]), state.histogram),
+    )
+    return state, window
+
+
+def forward(
+    players: Players,
+    images: jax.Array,
+    labels: jax.Array,
+    method: Method,
+    coupled: jax.Array,
+    dropout_key: jax.Array,
+) -> dict[str, Any]:
+    """The objective of both players on one batch, and what the log wants to know of it.
+
+    Args:
+      players: in training mode BatchNorm's running statistics are updated in place.
+      images: (b, h, w, 3) float32, normalised.
+      labels: (b, h, w) integers.
+      method: the settings.
+      coupled: () bool, whether the segmenter feels the weights.
+      dropout_key: a key of this step's own.
+
+    Returns:
+      "total", the scalar to differentiate for both players at once; "loss", "mean_loss",
+      "auxiliary_loss", "labelled" (share of labelled pixels), "histogram".
+    """
+    segmenter = networks.training(players.segmenter)
+    logits, auxiliary = segmenter(images, auxiliary=True, dropout_key=dropout_key)
+    size = labels.shape[1:3]
+    valid = losses.valid_pixels(labels, method.ignore)
+    logits = networks.resize(logits, size)
+    pixel_loss = losses.cross_entropy(logits, labels, method.ignore)
+    confidence = arm.confidence(logits, kind=method.confidence, detach=method.detach)
+    objective = arm.adversarial_objective(
+        players.arm,
+        confidence,
+        pixel_loss,
+        valid,
+        coupled=coupled,
+        p=method.p,
+        detach=method.detach,
+    )
+    auxiliary_loss = losses.mean_over(
+        losses.cross_entropy(networks.resize(auxiliary, size), labels, method.ignore), valid
+    )
+    return {
+        "total": objective.total + method.auxiliary_weight * auxiliary_loss,
+        "loss": objective.main,
+        "mean_loss": objective.plain,
+        "auxiliary_loss": auxiliary_loss,
+        "labelled": jnp.mean(valid, dtype=jnp.float32),
+        "histogram": diagnostics.histogram(confidence, pixel_loss, objective.weights, valid),
+    }
+
+
+def compile_step(
+    mesh: Mesh,
+    graphdef: nnx.GraphDef,
+    transformation: optax.GradientTransformation,
+    method: Method,
+) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
+    """`train_step`, jitted for a mesh: state replicated and donated, batch split."""
+    step = functools.partial(
+        train_step, graphdef=graphdef, transformation=transformation, method=method
+    )
+    everywhere = sharding.replicated(mesh)
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(everywhere, sharding.by_batch(mesh)),
+        out_shardings=everywhere,
+    )
+
+
+def _select(apply: jax.Array, new: Any, old: Any) -> Any:
+    """`new` where the step counts; integers are the schedules' clocks and always go on."""
+
+    def leaf(n: jax.Array, o: jax.Array) -> jax.Array:
+        return n if jnp.issubdtype(n.dtype, jnp.integer) else jnp.where(apply, n, o)
+
+    return jax.tree.map(leaf, new, old)
+
+
+def _empty_window() -> dict[str, jax.Array]:
+    window = {name: jnp.float32(0) for name in AVERAGES}
+    return window | {name: jnp.int32(0) for name in COUNTERS}
+
+
+def _accumulate(
+    state: TrainState,
+    terms: dict[str, jax.Array],
+    finite: jax.Array,
+    labelled: jax.Array,
+    log_every: int,
+) -> dict[str, jax.Array]:
+    """The log window after this step; it starts anew after every `log_every` steps."""
+    fresh = state.step % log_every == 0
+    window = jax.tree.map(lambda x: jnp.where(fresh, jnp.zeros_like(x), x), state.window)
+    apply = finite & labelled
+    for name in AVERAGES:
+        window[name] += jnp.where(apply, terms[name], 0.0)
+    bad = jnp.where(
+        finite | (window["first_bad_step"] > 0), window["first_bad_step"], state.step + 1
+    )
+    return window | {
+        "steps": window["steps"] + 1,
+        "applied": window["applied"] + apply,
+        "overflows": window["overflows"] + ~finite,
+        "unlabelled": window["unlabelled"] + ~labelled,
+        "first_bad_step": bad,
+    }

@@ -1,0 +1,112 @@
+"""The training loop: from a config and labelled images to a checkpoint and a number (Sec. 4.2)."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from arm_jax import evaluate, sharding
+from arm_jax import workdir as workdirs
+from arm_jax.checkpoints import Checkpoints
+from arm_jax.errors import Stopped
+from arm_jax.experiment import Experiment
+from arm_jax.prefetch import Prefetcher
+from arm_jax.progress import Progress
+from arm_jax.signals import Sigterm
+from arm_jax.state import TrainState
+from arm_jax.step import compile_step
+
+
+def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) -> evaluate.Result:
+    """Train to `config.steps`, continuing from the newest checkpoint in `workdir` if there is one.
+
+    Args:
+      config: as from `configs/base.py`.
+      workdir: see `arm_jax.workdir`; a run that was stopped or killed continues when called again.
+      mesh: the devices (default: all of them).
+
+    Returns:
+      The evaluation after the last step, also written to `eval.json`.
+
+    Raises:
+      InputError: bad data, config, or working directory.
+      Diverged: a loss or gradient is not finite. The steps that met it changed nothing.
+      Stopped: SIGTERM was received; the state was saved first.
+    """
+    mesh = sharding.make_mesh() if mesh is None else mesh
+    experiment = Experiment(config)
+    local_batch = sharding.local_batch_size(config.batch_size, mesh)
+    workdir = workdirs.prepare(workdir, experiment.flat_config())
+    train_source, eval_source = experiment.open_sources(cache=workdir)
+    workdirs.say(experiment.describe(train_source, eval_source, mesh))
+
+    checkpoints = Checkpoints(workdir, keep=config.keep)
+    graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
+    first = int(state.step)
+    step_function = compile_step(mesh, graphdef, experiment.transformation(), experiment.method())
+    batches = iter(experiment.batches(train_source, local_batch))
+    if position is not None:
+        batches.set_state(position)
+    prefetcher = Prefetcher(
+        batches, lambda batch: sharding.shard_batch(mesh, batch), depth=config.input.prefetch
+    )
+    progress = Progress(config, workdir, prefetcher, checkpoints, first_step=first)
+    result = None
+    try:
+        with Sigterm() as sigterm:
+            for step in range(first + 1, config.steps + 1):
+                batch, position = prefetcher.next(in_flight=progress.in_flight)
+                with jax.transfer_guard("disallow"):
+                    state, window = step_function(state, batch)
+                progress.after_step(step, window)
+
+                last = step == config.steps
+                stop = sigterm.received(step) and not last
+                result = None
+                if last or step % config.eval_every == 0:
+                    progress.flush()
+                    result = _evaluate(experiment, graphdef, state, eval_source, mesh)
+                    progress.after_evaluation(step, result)
+                if result is not None or stop or step % config.save_every == 0:
+                    progress.flush()
+                    miou = None if result is None else result.scores.miou
+                    checkpoints.save(step, state, position, miou=miou)
+                if stop:
+                    checkpoints.wait()
+                    raise Stopped(f"SIGTERM: saved at step {step} of {config.steps} in {workdir}")
+        if result is None:  # The run was complete already.
+            result = _evaluate(experiment, graphdef, state, eval_source, mesh)
+    finally:
+        progress.close()
+        prefetcher.close()
+        batches.close()
+        checkpoints.close()
+    experiment.write_report(workdir, result, step=config.steps)
+    return result
+
+
+def _start(
+    experiment: Experiment, checkpoints: Checkpoints, workdir: Path, mesh: Mesh
+) -> tuple[nnx.GraphDef, TrainState, dict[str, Any] | None]:
+    """The state to go on from, and the input position if it comes from a checkpoint."""
+    step = checkpoints.latest_step()
+    if step is None:
+        graphdef, state = experiment.create_state()
+        workdirs.say(experiment.overview(state, workdir))
+        return graphdef, sharding.replicate(mesh, state), None
+    graphdef, state = experiment.abstract_state(mesh)
+    state, position = checkpoints.restore(step, state)
+    workdirs.say(f"continuing from step {step} of {experiment.config.steps} in {workdir}")
+    return graphdef, state, position
+
+
+def _evaluate(
+    experiment: Experiment, graphdef: nnx.GraphDef, state: TrainState, source: Any, mesh: Mesh
+) -> evaluate.Result:
+    players = nnx.merge(graphdef, state.params, state.statistics)
+    return evaluate.evaluate(
+        players.segmenter, source, batch_size=experiment.config.evaluation.batch_size, mesh=mesh
+    )

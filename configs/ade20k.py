@@ -1,0 +1,27 @@
+"""ADE20K: trained on the 20,210 train images with 150 classes, evaluated on val.
+
+Table 5 of the paper (ResNeSt-101 DeepLabv3+, one scale; 8 GTX 2080 Ti, 160,000 steps):
+
+    row       aAcc    mAcc    mIoU
+    base      80.88   63.55   45.91
+    arm       81.07   64.22   46.51
+
+    python -m arm_jax.main --config configs/ade20k.py:arm --workdir runs/ade20k_arm \
+        --config.data.root=/data/ADEChallengeData2016
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(argument: str | None = None) -> ConfigDict:
+    config = base.get_config()
+    config.steps = 160_000
+    config.data.dataset = "ade20k"
+    config.data.train_labels = "fine"
+    config.augment.crop = (512, 512)
+    config.augment.base_size = (512, 2048)  # short and long side before the random resize
+    config.model.name = "deeplabv3plus_resnest101"
+    config.eval_every = 16_000
+    return base.variant(config, argument)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from arm_jax.networks import Segmenter
 from arm_jax.protocol import Protocol, Window
 from arm_jax.tiles import axes, combine
 
@@ -48,7 +49,7 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def predict(model: nnx.Module, image: np.ndarray, protocol: Protocol | None = None) -> np.ndarray:
+def predict(model: Segmenter, image: np.ndarray, protocol: Protocol | None = None) -> np.ndarray:
     """Class of every pixel.
 
     Args:
@@ -67,7 +68,7 @@ def predict(model: nnx.Module, image: np.ndarray, protocol: Protocol | None = No
 
 
 def class_scores(
-    model: nnx.Module, image: np.ndarray, protocol: Protocol | None = None
+    model: Segmenter, image: np.ndarray, protocol: Protocol | None = None
 ) -> np.ndarray:
     """What `predict` takes the argmax of: float32 (h, w, num_classes) at the image's size.
 
@@ -156,7 +157,13 @@ def _run(
             if protocol.keep_logits_on == "host":
                 found = np.asarray(found)
             taps = [
-                axes(window, found.shape[1:3], image.size, mirrored)
+                axes(
+                    window,
+                    found.shape[1:3],
+                    image.size,
+                    mirrored=mirrored,
+                    align_corners=protocol.align_corners,
+                )
                 for image, window in zip(batch, windows, strict=True)
             ]
             passes.append((found, taps))

@@ -47,6 +47,8 @@ class Protocol:
       scales: factors of the size; more than one is test-time augmentation.
       flip: also look at the mirror image.
       average: what is averaged over scales and flips: "logits" or "probabilities" (softmax).
+      align_corners: resize logits with aligned corners, for networks that were trained so
+        (mmsegmentation's of 769x769 crops; the paper's were not).
       multiple: None runs the network on exactly the image, and compiles it once for each distinct
         size. A number pads the view at the right and bottom to multiples of it with the mean
         colour, so that images of similar size share a program; what the network computes near
@@ -64,6 +66,7 @@ class Protocol:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     average: str = "logits"
+    align_corners: bool = False
     multiple: int | None = None
     windows_at_once: int = 4
     keep_logits_on: str = "device"
@@ -137,7 +140,7 @@ class Protocol:
             ]
         if self.size is not None:
             words.append(f"image resized to fit {self.size[0]}x{self.size[1]}, shape kept")
-        if self.scales == (1.0,) and not self.flip:
+        if self.passes == 1 and self.scales == (1.0,):
             words.append("single scale, no flip")
         else:
             words.append(
@@ -147,7 +150,8 @@ class Protocol:
             )
         if self.multiple is not None:
             words.append(f"padded to multiples of {self.multiple} pixels")
-        words.append("logits resized bilinearly to the original size")
+        corners = " with aligned corners" if self.align_corners else ""
+        words.append(f"logits resized bilinearly{corners} to the original size")
         return "; ".join(words)
 
 
@@ -175,11 +179,11 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
 def create(augmentation: str = "none", **options: Any) -> Protocol:
     """A protocol with a test-time augmentation by name, and any other attributes of `Protocol`.
 
-    "ocr" is that of the paper's [35] (Sec. 4.4): 7 scales and flips, logits summed. Its code
-    resizes images and logits with aligned corners, as its networks were trained; ours are not,
-    so both resizes here are the ones of training. "mmsegmentation" is its --aug-test: 6 scales
-    and flips, softmax averaged. Either way the logits of a pass go to the size of its scaled
-    input first and then to the original size, as in mmsegmentation.
+    "ocr" is that of the paper's [35] (Sec. 4.4): 7 scales and flips, logits summed. The code of
+    [35] resizes images and logits with aligned corners, as its networks were trained; here images
+    are resized as in training, and logits as `align_corners` says. "mmsegmentation" is its
+    --aug-test: 6 scales and flips, softmax averaged. Either way the logits of a pass go to the
+    size of its scaled input first and then to the original size, as in mmsegmentation.
     """
     if augmentation not in AUGMENTATIONS:
         known = ", ".join(AUGMENTATIONS)

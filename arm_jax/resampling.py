@@ -42,13 +42,16 @@ class Taps:
         return Taps(np.pad(self.index, grow), np.pad(self.weight, grow))
 
 
-def bilinear(size: int, outputs: int) -> Taps:
+def bilinear(size: int, outputs: int, align_corners: bool = False) -> Taps:
     """`size` samples stretched or shrunk to `outputs`, without antialiasing.
 
-    Pixel centres are at half integers and the border is repeated, as in torch's
-    `F.interpolate(mode="bilinear", align_corners=False)`.
+    As torch's `F.interpolate(mode="bilinear")`: pixel centres are at half integers and the border
+    is repeated, or, with `align_corners`, the first and last samples keep their places.
     """
-    position = np.maximum((np.arange(outputs) + 0.5) * (size / outputs) - 0.5, 0.0)
+    if align_corners:
+        position = np.arange(outputs) * ((size - 1) / max(outputs - 1, 1))
+    else:
+        position = np.maximum((np.arange(outputs) + 0.5) * (size / outputs) - 0.5, 0.0)
     below = np.minimum(position.astype(np.int32), size - 1)
     above = np.minimum(below + 1, size - 1)
     fraction = position - below
@@ -65,7 +68,9 @@ def window_starts(size: int, window: int, stride: int) -> tuple[int, ...]:
     return tuple(min(i * stride, max(size - window, 0)) for i in range(number))
 
 
-def from_windows(size: int, starts: Sequence[int], window: int, samples: int) -> Taps:
+def from_windows(
+    size: int, starts: Sequence[int], window: int, samples: int, align_corners: bool = False
+) -> Taps:
     """The average of overlapping windows, each resized from `samples` to `window` outputs.
 
     The input holds the windows' samples one after another: len(starts) * samples. Each output
@@ -73,7 +78,7 @@ def from_windows(size: int, starts: Sequence[int], window: int, samples: int) ->
     mmsegmentation takes: on a grid of windows that count is a product of one factor an axis.
     What a window has beyond `size` (padding) is left out.
     """
-    inner = bilinear(samples, window)
+    inner = bilinear(samples, window, align_corners)
     spans = [(start, min(window, size - start)) for start in starts]
     covers = np.zeros(size, np.int32)
     for start, length in spans:

@@ -26,7 +26,14 @@ Axes = tuple[Taps, Taps]
 Table = tuple[Any, Any]
 
 
-def axes(window: Window, samples: tuple[int, int], size: tuple[int, int], mirrored: bool) -> Axes:
+def axes(
+    window: Window,
+    samples: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    mirrored: bool,
+    align_corners: bool,
+) -> Axes:
     """Rows and columns of the way from one pass's logits to one original image.
 
     Args:
@@ -34,18 +41,28 @@ def axes(window: Window, samples: tuple[int, int], size: tuple[int, int], mirror
       samples: height and width of the logits of all windows, side by side.
       size: height and width of the original image.
       mirrored: the network looked at the mirror image.
+      align_corners: how to resize.
     """
     rows, columns = (
-        _axis(window.view[i], window.window[i], starts, samples[i] // len(starts), size[i])
-        for i, starts in enumerate((window.rows, window.columns))
+        _axis(
+            window.view[axis],
+            window.window[axis],
+            starts,
+            samples[axis] // len(starts),
+            size[axis],
+            align_corners,
+        )
+        for axis, starts in enumerate((window.rows, window.columns))
     )
     return rows, columns.mirrored() if mirrored else columns
 
 
 @functools.lru_cache(maxsize=256)
-def _axis(view: int, window: int, starts: tuple[int, ...], samples: int, size: int) -> Taps:
-    taps = from_windows(view, starts, window, samples)
-    return taps if view == size else bilinear(view, size).after(taps)
+def _axis(
+    view: int, window: int, starts: tuple[int, ...], samples: int, size: int, align_corners: bool
+) -> Taps:
+    taps = from_windows(view, starts, window, samples, align_corners)
+    return taps if view == size else bilinear(view, size, align_corners).after(taps)
 
 
 def combine(
@@ -192,4 +209,5 @@ def _from_host(
 def _needed(index: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """Which inputs each image's taps use, and the taps' indices among those."""
     used = [np.unique(one) for one in index]
-    return used, np.stack([np.searchsorted(u, one) for u, one in zip(used, index, strict=True)])
+    inside = [np.searchsorted(u, one) for u, one in zip(used, index, strict=True)]
+    return used, np.stack(inside).astype(np.int32)

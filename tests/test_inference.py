@@ -22,13 +22,15 @@ def normalised(picture):
     return (values / [58.395, 57.12, 57.375]).astype(np.float32)
 
 
-def stretched(values, size):
-    """Bilinear, half-pixel centres, border repeated; float64, one output row or column a time."""
+def stretched(values, size, align_corners=False):
+    """Bilinear, float64, one output row or column a time."""
     for axis in (0, 1):
         number = values.shape[axis]
         lines = []
         for i in range(size[axis]):
             at = max((i + 0.5) * number / size[axis] - 0.5, 0.0)
+            if align_corners:
+                at = i * (number - 1) / max(size[axis] - 1, 1)
             low = min(int(at), number - 1)
             high = min(low + 1, number - 1)
             part = at - low
@@ -37,10 +39,10 @@ def stretched(values, size):
     return values
 
 
-def logits_at_full_size(model, picture):
+def logits_at_full_size(model, picture, align_corners=False):
     """A normalised view (h, w, 3) -> float64 logits (h, w, classes)."""
     found = np.asarray(model(jnp.asarray(picture)[None]))[0, ..., : model.num_classes]
-    return stretched(found.astype(np.float64), picture.shape[:2])
+    return stretched(found.astype(np.float64), picture.shape[:2], align_corners)
 
 
 def slow_scores(model, picture, how):
@@ -52,10 +54,9 @@ def slow_scores(model, picture, how):
         for mirrored in (False, True)[: 1 + how.flip]:
             seen = normalised(view[:, ::-1] if mirrored else view)
             if how.crop is None:
-                scores = logits_at_full_size(model, seen)
+                scores = logits_at_full_size(model, seen, how.align_corners)
             else:
-                scores, count = 0.0, np.zeros((*size, 1))
-                scores = np.zeros((*size, model.num_classes))
+                scores, count = np.zeros((*size, model.num_classes)), np.zeros((*size, 1))
                 crop = (min(how.crop[0], size[0]), min(how.crop[1], size[1]))
                 for y in range(0, max(size[0] - crop[0], 0) + how.stride[0], how.stride[0]):
                     for x in range(0, max(size[1] - crop[1], 0) + how.stride[1], how.stride[1]):
@@ -63,10 +64,11 @@ def slow_scores(model, picture, how):
                         if y - top >= how.stride[0] or x - left >= how.stride[1]:
                             continue
                         here = slice(top, top + crop[0]), slice(left, left + crop[1])
-                        scores[here] += logits_at_full_size(model, seen[here])
+                        scores[here] += logits_at_full_size(model, seen[here], how.align_corners)
                         count[here] += 1
                 scores /= count
-            scores = stretched(scores[:, ::-1] if mirrored else scores, picture.shape[:2])
+            scores = scores[:, ::-1] if mirrored else scores
+            scores = stretched(scores, picture.shape[:2], how.align_corners)
             if how.average == "probabilities":
                 scores = np.exp(scores - scores.max(-1, keepdims=True))
                 scores /= scores.sum(-1, keepdims=True)
@@ -79,6 +81,7 @@ PROTOCOLS = {
     "resized": Protocol(size=(40, 33)),
     "sliding": Protocol(crop=(16, 24), stride=(7, 11), windows_at_once=5),
     "one window at a time": Protocol(crop=(32, 32), windows_at_once=1),
+    "aligned corners": Protocol(size=(61, 60), crop=(25, 33), align_corners=True),
     "summed logits": Protocol(scales=(0.5, 1.25), flip=True),
     "mean probabilities": Protocol(scales=(0.75, 1.5), flip=True, average="probabilities"),
     "everything": Protocol(

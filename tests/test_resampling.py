@@ -25,6 +25,14 @@ def test_bilinear_equals_jax_without_antialiasing(size, outputs):
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("size", "outputs"), [(5, 17), (9, 4), (1, 3), (3, 1)])
+def test_aligned_corners_interpolate_between_the_end_samples(size, outputs):
+    signal = np.random.default_rng(1).normal(size=size)
+    expected = np.interp(np.linspace(0, size - 1, outputs), np.arange(size), signal)
+    ours = dense(resampling.bilinear(size, outputs, align_corners=True), size) @ signal
+    np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
 def test_bilinear_of_equal_sizes_is_one_tap_of_weight_one():
     taps = resampling.bilinear(6, 6)
     np.testing.assert_array_equal(taps.index, np.arange(6)[:, None])

@@ -1,0 +1,31 @@
+"""Reading a little ahead, in threads."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+
+def ahead(
+    read: Callable[[Item], Read], items: Iterable[Item], *, threads: int, number: int
+) -> Iterator[Read]:
+    """`read` of each item, in order, with at most `number` read or under way at a time.
+
+    What `read` raises is raised here, when its turn comes. Decoding and resizing of images release
+    Python's lock, so threads do.
+    """
+    under_way: deque[Future[Read]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                under_way.append(pool.submit(read, item))
+                if len(under_way) >= number:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()

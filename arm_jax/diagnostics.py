@@ -140,8 +140,8 @@ def stayed_uniform(h: Histogram, p: float = 2.0) -> jax.Array:
     """Whether ARM has not left its initial plateau: a bool scalar, to warn about.
 
     True while the Hölder ratio is under 0.95 and the weights have gone less than half of the way to
-    the optimum. At the paper's learning rate this is the fate of most runs under 1,000 steps, and
-    then "ARM" is silently the plain loss.
+    the optimum. At the paper's learning rate this happens to runs of a few hundred steps, and then
+    "ARM" is silently the plain loss.
     """
     return (holder_ratio(h, p) < 0.95) & (progress(h, p) < 0.5)
 

@@ -32,7 +32,7 @@ def test_depthwise_equals_the_grouped_convolution_and_its_gradients(dilation):
         )
 
     def value_and_gradients(f):
-        value, pullback = jax.vjp(f, x, kernel)
+        value, pullback = jax.vjp(jax.jit(f), x, kernel)
         return value, *pullback(weight)
 
     got = value_and_gradients(lambda x, k: layers.convolve(x, k, dilation=dilation, groups=6))
@@ -51,7 +51,7 @@ def test_groups_equal_a_grouped_convolution(stride):
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=2,
     )
-    got = layers.convolve(x, kernel, stride=stride, groups=2)
+    got = jax.jit(lambda x, k: layers.convolve(x, k, stride=stride, groups=2))(x, kernel)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -160,6 +160,7 @@ def test_resize_by_hand(length, align_corners, expected):
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("size", [(20, 12), (3, 4), (13, 5)])
 def test_gradient_of_resize_is_its_transpose(size, align_corners):
+    @jax.jit
     def resize(x):
         return networks.resize(x, size, align_corners)
 

@@ -6,14 +6,34 @@ dtype it was built with; pooling averages in float32. Padding is always half the
 a stride-s layer maps n pixels to ceil(n / s), as PyTorch's arithmetic does.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 
-# He initialisation by fan-out, as mmcv's ConvModule and mmsegmentation's ResNet use it.
-KERNEL_INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+def normal(key: jax.Array, shape: tuple[int, ...], deviation: float) -> jax.Array:
+    """Normal float32 values for a parameter.
+
+    A compiled generator serves one shape only, and a network has dozens of shapes: compiling took
+    longer than anything else in creating one. So values are drawn in a few sizes and cut to shape
+    on the host, where that compiles nothing.
+    """
+    size = math.prod(shape)
+    drawn = 4 ** math.ceil(math.log(size, 4))
+    values = jax.random.normal(key, (max(drawn, size),))
+    on_host = values if isinstance(values, jax.core.Tracer) else np.asarray(values)
+    return jnp.asarray(on_host[:size].reshape(shape) * np.float32(deviation))
+
+
+def he_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """He initialisation by fan-out, as mmcv's ConvModule and mmsegmentation's ResNet use it."""
+    height, width, _, out_channels = shape
+    return normal(key, shape, math.sqrt(2 / (height * width * out_channels)))
 
 
 def convolve(
@@ -85,7 +105,7 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         shape = (size, size, in_channels // groups, out_channels)
-        self.kernel = nnx.Param(KERNEL_INIT(rngs.params(), shape, jnp.float32))
+        self.kernel = nnx.Param(he_normal(rngs.params(), shape))
         if bias:
             self.bias = nnx.Param(jnp.zeros((out_channels,), jnp.float32))
         self.has_bias = bias
@@ -250,8 +270,7 @@ class Classifier(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        init = nnx.initializers.normal(0.01)
-        self.kernel = nnx.Param(init(rngs.params(), (1, 1, in_channels, out_channels), jnp.float32))
+        self.kernel = nnx.Param(normal(rngs.params(), (1, 1, in_channels, out_channels), 0.01))
         self.bias = nnx.Param(jnp.zeros((out_channels,), jnp.float32))
         self.dropout = ChannelDropout(dropout_rate)
         self.dtype = jnp.dtype(dtype)

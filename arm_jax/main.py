@@ -1,6 +1,7 @@
 """Flags only: `python -m arm_jax.main --config configs/X.py[:row] --workdir DIR`."""
 
 import difflib
+import itertools
 import runpy
 import sys
 
@@ -11,9 +12,11 @@ from arm_jax.errors import Diverged, InputError, Stopped
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run, which continues there.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "report", "predict"], "What to do."
+)
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "latest", "For evaluate and predict: latest, best (by mIoU), or a step."
+    "checkpoint", "latest", "For the other modes: latest, best (by mIoU), or a step."
 )
 _INPUT = flags.DEFINE_string("input", None, "For predict: a folder of images.")
 _OUTPUT = flags.DEFINE_string("output", None, "For predict: where to; WORKDIR/predictions if none.")
@@ -32,9 +35,11 @@ def main(argv: list[str]) -> None:
     sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     config, workdir, checkpoint = _CONFIG.value, _WORKDIR.value, _CHECKPOINT.value
     if _MODE.value == "train":
-        modes.show(train.train(config, workdir))
+        modes.show(train.train(config, workdir), workdir)
     elif _MODE.value == "evaluate":
-        modes.show(modes.evaluate(config, workdir, checkpoint))
+        modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
+    elif _MODE.value == "report":
+        modes.report(config, workdir, checkpoint)
     else:
         modes.predict(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
 
@@ -55,7 +60,7 @@ def _unknown_key(argv: list[str]) -> str | None:
     """What to say if an override names a key that the config does not have."""
     arguments = [a.removeprefix("-").removeprefix("-") for a in argv[1:]]
     files = [a.split("=", 1)[1] for a in arguments if a.startswith("config=")]
-    files += [b for a, b in zip(arguments, arguments[1:], strict=False) if a == "config"]
+    files += [b for a, b in itertools.pairwise(arguments) if a == "config"]
     try:
         path, _, row = files[0].partition(":")
         keys = runpy.run_path(path)["get_config"](*([row] if row else [])).to_dict()

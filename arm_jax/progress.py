@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 from ml_collections import ConfigDict
 
 from arm_jax import evaluate, workdir
@@ -31,11 +32,13 @@ class Progress:
         checkpoints: Checkpoints,
         *,
         first_step: int,
+        schedule: optax.Schedule,
     ):
         self._config = config
         self._log = workdir.MetricsLog(folder, start_step=first_step)
         self._prefetcher = prefetcher
         self._checkpoints = checkpoints
+        self._schedule = schedule
         self._flight: deque[jax.Array] = deque()
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
         self._overflows = 0  # of float16, without a good step since
@@ -100,6 +103,10 @@ class Progress:
         applied = max(sums["applied"], 1)
         values = {name: sums[name] / applied for name in AVERAGES}
         values["skipped"] = sums["steps"] - sums["applied"]
+        values["learning_rate"] = float(self._schedule(step - 1))
+        if self._config.arm.kind != "none":
+            values["holder_ratio"] = sums["holder_ratio"]
+            values["loss_ratio"] = sums["loss_ratio"]
         rates = self._rates()
         self._log.write(step, values, rates)
         remark = f", {values['skipped']} steps skipped" if values["skipped"] else ""

@@ -88,7 +88,8 @@ def train_step(
       method: the settings.
 
     Returns:
-      The next state, and the log window including this step.
+      The next state; and the log window including this step, with the Hölder ratio and the
+      factor by which the weights scale the loss.
     """
     players = nnx.merge(graphdef, state.params, state.statistics)
     images = jitter.prepare(
@@ -122,7 +123,11 @@ def train_step(
         window=window,
         histogram=keep(diagnostics.blend(state.histogram, terms["histogram"]), state.histogram),
     )
-    return state, window
+    ratios = {
+        "holder_ratio": diagnostics.holder_ratio(state.histogram, method.p),
+        "loss_ratio": diagnostics.loss_ratio(state.histogram),
+    }
+    return state, window | ratios
 
 
 def forward(

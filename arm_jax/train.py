@@ -11,12 +11,13 @@ from ml_collections import ConfigDict
 from arm_jax import evaluate, sharding
 from arm_jax import workdir as workdirs
 from arm_jax.checkpoints import Checkpoints
+from arm_jax.data import check
 from arm_jax.errors import Stopped
 from arm_jax.experiment import Experiment
 from arm_jax.prefetch import Prefetcher
 from arm_jax.progress import Progress
 from arm_jax.signals import Sigterm
-from arm_jax.state import TrainState
+from arm_jax.state import Players, TrainState
 from arm_jax.step import compile_step
 
 
@@ -40,8 +41,11 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     experiment = Experiment(config)
     local_batch = sharding.local_batch_size(config.batch_size, mesh)
     workdir = workdirs.prepare(workdir, experiment.flat_config())
-    train_source, eval_source = experiment.open_sources(cache=workdir)
+    train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
+    workdirs.write_classes(workdir, experiment.classes)
     workdirs.say(experiment.describe(train_source, eval_source, mesh))
+    for name, source in (("training", train_source), ("evaluation", eval_source)):
+        check.check(source, name=name, cache=workdir)
 
     checkpoints = Checkpoints(workdir, keep=config.keep)
     graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
@@ -53,7 +57,9 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     prefetcher = Prefetcher(
         batches, lambda batch: sharding.shard_batch(mesh, batch), depth=config.input.prefetch
     )
-    progress = Progress(config, workdir, prefetcher, checkpoints, first_step=first)
+    progress = Progress(
+        config, workdir, prefetcher, checkpoints, first_step=first, schedule=experiment.schedule()
+    )
     result = None
     try:
         with Sigterm() as sigterm:
@@ -68,7 +74,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
                 result = None
                 if last or step % config.eval_every == 0:
                     progress.flush()
-                    result = _evaluate(experiment, graphdef, state, eval_source, mesh)
+                    result = experiment.evaluate(_players(graphdef, state), eval_source, mesh)
                     progress.after_evaluation(step, result)
                 if result is not None or stop or step % config.save_every == 0:
                     progress.flush()
@@ -78,7 +84,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
                     checkpoints.wait()
                     raise Stopped(f"SIGTERM: saved at step {step} of {config.steps} in {workdir}")
         if result is None:  # The run was complete already.
-            result = _evaluate(experiment, graphdef, state, eval_source, mesh)
+            result = experiment.evaluate(_players(graphdef, state), eval_source, mesh)
     finally:
         progress.close()
         prefetcher.close()
@@ -103,10 +109,5 @@ def _start(
     return graphdef, state, position
 
 
-def _evaluate(
-    experiment: Experiment, graphdef: nnx.GraphDef, state: TrainState, source: Any, mesh: Mesh
-) -> evaluate.Result:
-    players = nnx.merge(graphdef, state.params, state.statistics)
-    return evaluate.evaluate(
-        players.segmenter, source, batch_size=experiment.config.evaluation.batch_size, mesh=mesh
-    )
+def _players(graphdef: nnx.GraphDef, state: TrainState) -> Players:
+    return nnx.merge(graphdef, state.params, state.statistics)

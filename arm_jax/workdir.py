@@ -9,10 +9,10 @@ eval.json       the last evaluation
 """
 
 import contextlib
+import dataclasses
 import datetime
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -24,6 +24,8 @@ from typing import Any
 import jax
 from tensorboardX import SummaryWriter
 
+from arm_jax import files
+from arm_jax.data.labels import Classes
 from arm_jax.errors import InputError
 
 # A run may be continued with other values of these: they change neither weights nor metrics.
@@ -51,8 +53,8 @@ def prepare(workdir: str | Path, config: Mapping[str, Any]) -> Path:
       config: flattened, dotted key -> JSON value.
 
     Raises:
-      InputError: the folder cannot be written, or belongs to a run with another config (the
-        message lists the keys that differ).
+      InputError: the folder cannot be written, or holds checkpoints of another config (the message
+        lists the keys that differ).
     """
     workdir = Path(workdir)
     try:
@@ -65,7 +67,8 @@ def prepare(workdir: str | Path, config: Mapping[str, Any]) -> Path:
         ) from error
     path = workdir / "config.json"
     config = json.loads(json.dumps(config))
-    if path.exists():
+    # Without a checkpoint there is nothing to continue, and a corrected config may start over.
+    if path.exists() and any((workdir / "checkpoints").glob("[0-9]*")):
         earlier = read_config(workdir)
         differ = [
             f"{key}: {earlier.get(key)!r} there, {config.get(key)!r} now"
@@ -78,7 +81,8 @@ def prepare(workdir: str | Path, config: Mapping[str, Any]) -> Path:
                 " choose another folder, or remove this one"
             )
     if jax.process_index() == 0:
-        write_atomically(path, json.dumps(config, indent=2) + "\n")
+        with files.whole(path) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n")
         with open(workdir / "versions.jsonl", "a") as file:
             file.write(json.dumps(versions()) + "\n")
     return workdir
@@ -93,6 +97,24 @@ def read_config(workdir: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path} cannot be read ({error}); is this the folder of a run?"
         ) from error
+
+
+def write_classes(workdir: Path, classes: Classes) -> None:
+    """Remember the classes, so that predicting needs no data set."""
+    if jax.process_index() == 0:
+        with files.whole(workdir / "classes.json") as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(classes)) + "\n")
+
+
+def read_classes(workdir: str | Path) -> Classes:
+    """The classes of a run. Raises InputError when the file is missing or damaged."""
+    path = Path(workdir) / "classes.json"
+    try:
+        stored = json.loads(path.read_text())
+        colors = tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"])
+        return Classes(tuple(stored["names"]), colors, int(stored["ignore"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); is this a run?") from error
 
 
 def versions() -> dict[str, Any]:
@@ -128,13 +150,6 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write the whole file or nothing, even if the process dies meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
 class MetricsLog:
     """Writes metrics.jsonl and TensorBoard's event files, in the first process only.
 
@@ -148,7 +163,8 @@ class MetricsLog:
         self._writes = jax.process_index() == 0
         if self._writes:
             kept = [r for r in read_metrics(workdir) if r["step"] <= start_step]
-            write_atomically(self._path, "".join(json.dumps(r) + "\n" for r in kept))
+            with files.whole(self._path) as temporary:
+                temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
             self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
 
     def write(self, step: int, values: Mapping[str, float], rates: Mapping[str, float]) -> None:

@@ -15,14 +15,14 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.batch_size = 16  # Over all devices; a multiple of their number.
 
     # Data. `dataset` names the kind of source: folders, street_scenes (prepared), scenes (drawn
-    # while training), cityscapes, ade20k or camvid.
+    # while training).
     config.data = ConfigDict()
     config.data.dataset = "folders"
     config.data.root = ""  # The folder of the data; prepared data sets are written there.
     config.data.classes = ()  # Class names in the order of the label values; () if built in.
     config.data.ignore = 255  # Label value of the pixels without a label.
     config.data.size = (128, 256)  # Height, width of scenes drawn while training.
-    config.data.variant = "default"  # Of a prepared data set: its builder's config.
+    config.data.variant = ""  # Of a prepared data set: its builder's config, "" for the first.
     config.data.train_split = "train"
     config.data.train_labels = "coarse"  # coarse or fine, where a data set has both.
     config.data.train_images = 0  # Use only the first so many; 0 for all.

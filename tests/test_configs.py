@@ -1,0 +1,56 @@
+"""The configs: the paper's values, locked keys, rows, and a smoke run for each."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from arm_jax.experiment import Experiment
+
+NAMES = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+def load(name: str, argument: str | None = None):
+    return importlib.import_module(f"configs.{name}").get_config(argument)
+
+
+def test_the_promised_configs_are_there():
+    promised = (
+        "base demo street_scenes cityscapes_coarse cityscapes_fine ade20k camvid_coarse custom"
+    )
+    assert set(promised.split()) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_is_valid_locked_and_answers_smoke(name):
+    config = load(name)
+    Experiment(config)
+    with pytest.raises(AttributeError):
+        config.bogus = 1
+    smoke = load(name, "smoke")
+    Experiment(smoke)
+    assert smoke.steps == 2 and smoke.data.dataset == "scenes"
+    assert load(name, "base").arm.kind == "none"
+    with pytest.raises(ValueError, match="no row 'nonsense'"):
+        load(name, "nonsense")
+
+
+def test_cityscapes_coarse_is_section_4_2():
+    config = load("cityscapes_coarse")
+    assert (config.steps, config.batch_size) == (40_000, 16)
+    assert tuple(config.augment.crop) == (512, 1024)
+    assert config.model.name == "deeplabv3plus_resnet101"
+    assert config.model.auxiliary_weight == 0.4
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.weight_decay) == (0.02, 1e-4)
+    assert (optimizer.warmup, tuple(optimizer.drops)) == (0.05, (0.6, 0.9))
+    assert (config.arm.kind, config.arm.input, config.arm.p) == ("learned", "var", 2)
+    assert (config.arm.isolated, config.arm.lr_multiplier, config.arm.detach) == (0.05, 1, True)
+    assert (config.data.train_labels, config.data.eval_labels) == ("coarse", "fine")
+
+
+def test_the_other_benchmarks_differ_as_the_paper_says():
+    assert load("cityscapes_fine").data.train_labels == "fine"
+    ade20k = load("ade20k")
+    assert ade20k.steps == 160_000 and tuple(ade20k.augment.crop) == (512, 512)
+    assert ade20k.model.name == "deeplabv3plus_resnest101"

@@ -1,0 +1,174 @@
+"""Whole runs as users start them: killed, terminated, split over processes, at full size."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A compilation cache that the runs of this file share: the same program, compiled once."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+def start(workdir: Path, compiled: Path, *arguments: str, devices: int = 1) -> subprocess.Popen:
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [sys.executable, "-m", "arm_jax.main", "--config=configs/demo.py:smoke"]
+    settings = ["--config.steps=12", "--config.save_every=3", "--config.eval_every=6"]
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}", *settings, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+    return output
+
+
+def final_state(workdir: Path) -> dict[str, np.ndarray]:
+    """Every array of the last checkpoint, by Orbax's own reader."""
+    import orbax.checkpoint as ocp
+
+    tree = ocp.StandardCheckpointer().restore((workdir / "checkpoints" / "12" / "state").absolute())
+    leaves = {}
+
+    def walk(path: str, node: object) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                walk(f"{path}/{key}", value)
+        elif isinstance(node, list | tuple):
+            for key, value in enumerate(node):
+                walk(f"{path}/{key}", value)
+        elif node is not None:
+            leaves[path] = np.asarray(node)
+
+    walk("", tree)
+    return leaves
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    expected, found = final_state(one), final_state(other)
+    assert expected.keys() == found.keys() and len(expected) > 100
+    for path, array in expected.items():
+        np.testing.assert_array_equal(array, found[path], err_msg=path)
+    for name in ("metrics.jsonl", "eval.json", "confusion.csv"):
+        assert (one / name).read_text() == (other / name).read_text(), name
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, compiled):
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    finish(start(workdir, compiled))
+    return workdir
+
+
+def test_killed_at_several_moments_it_ends_bit_identically(tmp_path, compiled, uninterrupted):
+    workdir = tmp_path / "run"
+    for moment in (1, 4, 8):  # the third is during or after the first evaluation
+        process = start(workdir, compiled)
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline and process.poll() is None:
+            lines = (
+                (workdir / "metrics.jsonl").read_text()
+                if workdir.exists() and (workdir / "metrics.jsonl").exists()
+                else ""
+            )
+            if any(json.loads(x)["step"] >= moment for x in lines.splitlines() if x.endswith("}")):
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    finish(start(workdir, compiled))
+    assert_same_run(uninterrupted, workdir)
+
+
+def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, compiled, uninterrupted):
+    workdir = tmp_path / "run"
+    process = start(workdir, compiled, "--config.save_every=1000")
+    for line in process.stdout:
+        if line.startswith("step 4/"):
+            process.send_signal(signal.SIGTERM)
+            break
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 143
+    assert "SIGTERM: saved at step" in output
+    saved = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal()]
+    assert max(saved) >= 4
+    assert "continuing from step" in finish(start(workdir, compiled))
+    assert_same_run(uninterrupted, workdir)
+
+
+def test_two_processes_equal_one(tmp_path, compiled):
+    """Four devices in one process, and twice two."""
+    finish(start(tmp_path / "one", compiled, devices=4))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = [
+        start(
+            tmp_path / "two",
+            compiled,
+            f"--coordinator=127.0.0.1:{port}",
+            "--processes=2",
+            f"--process={i}",
+            devices=2,
+        )
+        for i in range(2)
+    ]
+    for process in processes:
+        finish(process)
+    one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
+    for path, array in one.items():
+        np.testing.assert_allclose(array, two[path], rtol=1e-4, atol=1e-5, err_msg=path)
+    reports = [json.loads((tmp_path / n / "eval.json").read_text()) for n in ("one", "two")]
+    assert reports[0]["mIoU"] == pytest.approx(reports[1]["mIoU"], abs=0.05)
+    assert reports[0]["images"] == reports[1]["images"] == 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path, compiled, dtype):
+    """ResNet-101 at output stride 8 with all its channels; only the crop is small."""
+    output = finish(
+        start(
+            tmp_path / dtype,
+            compiled,
+            "--config.model.name=deeplabv3plus_resnet101",
+            "--config.model.output_stride=8",
+            f"--config.model.dtype={dtype}",
+            "--config.batch_size=2",
+            "--config.steps=2",
+            "--config.eval_every=2",
+            "--config.evaluation.batch_size=1",
+            "--config.data.eval_images=1",
+            "--config.augment.crop=(64, 64)",
+        )
+    )
+    assert "deeplabv3plus_resnet101, output stride 8, " + dtype in output
+    records = [json.loads(x) for x in (tmp_path / dtype / "metrics.jsonl").read_text().splitlines()]
+    first = next(r for r in records if "loss" in r)
+    # ln(11) = 2.40: an untrained classifier with small weights knows nothing.
+    assert first["loss"] == pytest.approx(np.log(11), abs=0.3) or first["skipped"] == 1

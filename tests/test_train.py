@@ -1,0 +1,115 @@
+"""The loop, end to end on scenes drawn while training, with a network small enough to compile."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from arm_jax import experiment as experiments
+from arm_jax import modes, networks, sharding, signals, train, workdir
+from arm_jax.checkpoints import Checkpoints
+from arm_jax.errors import Diverged, InputError, Stopped
+from configs import base
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    create = networks.create
+
+    def small(name, *arguments, **settings):
+        return create(name, *arguments, **settings, **tiny.SIZES)
+
+    monkeypatch.setattr(networks, "create", small)
+
+
+def config(**overrides):
+    result = base.get_config("smoke")
+    result.update_from_flattened_dict(
+        {
+            "steps": 6,
+            "data.size": (32, 64),
+            "data.eval_images": 3,
+            "augment.crop": (32, 32),
+            "log_every": 2,
+            "eval_every": 3,
+            "save_every": 2,
+            **overrides,
+        }
+    )
+    return result
+
+
+def one_device():
+    return sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
+
+
+def parameters(settings, folder):
+    experiment = experiments.Experiment(settings)
+    experiment.evaluation_source()
+    checkpoints = Checkpoints(folder, read_only=True)
+    _, like = experiment.abstract_state(one_device())
+    state, position = checkpoints.restore(checkpoints.find("latest"), like)
+    return [np.asarray(x) for x in experiments.jax.tree.leaves(state)], position
+
+
+def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
+    whole = train.train(config(), tmp_path / "whole", mesh=one_device())
+    with monkeypatch.context() as patch:
+        patch.setattr(signals.Sigterm, "received", lambda self, step: step == 3)
+        with pytest.raises(Stopped, match="saved at step 3 of 6"):
+            train.train(config(), tmp_path / "broken", mesh=one_device())
+    continued = train.train(config(), tmp_path / "broken", mesh=one_device())
+
+    (expected, place), (found, place_found) = (
+        parameters(config(), tmp_path / name) for name in ("whole", "broken")
+    )
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert place == place_found
+    np.testing.assert_array_equal(whole.matrix, continued.matrix)
+    records = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("whole", "broken")]
+    assert records[0] == records[1]
+    steps = [json.loads(line)["step"] for line in records[0].splitlines()]
+    assert steps == [2, 3, 4, 6, 6]  # log lines, and evaluations at 3 and 6
+
+    # What a finished run leaves, and what can be done with it.
+    report = json.loads((tmp_path / "whole" / "eval.json").read_text())
+    assert report["images"] == 3 and report["step"] == 6
+    assert report["mIoU"] == pytest.approx(whole.scores.miou)
+    assert "ARM" in (tmp_path / "whole" / "parameters.txt").read_text().upper()
+    again = modes.evaluate(config(), tmp_path / "whole", "latest")
+    np.testing.assert_array_equal(again.matrix, whole.matrix)
+    finished = train.train(config(), tmp_path / "whole", mesh=one_device())
+    np.testing.assert_array_equal(finished.matrix, whole.matrix)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(tmp_path):
+    settings = config(**{"optimizer.learning_rate": 1e30, "optimizer.warmup": 0.0})
+    with pytest.raises(Diverged, match=r"step \d: .*not finite.* Last checkpoint: step 2"):
+        train.train(settings, tmp_path, mesh=one_device())
+
+
+def test_another_config_cannot_continue_a_run(tmp_path):
+    workdir.prepare(tmp_path, experiments.Experiment(config()).flat_config())
+    with pytest.raises(InputError, match=r"arm\.p: 2\.0 there, 3\.0 now"):
+        train.train(config(**{"arm.p": 3.0}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("arm.kind", "lerned", "arm.kind = 'lerned'; choose one of learned, linear, none"),
+        ("model.dtype", "float64", "model.dtype = 'float64'"),
+        ("steps", 0, "steps = 0; it must be at least 1"),
+        ("arm.isolated", 1.5, "arm.isolated = 1.5; it is a share"),
+        ("arm.p", 0.5, "arm.p = 0.5"),
+        ("model.name", "unet", "network 'unet' is not known"),
+        ("batch_size", 12, "batch_size = 12"),
+        ("data.dataset", "imagenet", "imagenet"),
+    ],
+)
+def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, key, value, message):
+    with pytest.raises(InputError, match=message.replace(".", r"\.")) as caught:
+        train.train(config(**{key: value}), tmp_path / "run")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,190 @@
+"""Pairs of image and label files: the source for a person's own two folders.
+
+    root/images/[split/][anything/]name.jpg      root/labels/[split/][anything/]name.png
+
+Labels are pictures with one number a pixel. An image and its label have the same path but for the
+suffix of the file.
+"""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from arm_jax.data import images
+from arm_jax.data.labels import Classes, Table
+from arm_jax.data.trees import Folder, Tree
+from arm_jax.errors import InputError
+
+
+class FileSource:
+    """Records from image and label files that were matched before.
+
+    `pairs` holds (id, image name, label name); the names are those of the two trees.
+    """
+
+    def __init__(
+        self,
+        image_tree: Tree,
+        label_tree: Tree,
+        pairs: list[tuple[str, str, str]],
+        classes: Classes,
+        table: Table | None = None,
+    ):
+        self.classes = classes
+        self._image_tree, self._label_tree = image_tree, label_tree
+        self._pairs = pairs
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> dict:
+        name, image_name, label_name = self._pairs[index]
+        image = images.decode_image(
+            self._image_tree.read(image_name), self._image_tree.path(image_name)
+        )
+        stored = self._stored_label(label_name)
+        self._compare_sizes(index, image.shape[:2], stored.shape)
+        return {"image": image, "label": self._meaning(stored, label_name), "id": name}
+
+    def inspect(self, index: int) -> np.ndarray:
+        """Look at one pair without decoding the image: int64 (256,) pixels by label value.
+
+        Raises InputError for anything that would keep it from training.
+        """
+        _, image_name, label_name = self._pairs[index]
+        stored = self._stored_label(label_name)
+        size = images.probe_image(
+            self._image_tree.read(image_name), self._image_tree.path(image_name)
+        )
+        self._compare_sizes(index, size, stored.shape)
+        label = self._meaning(stored, label_name)
+        return np.bincount(label.reshape(-1), minlength=256)
+
+    def fingerprint(self) -> str:
+        """Changes when a file is added, removed, replaced or edited, or a class table differs."""
+        digest = hashlib.blake2b(repr((self.classes, self._table)).encode(), digest_size=16)
+        for name, image_name, label_name in self._pairs:
+            stamps = self._image_tree.stamp(image_name), self._label_tree.stamp(label_name)
+            paths = self._image_tree.path(image_name), self._label_tree.path(label_name)
+            digest.update(repr((name, paths, stamps)).encode())
+        return digest.hexdigest()
+
+    def _stored_label(self, label_name: str) -> np.ndarray:
+        return images.decode_label(
+            self._label_tree.read(label_name), self._label_tree.path(label_name)
+        )
+
+    def _meaning(self, stored: np.ndarray, label_name: str) -> np.ndarray:
+        """Stored values to class indices; InputError names those that mean nothing."""
+        counts = np.bincount(stored.reshape(-1), minlength=256)
+        if self._table is not None:
+            strange = self._table.unknown(stored)
+        else:
+            known = np.zeros(256, bool)
+            known[[*range(self.classes.number), self.classes.ignore]] = True
+            strange = [int(value) for value in np.flatnonzero((counts > 0) & ~known)]
+        if strange:
+            shown = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
+            share = counts[strange].sum() / counts.sum()
+            raise InputError(
+                f"{self._label_tree.path(label_name)}: label values {shown} ({share:.2%} of the "
+                f"pixels) are none of the {self.classes.number} classes nor ignored; correct the "
+                "file, the class list or the value map"
+            )
+        return stored if self._table is None else self._table(stored)
+
+    def _compare_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+        if tuple(image) != tuple(label):
+            _, image_name, label_name = self._pairs[index]
+            raise InputError(
+                f"{self._label_tree.path(label_name)}: is {label[1]}x{label[0]} pixels, but its "
+                f"image {self._image_tree.path(image_name)} is {image[1]}x{image[0]}; make them "
+                "the same size"
+            )
+
+
+class FolderSource(FileSource):
+    """Two folders of a person's own, see the head of this file.
+
+    `split` names a subfolder of both; "" takes all there is. `table` gives stored label values
+    their meaning; without one they are class indices. Raises InputError when a folder is missing
+    or empty and when images have no label.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        classes: Classes,
+        *,
+        table: Table | None = None,
+        image_folder: str = "images",
+        label_folder: str = "labels",
+    ):
+        root = Path(root)
+        image_tree = Folder(_split_folder(root / image_folder, split))
+        label_tree = Folder(_split_folder(root / label_folder, split))
+        pairs = match(image_tree, label_tree)
+        super().__init__(image_tree, label_tree, pairs, classes, table)
+
+
+def _split_folder(folder: Path, split: str) -> Path:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; the data root must hold images/ and labels/")
+    if split and not (folder / split).is_dir():
+        there = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        found = f"it has {', '.join(there)}" if there else "it has no subfolders"
+        raise InputError(
+            f"{folder / split}: no such folder; {found}: name one of these as the split, or '' "
+            "for all files"
+        )
+    return folder / split
+
+
+def match(
+    image_tree: Tree,
+    label_tree: Tree,
+    *,
+    image_ending: str = "",
+    label_ending: str = "",
+    label_suffixes: tuple[str, ...] = images.SUFFIXES,
+) -> list[tuple[str, str, str]]:
+    """(id, image name, label name) of all images, sorted by id.
+
+    The id is the path without suffix and without `image_ending`; the label has the same path with
+    `label_ending`. Files with another ending, and labels without an image, are left alone.
+    Raises InputError when there is no image, an image has no label, or two files share a name.
+    """
+    image_names = _by_stem(image_tree, image_ending, images.SUFFIXES)
+    label_names = _by_stem(label_tree, label_ending, label_suffixes)
+    if not image_names:
+        raise InputError(
+            f"{image_tree.path('')}: holds no images *{image_ending} "
+            f"({', '.join(images.SUFFIXES)}); point at a folder that does"
+        )
+    missing = [stem for stem in image_names if stem not in label_names]
+    if missing:
+        many = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
+        raise InputError(
+            f"{image_tree.path(image_names[missing[0]])}: has no label "
+            f"{label_tree.path(missing[0] + label_ending)}.png{many}; add it or remove the image"
+        )
+    return [(stem, image_names[stem], label_names[stem]) for stem in sorted(image_names)]
+
+
+def _by_stem(tree: Tree, ending: str, suffixes: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in tree.names():
+        path = PurePosixPath(name)
+        if path.suffix.lower() not in suffixes or not path.stem.endswith(ending):
+            continue
+        stem = str(path.with_suffix(""))
+        stem = stem[: len(stem) - len(ending)]
+        if stem in found:
+            raise InputError(
+                f"{tree.path(name)}: has the same name as {tree.path(found[stem])}; rename one"
+            )
+        found[stem] = name
+    return found

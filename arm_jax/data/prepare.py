@@ -1,0 +1,108 @@
+"""Prepare a data set of datasets/ once, so that no later run can take half of one for whole.
+
+TensorFlow Datasets writes into a folder `incomplete...` and renames it when all is there. Here are
+added a lock, so that processes that start together prepare once, the removal of what a killed run
+left, and errors in one line.
+"""
+
+import fcntl
+import importlib
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from arm_jax.errors import InputError
+
+DATASETS = Path(__file__).resolve().parents[2] / "datasets"
+
+
+def builder_names() -> list[str]:
+    """The data sets that can be prepared."""
+    return sorted(path.parent.name for path in DATASETS.glob("*/*_dataset_builder.py"))
+
+
+def load_builder(name: str) -> Any:
+    """The builder class of datasets/<name>, loaded by file: that folder is no installed package.
+
+    Raises InputError for an unknown name.
+    """
+    file = DATASETS / name / f"{name}_dataset_builder.py"
+    if not file.is_file():
+        known = ", ".join(builder_names()) or "none, as this is no checkout of the repository"
+        raise InputError(f"data set {name!r} has no builder under {DATASETS}; there are: {known}")
+    # On the path, so that worker processes find its functions, but not as a package `datasets`.
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    return importlib.import_module(file.stem).Builder
+
+
+def ensure(
+    name: str, data_dir: str | Path, *, config: str = "", progress: bool = True, **settings: Any
+) -> Path:
+    """The folder of the prepared data set; prepared now if it is not there yet.
+
+    Args:
+      name: of a folder under datasets/.
+      data_dir: prepared data sets lie in its subfolders.
+      config: one of the builder's configs; "" is its first.
+      progress: whether to show bars on the terminal.
+      **settings: further arguments of the builder.
+
+    Raises:
+      InputError: for an unknown name or config, a folder that cannot be written, a full disk, and
+        whatever is wrong with the files that the builder reads.
+    """
+    import tensorflow_datasets as tfds
+
+    builder_class = load_builder(name)
+    configs = [known.name for known in builder_class.BUILDER_CONFIGS]
+    if config and config not in configs:
+        raise InputError(f"{name} has no config {config!r}; choose from {', '.join(configs)}")
+    if not str(data_dir):
+        raise InputError("the data folder is not given; name one that prepared data may be put in")
+    data_dir = Path(data_dir).expanduser().resolve()
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        builder = builder_class(
+            config=config or None, data_dir=str(data_dir), file_format="array_record", **settings
+        )
+        folder = Path(builder.data_dir)
+        if not (folder / "dataset_info.json").is_file():
+            with _only_one(data_dir, name):
+                if not (folder / "dataset_info.json").is_file():
+                    _remove_leftovers(folder)
+                    builder.progress = progress
+                    # The builders show bars of their own, with the time left.
+                    tfds.disable_progress_bar()
+                    with redirect_stdout(io.StringIO()):
+                        builder.download_and_prepare(
+                            download_dir=str(folder.parent / "incomplete.downloads")
+                        )
+                    _remove_leftovers(folder)
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be prepared in {data_dir}: {error.strerror or error}; "
+            "free some space or choose another folder"
+        ) from error
+    return folder
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What an earlier, killed preparation of this version left, and a folder without its info."""
+    if folder.parent.is_dir():
+        for path in folder.parent.glob("incomplete.*"):
+            shutil.rmtree(path)
+    if folder.is_dir() and not (folder / "dataset_info.json").is_file():
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _only_one(data_dir: Path, name: str) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends."""
+    with open(data_dir / f".{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,29 @@
+"""Prepare a data set for training: `python scripts/prepare.py street_scenes --data_dir DIR`.
+
+Writes ArrayRecord files below DIR and prints their folder. Running it again does nothing, unless
+an earlier run was cut short.
+"""
+
+import argparse
+import sys
+
+from arm_jax.data import prepare
+from arm_jax.errors import InputError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", help=f"one of: {', '.join(prepare.builder_names())}")
+    parser.add_argument("--data_dir", required=True, help="folder for prepared data sets")
+    parser.add_argument("--config", default="", help="a config of the builder; default: its first")
+    arguments = parser.parse_args()
+    try:
+        print(prepare.ensure(arguments.dataset, arguments.data_dir, config=arguments.config))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

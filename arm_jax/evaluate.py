@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,11 @@ from jax.sharding import Mesh
 
 from arm_jax import examples, files, inference, metrics, processes, sharding
 from arm_jax.data.labels import Classes
+from arm_jax.data.sources import Source
 from arm_jax.errors import InputError
 from arm_jax.examples import Example
 from arm_jax.networks import Segmenter
 from arm_jax.protocol import Protocol
-
-if TYPE_CHECKING:
-    from arm_jax.data.sources import Source
 
 # Batches that the devices may be behind the host.
 IN_FLIGHT = 2
@@ -54,7 +52,7 @@ class Result:
 
 def evaluate(
     model: Segmenter,
-    source: "Source",
+    source: Source,
     *,
     batch_size: int,
     mesh: Mesh | None = None,

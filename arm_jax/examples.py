@@ -3,20 +3,17 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from arm_jax import boundary, inference, processes
+from arm_jax.data.sources import Source
 from arm_jax.errors import InputError
 from arm_jax.inference import Prepared
 from arm_jax.protocol import Protocol
 from arm_jax.readahead import ahead
-
-if TYPE_CHECKING:
-    from arm_jax.data.sources import Source
 
 # Images read ahead of the devices, beyond the batch in work.
 READ_AHEAD = 8
@@ -36,7 +33,7 @@ class Example:
 
 
 def batches(
-    source: "Source",
+    source: Source,
     protocol: Protocol,
     size: int,
     *,
@@ -82,7 +79,7 @@ def batches(
             bar.update(len(batch))
 
 
-def _read(source: "Source", protocol: Protocol, boundary_width: int | None, index: int) -> Example:
+def _read(source: Source, protocol: Protocol, boundary_width: int | None, index: int) -> Example:
     record = source[index]
     image, label, name = record["image"], record["label"], record["id"]
     if label.shape != image.shape[:2]:

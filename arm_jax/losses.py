@@ -126,6 +126,22 @@ def hard_pixels(
     return valid & (probability < limit)
 
 
+def trimmed(loss: jax.Array, valid: jax.Array, share: float = 0.05) -> jax.Array:
+    """`loss` with its largest values set to 0: a signal for ARM that ignores outliers, (...).
+
+    Confident mislabelled pixels have the largest losses of all, so leaving out the `share` of valid
+    pixels (0 <= share < 1) that lose most keeps ARM from turning to them, as long as there are no
+    more of them than that. Ties with the largest kept value are kept.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"the trimmed share of the pixels lies in [0, 1), got {share}")
+    loss = loss.astype(jnp.float32)
+    number = jnp.sum(valid, dtype=jnp.int32)
+    kept = jnp.ceil((1.0 - share) * number).astype(jnp.int32)
+    largest = _order_statistic(loss, valid, jnp.maximum(kept - 1, 0))
+    return jnp.where(valid & (loss <= stop_gradient(largest)), loss, 0.0)
+
+
 def mean_over(values: jax.Array, valid: jax.Array) -> jax.Array:
     """Mean of `values` over the valid pixels, a float32 scalar; 0 if there are none."""
     total = jnp.sum(jnp.where(valid, values.astype(jnp.float32), 0.0))
@@ -133,7 +149,7 @@ def mean_over(values: jax.Array, valid: jax.Array) -> jax.Array:
 
 
 def _order_statistic(values: jax.Array, valid: jax.Array, rank: jax.Array) -> jax.Array:
-    """The valid value, in [0, 1], that `rank` valid values precede in sorted order.
+    """The valid value, >= 0, that `rank` valid values precede in sorted order.
 
     Non-negative floats are ordered as their bits are, so the answer is found from its highest bit
     down: a bit is set if no more than `rank` values lie below the number built so far.
@@ -141,9 +157,9 @@ def _order_statistic(values: jax.Array, valid: jax.Array, rank: jax.Array) -> ja
     bits = jax.lax.bitcast_convert_type(values, jnp.int32)
 
     def set_bit(i: jax.Array, found: jax.Array) -> jax.Array:
-        trial = found | (jnp.int32(1) << (29 - i))  # 1.0 needs the bits 29 to 23
+        trial = found | (jnp.int32(1) << (30 - i))  # bit 31 is the sign
         below = jnp.sum(valid & (bits < trial), dtype=jnp.int32)
         return jnp.where(below <= rank, trial, found)
 
-    found = jax.lax.fori_loop(0, 30, set_bit, jnp.int32(0))
+    found = jax.lax.fori_loop(0, 31, set_bit, jnp.int32(0))
     return jax.lax.bitcast_convert_type(found, jnp.float32)

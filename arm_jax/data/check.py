@@ -1,0 +1,130 @@
+"""Look at every label once before training, not at hour three; remember what was found good."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from arm_jax.data import parallel, sources
+from arm_jax.data.sources import Source
+from arm_jax.errors import InputError
+
+CACHE_FILE = "checked_labels.json"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the labels of a source hold: records, and pixels by class and without a label."""
+
+    records: int
+    pixels: tuple[int, ...]
+    ignored: int
+
+
+def check(
+    source: Source, *, name: str = "data", cache: str | Path | None = None, progress: bool = True
+) -> Checked | None:
+    """Inspect all records: labels decoded, sizes compared, images probed for being cut off.
+
+    The result is kept in the folder `cache` under `name`, with the source's fingerprint, so that
+    another start with the same files is instant. Returns None for a source that draws its labels
+    itself, which leaves nothing to check.
+
+    Raises InputError with the number of bad records and the first of them; the others are listed
+    in the folder `cache`. Also when no pixel at all has a label.
+    """
+    if getattr(source, "trusted", False):
+        return None
+    mark = _mark(source)
+    file = None if cache is None else Path(cache) / CACHE_FILE
+    known = _load(file)
+    if mark and known.get(name, {}).get("mark") == mark:
+        return Checked(
+            len(source), tuple(known[name]["pixels"]), ignored=int(known[name]["ignored"])
+        )
+    counts = np.zeros(256, np.int64)
+    problems = []
+    bar = tqdm(
+        parallel.ordered(
+            partial(_look, source), range(len(source)), 2 * parallel.cores(), threads=True
+        ),
+        f"check {name}",
+        len(source),
+        unit="image",
+        disable=None if progress else True,
+    )
+    for found in bar:
+        if isinstance(found, str):
+            problems.append(found)
+        else:
+            counts += found
+    if problems:
+        raise InputError(_summary(problems, len(source), name, cache))
+    number, ignore = source.classes.number, source.classes.ignore
+    result = Checked(len(source), tuple(int(n) for n in counts[:number]), int(counts[ignore]))
+    if not sum(result.pixels):
+        raise InputError(
+            f"{name}: all pixels of all {len(source)} labels have the ignore value {ignore}; "
+            "correct the ignore value or the value map"
+        )
+    if file is not None and mark:
+        entry = {"mark": mark, "pixels": result.pixels, "ignored": result.ignored}
+        _save(file, {**known, name: entry})
+    return result
+
+
+def _look(source: Source, index: int) -> np.ndarray | str:
+    """Pixels by label value, or what is wrong with the record."""
+    try:
+        counts = sources.inspect(source, index)
+    except InputError as error:
+        return str(error)
+    allowed = [*range(source.classes.number), source.classes.ignore]
+    strange = [int(v) for v in np.flatnonzero(counts) if v not in allowed]
+    if strange:
+        return (
+            f"record {index}: label values {', '.join(map(str, strange[:8]))} are none of the "
+            f"{source.classes.number} classes nor ignored; correct them or the class list"
+        )
+    return counts
+
+
+def _mark(source: Source) -> str:
+    """What the cached result depends on; "" when changes of the source would go unseen."""
+    seen = sources.fingerprint(source)
+    if not seen:
+        return ""
+    return hashlib.blake2b(f"{seen} {source.classes}".encode(), digest_size=16).hexdigest()
+
+
+def _summary(problems: list[str], records: int, name: str, cache: str | Path | None) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    where = ""
+    if cache is not None:
+        file = Path(cache) / f"problems_{name}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{problem}\n" for problem in problems))
+        where = f" (all in {file})"
+    return f"{len(problems)} of {records} {name} records are bad{where}; the first: {problems[0]}"
+
+
+def _load(file: Path | None) -> dict:
+    """The cached results; a missing or damaged file is as good as none."""
+    try:
+        return {} if file is None else json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _save(file: Path, entries: dict) -> None:
+    """Replace the file at once: a run that starts meanwhile reads the old or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(entries))
+    temporary.replace(file)

@@ -41,6 +41,11 @@ def count(module):
         ("deeplabv3plus_resnet50", 19, 23_527_264, 17_697_923, 2_364_691),
         ("deeplabv3plus_resnet101", 19, 42_519_392, 17_697_923, 2_364_691),
         ("deeplabv3plus_resnet101", 150, 42_519_392, 17_765_126, 2_398_358),
+        ("deeplabv3plus_resnest101", 19, 46_226_016, 17_697_923, 2_364_691),
+        ("deeplabv3plus_resnest101", 150, 46_226_016, 17_765_126, 2_398_358),
+        ("ocr_resnet50", 19, 23_527_264, 10_632_211, 2_364_691),
+        ("ocr_resnet101", 19, 42_519_392, 10_632_211, 2_364_691),
+        ("ocr_resnet101", 150, 42_519_392, 10_699_414, 2_398_358),
     ],
 )
 def test_parameter_counts(name, num_classes, backbone, head, auxiliary):
@@ -61,6 +66,54 @@ def test_output_sizes(output_stride, height, width):
     stride = min(output_stride, 16)
     assert auxiliary.shape == (2, -(-height // stride), -(-width // stride), 5)
     assert main.dtype == auxiliary.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_output_sizes_of_ocr(output_stride):
+    sizes = {**TINY, "object_channels": 4, "output_stride": output_stride, "extra_channels": 1}
+
+    def scores(x):
+        return networks.create("ocr_resnet50", 5, rngs=nnx.Rngs(0), **sizes)(x, auxiliary=True)
+
+    main, auxiliary = nnx.eval_shape(scores, jnp.zeros((2, 65, 96, 3)))
+    coarse = min(output_stride, 16)
+    assert main.shape == (2, -(-65 // output_stride), 96 // output_stride, 6)
+    assert auxiliary.shape == (2, -(-65 // coarse), 96 // coarse, 5)
+
+
+# Parameters of torchvision's and timm's classifiers less their last layer, 2,049,000.
+@pytest.mark.parametrize(
+    ("name", "variant", "parameters"),
+    [
+        ("deeplabv3plus_resnet50", "v1b", 25_557_032 - 2_049_000),
+        ("deeplabv3plus_resnet50", "caffe", 25_557_032 - 2_049_000),
+        ("deeplabv3plus_resnet50", "v1d", 25_576_264 - 2_049_000),
+        ("deeplabv3plus_resnet50", "v1s", 25_680_808 - 2_049_000),
+        ("deeplabv3plus_resnest50", "d2", 27_483_240 - 2_049_000),
+        ("deeplabv3plus_resnest101", "original", 48_275_016 - 2_049_000),
+    ],
+)
+def test_backbone_counts_of_variants(name, variant, parameters):
+    model = nnx.eval_shape(lambda: networks.create(name, 19, variant=variant, rngs=nnx.Rngs(0)))
+    assert count(model.backbone) == parameters
+
+
+def test_variants_of_equal_shapes_stride_in_different_places():
+    strides = {}
+    for variant in ("v1b", "caffe"):
+        sizes = {**TINY, "variant": variant, "rngs": nnx.Rngs(0)}
+        block = networks.create("deeplabv3plus_resnet50", 5, **sizes).backbone.stages[1][0]
+        strides[variant] = (block.conv1.conv.stride, block.conv2.conv.stride)
+    assert strides == {"v1b": (1, 2), "caffe": (2, 1)}
+
+
+def test_resnest_variants_average_where_a_stride_was_dilated_away():
+    averages = {}
+    for variant in ("d2", "original"):
+        sizes = {**TINY, "variant": variant, "rngs": nnx.Rngs(0)}
+        model = networks.create("deeplabv3plus_resnest50", 5, **sizes)
+        averages[variant] = [stage[0].averages for stage in model.backbone.stages]
+    assert averages == {"d2": [False, True, False, False], "original": [False, True, True, True]}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from flax import nnx
 from jax import lax
 
 from arm_jax import networks
-from arm_jax.networks import layers
+from arm_jax.networks import layers, pooling
 from arm_jax.networks.resnet import stage_plan
 
 
@@ -59,7 +59,7 @@ def test_groups_equal_a_grouped_convolution(stride):
 @pytest.mark.parametrize("length", [7, 8])
 def test_max_pool_takes_the_maximum_of_its_window(length, centred):
     x = normal(0, 1, length, length, 2)
-    got = layers.max_pool(x, centred=centred)
+    got = pooling.max_pool(x, centred=centred)
     out = -(-length // 2)
     assert got.shape == (1, out, out, 2)
     shift = 1 if centred else 0
@@ -72,7 +72,7 @@ def test_max_pool_takes_the_maximum_of_its_window(length, centred):
 
 def test_average_pool_of_shortcuts_averages_the_pixels_there_are():
     x = normal(0, 1, 5, 4, 2)
-    got = layers.average_pool(x, 2, 2)
+    got = pooling.average_pool(x, 2, 2)
     assert got.shape == (1, 3, 2, 2)
     np.testing.assert_allclose(got[0, 1, 1], x[0, 2:4, 2:4].mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(got[0, 2, 0], x[0, 4:, 0:2].mean((0, 1)), rtol=1e-5)
@@ -80,7 +80,7 @@ def test_average_pool_of_shortcuts_averages_the_pixels_there_are():
 
 def test_average_pool_with_padding_counts_the_zeros():
     x = normal(0, 1, 6, 5, 2)
-    got = layers.average_pool(x, 3, 2, padding=1)
+    got = pooling.average_pool(x, 3, 2, padding=1)
     assert got.shape == (1, 3, 3, 2)
     np.testing.assert_allclose(got[0, 0, 0], x[0, :2, :2].sum((0, 1)) / 9, rtol=1e-5)
     np.testing.assert_allclose(got[0, 1, 1], x[0, 1:4, 1:4].mean((0, 1)), rtol=1e-5)

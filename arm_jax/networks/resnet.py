@@ -14,7 +14,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from arm_jax.errors import InputError
-from arm_jax.networks.layers import ConvNorm, average_pool, max_pool
+from arm_jax.networks.layers import ConvNorm
+from arm_jax.networks.pooling import average_pool, max_pool
 
 STAGE_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -28,7 +29,7 @@ class Variant:
             stands for one 7x7 convolution.
         stride_first: a strided bottleneck strides in its first 1x1 convolution, not in its 3x3.
         average_shortcut: a strided shortcut averages, then convolves, rather than skip pixels.
-        centred_pool: see `layers.max_pool`.
+        centred_pool: see `pooling.max_pool`.
     """
 
     deep_stem: tuple[float, ...]

@@ -1,6 +1,7 @@
 """Whole networks by name: a backbone, a head, an auxiliary head."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,9 +10,12 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from arm_jax.errors import InputError
-from arm_jax.networks import deeplabv3plus
+from arm_jax.networks import resnest, resnet
+from arm_jax.networks.deeplabv3plus import RATES, DeepLabV3PlusHead
 from arm_jax.networks.fcn import FcnHead
-from arm_jax.networks.resnet import STAGE_DEPTHS, VARIANTS, BasicBlock, Bottleneck, ResNet, Variant
+from arm_jax.networks.ocr import OcrHead
+from arm_jax.networks.resnest import SplitAttentionBottleneck
+from arm_jax.networks.resnet import STAGE_DEPTHS, BasicBlock, Bottleneck
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -20,13 +24,15 @@ DTYPES = ("float32", "bfloat16", "float16")
 class Architecture:
     """A row of `ARCHITECTURES`: all that distinguishes one named network from another."""
 
+    head: str
     block: Any
     depths: tuple[int, ...]
-    variants: dict[str, Variant]
+    variants: Mapping[str, resnet.Variant]
     variant: str
     width: int = 64
     channels: int = 512
     low_level_channels: int = 48
+    object_channels: int = 256
     auxiliary_channels: int = 256
     dropout_rate: float = 0.1
 
@@ -56,31 +62,44 @@ class Segmenter(nnx.Module):
         self.num_classes = num_classes
         self.extra_channels = extra_channels
         self.output_stride = output_stride
-        # With half the dilation left, mmsegmentation's networks of stride 16 vary it by block.
-        multi_grid = (1, 2, 4) if output_stride == 16 else None
-        self.backbone = ResNet(
+        is_ocr = architecture.head == "ocr"
+        self.backbone = resnet.ResNet(
             architecture.block,
             architecture.depths,
             variant=architecture.variants[architecture.variant],
             output_stride=output_stride,
-            multi_grid=multi_grid,
+            # mmsegmentation's DeepLabs of stride 16 vary the dilation that is left by block.
+            multi_grid=(1, 2, 4) if output_stride == 16 and not is_ocr else None,
             width=architecture.width,
             dtype=dtype,
             rngs=rngs,
         )
         stage1, _, stage3, stage4 = self.backbone.channels
-        self.head = deeplabv3plus.DeepLabV3PlusHead(
-            stage4,
-            stage1,
-            num_classes + extra_channels,
-            channels=architecture.channels,
-            low_level_channels=architecture.low_level_channels,
-            rates=deeplabv3plus.RATES[output_stride],
-            align_corners=align_corners,
-            dropout_rate=architecture.dropout_rate,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.head: DeepLabV3PlusHead | OcrHead
+        if is_ocr:
+            self.head = OcrHead(
+                stage4,
+                num_classes + extra_channels,
+                channels=architecture.channels,
+                object_channels=architecture.object_channels,
+                align_corners=align_corners,
+                dropout_rate=architecture.dropout_rate,
+                dtype=dtype,
+                rngs=rngs,
+            )
+        else:
+            self.head = DeepLabV3PlusHead(
+                stage4,
+                stage1,
+                num_classes + extra_channels,
+                channels=architecture.channels,
+                low_level_channels=architecture.low_level_channels,
+                rates=RATES[output_stride],
+                align_corners=align_corners,
+                dropout_rate=architecture.dropout_rate,
+                dtype=dtype,
+                rngs=rngs,
+            )
         self.auxiliary_head = FcnHead(
             stage3,
             architecture.auxiliary_channels,
@@ -97,7 +116,7 @@ class Segmenter(nnx.Module):
         auxiliary: bool = False,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array | tuple[jax.Array, jax.Array]:
-        """Scores per pixel and class at a quarter of the images' size.
+        """Scores per pixel and class, at a quarter of the images' size from DeepLabv3+.
 
         Args:
             images: (b, h, w, 3) float32, RGB normalised with ImageNet's mean and deviation; any
@@ -106,13 +125,18 @@ class Segmenter(nnx.Module):
             dropout_key: a jax key, needed in training mode only.
 
         Returns:
-            (b, ceil(h/4), ceil(w/4), num_classes + extra_channels) float32; with `auxiliary` a
-            pair of it and (b, h/output_stride, w/output_stride, num_classes), rounded up.
+            (b, ceil(h/4), ceil(w/4), num_classes + extra_channels) float32 from DeepLabv3+,
+            (b, ceil(h/output_stride), ...) from OCR; with `auxiliary` a pair of it and the third
+            stage's (b, ceil(h/s), ceil(w/s), num_classes), s the output stride but at most 16.
         """
         main_key = auxiliary_key = None
         if dropout_key is not None:
             main_key, auxiliary_key = jax.random.split(dropout_key)
         features = self.backbone(images)
+        if isinstance(self.head, OcrHead):
+            coarse = self.auxiliary_head(features[2], auxiliary_key)
+            logits = self.head(features[3], coarse, main_key)
+            return (logits, coarse) if auxiliary else logits
         logits = self.head(features, main_key)
         if not auxiliary:
             return logits
@@ -184,20 +208,29 @@ def training(model: nnx.Module) -> nnx.Module:
     return nnx.view(model, use_running_average=False, deterministic=False)
 
 
-_RESNET18 = Architecture(
-    BasicBlock,
-    STAGE_DEPTHS[18],
-    VARIANTS,
-    "v1c",
-    channels=128,
-    low_level_channels=12,
-    auxiliary_channels=64,
-)
-_RESNET50 = Architecture(Bottleneck, STAGE_DEPTHS[50], VARIANTS, "v1c")
-_RESNET101 = Architecture(Bottleneck, STAGE_DEPTHS[101], VARIANTS, "v1c")
+_RESNET50 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[50], resnet.VARIANTS, "v1c")
+_RESNET101 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[101], resnet.VARIANTS, "v1c")
 
 ARCHITECTURES = {
-    "deeplabv3plus_resnet18": _RESNET18,
+    # Small enough for a CPU.
+    "deeplabv3plus_resnet18": Architecture(
+        "deeplabv3plus",
+        BasicBlock,
+        STAGE_DEPTHS[18],
+        resnet.VARIANTS,
+        "v1c",
+        channels=128,
+        low_level_channels=12,
+        auxiliary_channels=64,
+    ),
     "deeplabv3plus_resnet50": _RESNET50,
     "deeplabv3plus_resnet101": _RESNET101,
+    "deeplabv3plus_resnest50": Architecture(
+        "deeplabv3plus", SplitAttentionBottleneck, STAGE_DEPTHS[50], resnest.VARIANTS[50], "d2"
+    ),
+    "deeplabv3plus_resnest101": Architecture(
+        "deeplabv3plus", SplitAttentionBottleneck, STAGE_DEPTHS[101], resnest.VARIANTS[101], "d2"
+    ),
+    "ocr_resnet50": dataclasses.replace(_RESNET50, head="ocr"),
+    "ocr_resnet101": dataclasses.replace(_RESNET101, head="ocr"),
 }

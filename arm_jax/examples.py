@@ -13,7 +13,7 @@ from arm_jax.data.sources import Source
 from arm_jax.errors import InputError
 from arm_jax.inference import Prepared
 from arm_jax.protocol import Protocol
-from arm_jax.readahead import ahead
+from arm_jax.readahead import ahead, grouped
 
 # Images read ahead of the devices, beyond the batch in work.
 READ_AHEAD = 8
@@ -56,7 +56,7 @@ def batches(
     """
     indices = processes.share(len(source))
     read = functools.partial(_read, source, protocol, boundary_width)
-    waiting: dict[tuple, list[Example]] = {}
+    examples = ahead(read, indices, threads=threads, number=size + READ_AHEAD)
     with tqdm(
         total=len(indices),
         desc="evaluate",
@@ -64,17 +64,8 @@ def batches(
         dynamic_ncols=True,
         disable=not progress or jax.process_index() > 0,
     ) as bar:
-        for example in ahead(read, indices, threads=threads, number=size + READ_AHEAD):
-            key = example.image.group
-            waiting.setdefault(key, []).append(example)
-            full = len(waiting[key]) == size
-            if full or sum(map(len, waiting.values())) > max(MOST_WAITING, size):
-                # Too many sizes at once: the batch that is nearest to full wastes least.
-                key = key if full else max(waiting, key=lambda k: len(waiting[k]))
-                batch = waiting.pop(key)
-                yield batch
-                bar.update(len(batch))
-        for batch in waiting.values():
+        most = max(MOST_WAITING, size)
+        for batch in grouped(examples, lambda example: example.image.group, size, most):
             yield batch
             bar.update(len(batch))
 

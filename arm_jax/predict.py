@@ -1,12 +1,14 @@
 """A folder of images, any images of any size, -> labels and overlays."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from arm_jax import inference, pictures, processes, sharding
@@ -16,10 +18,12 @@ from arm_jax.errors import InputError
 from arm_jax.inference import Prepared
 from arm_jax.networks import Segmenter
 from arm_jax.protocol import Protocol
-from arm_jax.readahead import ahead
+from arm_jax.readahead import ahead, grouped
 
-# Images read ahead of the device, and results that may wait to be written.
+# Images read ahead of the devices, images that may wait for others of their size, and results that
+# may wait to be written.
 READ_AHEAD = 8
+MOST_WAITING = 32
 UNWRITTEN = 4
 # From this many different sizes on, a hint at `Protocol.multiple` is due.
 MANY_SIZES = 6
@@ -32,6 +36,8 @@ def predict_folder(
     classes: Classes,
     *,
     protocol: Protocol | None = None,
+    batch_size: int = 1,
+    mesh: Mesh | None = None,
     threads: int = 4,
     progress: bool = True,
 ) -> int:
@@ -50,6 +56,7 @@ def predict_folder(
       classes: names and colours of the model's classes.
       protocol: how to look at an image; by default the whole image, once. Every distinct size of
         an image compiles the network anew; `Protocol.multiple` groups them.
+      batch_size, mesh: as for `predictions`.
       threads: that read, and as many that write.
       progress: show a bar with images per second.
 
@@ -67,34 +74,39 @@ def predict_folder(
     protocol = protocol or Protocol()
     input_dir, output_dir = Path(input_dir), Path(output_dir)
     paths = find_images(input_dir, output_dir)
-    graphdef, state = nnx.split(model)
-    state = processes.local_copy(sharding.make_mesh(jax.local_devices()[:1]), state)
-    unreadable: list[str] = []
-    sizes: set[tuple] = set()
+    unreadable: list[InputError] = []
+    sizes: set[tuple[int, int]] = set()
 
-    def predictions() -> Iterator[tuple[Path, np.ndarray, jax.Array]]:
-        """What is under way on the device; `write` waits for it in a thread of its own."""
-        read = functools.partial(_read, input_dir, protocol)
-        for path, found in ahead(read, paths, threads=threads, number=READ_AHEAD):
-            if isinstance(found, InputError):
-                unreadable.append(str(found))
-                bar.write(f"skipped: {found}")
-                bar.update()
-                continue
-            image, prepared = found
-            sizes.add(prepared.group)
-            if len(sizes) == MANY_SIZES and protocol.multiple is None:
+    def skip(error: InputError) -> None:
+        unreadable.append(error)
+        bar.write(f"skipped: {error}")
+        bar.update()
+
+    def results() -> Iterator[Prediction]:
+        for one in predictions(
+            model,
+            functools.partial(_read, input_dir),
+            paths,
+            protocol=protocol,
+            batch_size=batch_size,
+            mesh=mesh,
+            threads=threads,
+            on_error=skip,
+        ):
+            new = one.image.shape[:2] not in sizes
+            sizes.add(one.image.shape[:2])
+            if new and len(sizes) == MANY_SIZES and protocol.multiple is None:
                 bar.write(
                     "These images have many different sizes, and each compiles the network anew. "
                     "Padding to multiples of 64 pixels (Protocol.multiple) would be faster."
                 )
-            yield path, image, inference.labels(graphdef, state, [prepared], protocol)
+            yield one
 
     with tqdm(
         total=len(paths), desc="predict", unit="image", dynamic_ncols=True, disable=not progress
     ) as bar:
         write = functools.partial(_write, output_dir, classes)
-        for _ in ahead(write, predictions(), threads=threads, number=UNWRITTEN):
+        for _ in ahead(write, results(), threads=threads, number=UNWRITTEN):
             bar.update()
     if unreadable:
         raise InputError(
@@ -102,6 +114,75 @@ def predict_folder(
             f"the others are in {output_dir}"
         )
     return len(paths)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One labelled image; the device may still be at work on it."""
+
+    name: Path
+    image: np.ndarray
+    batch: jax.Array
+    number: int
+
+    def label(self) -> np.ndarray:
+        """uint8 (h, w) class indices; waits for the device."""
+        height, width = self.image.shape[:2]
+        return np.asarray(self.batch)[self.number, :height, :width]
+
+
+def predictions(
+    model: Segmenter,
+    read: Callable[[Path], np.ndarray],
+    names: Sequence[Path],
+    *,
+    protocol: Protocol,
+    batch_size: int = 1,
+    mesh: Mesh | None = None,
+    threads: int = 4,
+    on_error: Callable[[InputError], None] | None = None,
+) -> Iterator[Prediction]:
+    """Label images, reading ahead; in order of their names but for images of different sizes.
+
+    Args:
+      model: in evaluation mode.
+      read: uint8 (h, w, 3) of a name; called in threads; may raise InputError.
+      names: of the images.
+      protocol: how to look at an image.
+      batch_size: images in work at a time, over all devices.
+      mesh: devices of this process; by default the first one.
+      threads: that read.
+      on_error: called with what `read` raised; by default that is raised.
+    """
+    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
+    sharding.local_batch_size(batch_size, mesh)
+    graphdef, state = nnx.split(model)
+    state = processes.local_copy(mesh, state)
+    put = functools.partial(sharding.shard_batch, mesh)
+
+    def prepared(name: Path) -> InputError | tuple[Path, np.ndarray, Prepared]:
+        try:
+            image = read(name)
+        except InputError as error:
+            return error
+        return name, image, inference.prepare(image, protocol)
+
+    def readable() -> Iterator[tuple[Path, np.ndarray, Prepared]]:
+        number = READ_AHEAD + batch_size
+        for one in ahead(prepared, names, threads=threads, number=number):
+            if not isinstance(one, InputError):
+                yield one
+            elif on_error is None:
+                raise one
+            else:
+                on_error(one)
+
+    most = max(MOST_WAITING, batch_size)
+    for batch in grouped(readable(), lambda one: one[2].group, batch_size, most):
+        full = [one[2] for one in batch] + [batch[0][2]] * (batch_size - len(batch))
+        found = inference.labels(graphdef, state, full, protocol, put, mesh.size)
+        for number, (name, image, _) in enumerate(batch):
+            yield Prediction(name, image, found, number)
 
 
 def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
@@ -133,21 +214,18 @@ def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
     return paths
 
 
-def _read(
-    folder: Path, protocol: Protocol, path: Path
-) -> tuple[Path, InputError | tuple[np.ndarray, Prepared]]:
+def _read(folder: Path, path: Path) -> np.ndarray:
     try:
-        image = decode_image((folder / path).read_bytes(), str(folder / path))
+        data = (folder / path).read_bytes()
     except OSError as error:
-        return path, InputError(f"{folder / path} cannot be read ({error.strerror})")
-    except InputError as error:
-        return path, error
-    return path, (image, inference.prepare(image, protocol))
+        raise InputError(
+            f"{folder / path} cannot be read ({error.strerror}); correct its permissions"
+        ) from None
+    return decode_image(data, str(folder / path))
 
 
-def _write(folder: Path, classes: Classes, prediction: tuple[Path, np.ndarray, jax.Array]) -> None:
-    path, image, found = prediction
-    label = np.asarray(found)[0, : image.shape[0], : image.shape[1]]
-    pictures.write_label(folder / "labels" / path.with_suffix(".png"), label, classes)
-    blend = pictures.overlay(image, label, classes)
-    pictures.write_image(folder / "overlays" / path.with_suffix(".jpg"), blend)
+def _write(folder: Path, classes: Classes, one: Prediction) -> None:
+    label = one.label()
+    pictures.write_label(folder / "labels" / one.name.with_suffix(".png"), label, classes)
+    blend = pictures.overlay(one.image, label, classes)
+    pictures.write_image(folder / "overlays" / one.name.with_suffix(".jpg"), blend)

@@ -1,7 +1,7 @@
-"""Reading a little ahead, in threads."""
+"""Reading a little ahead, in threads, and grouping what was read into batches."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -29,3 +29,22 @@ def ahead(
         finally:
             for future in under_way:
                 future.cancel()
+
+
+def grouped(
+    items: Iterable[Item], key: Callable[[Item], Hashable], size: int, most: int
+) -> Iterator[list[Item]]:
+    """Every item once, in lists of at most `size` items with equal keys.
+
+    A list goes out when it is full, or, as the fullest one, when more than `most` items wait; the
+    rest goes out at the end.
+    """
+    waiting: dict[Hashable, list[Item]] = {}
+    for item in items:
+        group = key(item)
+        waiting.setdefault(group, []).append(item)
+        if len(waiting[group]) == size:
+            yield waiting.pop(group)
+        elif sum(map(len, waiting.values())) > most:
+            yield waiting.pop(max(waiting, key=lambda one: len(waiting[one])))
+    yield from waiting.values()

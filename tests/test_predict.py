@@ -6,7 +6,7 @@ from evaluation_standins import TinySegmenter, classes, image
 from flax import nnx
 from PIL import Image
 
-from arm_jax import inference, predict
+from arm_jax import inference, predict, sharding
 from arm_jax.data.labels import generic
 from arm_jax.errors import InputError
 from arm_jax.protocol import Protocol
@@ -117,3 +117,16 @@ def test_many_sizes_earn_a_hint(model, tmp_path, capfd, monkeypatch):
     assert "many different sizes" in "".join(capfd.readouterr())
     run(model, tmp_path, tmp_path / "out", progress=True, protocol=Protocol(multiple=32))
     assert "many different sizes" not in "".join(capfd.readouterr())
+
+
+def test_eight_devices_label_as_one_does(model, folder, tmp_path):
+    for number in range(9):
+        Image.fromarray(image(24, 32, number)).save(folder / f"more_{number}.png")
+    run(model, folder, tmp_path / "one")
+    run(model, folder, tmp_path / "eight", batch_size=8, mesh=sharding.make_mesh())
+    assert files(tmp_path / "eight") == files(tmp_path / "one")
+    for name in files(tmp_path / "one" / "labels"):
+        np.testing.assert_array_equal(
+            Image.open(tmp_path / "one" / "labels" / name),
+            Image.open(tmp_path / "eight" / "labels" / name),
+        )

@@ -4,7 +4,11 @@
 
 Nothing here knows about images, networks or devices. Every function takes arrays of any leading
 shape, and sums run over all of it: under `jax.jit` with a sharded batch they are sums over the
-global batch.
+global batch. On a model of any framework, with `players = {"segmenter": ..., "arm": ...}` and an
+optimiser that steps up for ARM (`optimizer.create`), the method is, inside the loss function,
+
+    v = arm.confidence(logits)
+    return arm.adversarial_objective(W, v, pixel_loss, valid).total
 """
 
 import itertools

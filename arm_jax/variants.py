@@ -102,8 +102,11 @@ def tabulated(
     """`arm` evaluated at `points` confidences and linearly interpolated between them.
 
     W is a function of one number, so the perceptron need not run at every pixel, nor its hidden
-    activations be kept. Gradients to the parameters of `arm` pass through the table. Against the
-    network at every pixel, with 257 points, the gradient differs by less than 1e-3 of its norm.
+    activations be kept. Gradients to the parameters of `arm` pass through the table. With 257
+    points, along the paper's optimiser on a fixed loss over confidence, weights differ from the
+    network's by at most 2e-5 of the largest, ARM's gradient by 3e-5 where it starts at a norm of
+    0.03, and what is learned not at all (Hölder ratios equal to 1e-6). Relative to the gradient the
+    error grows near the optimum, where the gradient vanishes.
     """
 
     def interpolated(v: jax.Array) -> jax.Array:

@@ -229,6 +229,22 @@ def test_table_is_nearly_the_network(module):
         np.testing.assert_allclose(wrapped, plain, rtol=1e-3)
 
 
+def test_arm_learns_the_same_through_a_table():
+    v, loss = falling()
+
+    class Tabulated(nnx.Module):
+        def __init__(self, *, rngs):
+            self.inner = arm.Arm(rngs=rngs)
+
+        def __call__(self, v):
+            return variants.tabulated(self.inner)(v)
+
+    _, table = learn(Tabulated(rngs=nnx.Rngs(0)), v, loss)
+    _, network = learn(arm.Arm(rngs=nnx.Rngs(0)), v, loss)
+    assert ratio(network, loss) > 0.999
+    np.testing.assert_allclose(ratio(table, loss), ratio(network, loss), atol=1e-4)
+
+
 def test_table_of_a_line_is_the_line():
     line = arm.LinearArm()
     v = jnp.array([[-1.0, -0.3], [0.123, 1.0]])

@@ -19,7 +19,7 @@ from arm_jax.protocol import Window
 from arm_jax.resampling import Taps, bilinear, from_windows
 
 # Full-resolution logits that exist at one time, per device.
-TILE_BYTES = 64 * 2**20
+TILE_BYTES = 32 * 2**20
 
 Axes = tuple[Taps, Taps]
 # (indices int32, weights float32), each (b, outputs, taps): the taps of a batch along one axis.
@@ -95,12 +95,10 @@ def combine(
     logits = [one for one, _ in passes]
     rows = [_table([row for row, _ in axes], tile * tiles) for _, axes in passes]
     columns = put([_table([column for _, column in axes], width) for _, axes in passes])
-    if isinstance(logits[0], np.ndarray):
-        found = _from_host(logits, rows, columns, tile, average, as_labels, put)
+    if len(passes) == 1 and as_labels and isinstance(logits[0], jax.Array):
+        found = _labels(logits[0], put(rows[0]), columns[0], tile=tile)
     else:
-        found = _from_device(
-            logits, put(rows), columns, tile=tile, average=average, as_labels=as_labels
-        )
+        found = _in_turn(logits, rows, columns, tile, average, as_labels, put)
     return found[:, :height]
 
 
@@ -134,49 +132,28 @@ def _resampled(logits: jax.Array, rows: Table, columns: Table) -> jax.Array:
     )
 
 
-def _tile(
-    logits: Sequence[jax.Array],
-    rows: Sequence[Table],
-    columns: Sequence[Table],
-    average: str,
-    as_labels: bool,
-) -> jax.Array:
-    """A few rows of the result."""
-    full = [_resampled(*one) for one in zip(logits, rows, columns, strict=True)]
-    if average == "probabilities":
-        full = [jax.nn.softmax(one) for one in full]
-    total = functools.reduce(jnp.add, full)
-    if as_labels:
-        return jnp.argmax(total, axis=-1).astype(jnp.uint8)
-    return total / len(full)
+@functools.partial(jax.jit, static_argnames="tile")
+def _labels(logits: jax.Array, rows: Table, columns: Table, *, tile: int) -> jax.Array:
+    """Labels of one pass, all tiles in one program."""
 
-
-@functools.partial(jax.jit, static_argnames=("tile", "average", "as_labels"))
-def _from_device(
-    logits: Sequence[jax.Array],
-    rows: Sequence[Table],
-    columns: Sequence[Table],
-    *,
-    tile: int,
-    average: str,
-    as_labels: bool,
-) -> jax.Array:
     def split(table: jax.Array) -> jax.Array:  # (b, tiles * tile, k) -> (tiles, b, tile, k)
         batch, _, taps = table.shape
         return jnp.moveaxis(table.reshape(batch, -1, tile, taps), 1, 0)
 
     found = jax.lax.map(
-        lambda rows: _tile(logits, rows, columns, average, as_labels), jax.tree.map(split, rows)
+        lambda rows: _argmax(_resampled(logits, rows, columns)), jax.tree.map(split, rows)
     )
     found = jnp.moveaxis(found, 0, 1)
-    return found.reshape(found.shape[0], -1, *found.shape[3:])
+    return found.reshape(found.shape[0], -1, found.shape[3])
 
 
-_one_tile = jax.jit(_tile, static_argnames=("average", "as_labels"))
+@jax.jit
+def _argmax(scores: jax.Array) -> jax.Array:
+    return jnp.argmax(scores, axis=-1).astype(jnp.uint8)
 
 
-def _from_host(
-    logits: Sequence[np.ndarray],
+def _in_turn(
+    logits: Sequence[Any],
     rows: Sequence[Table],
     columns: Sequence[Table],
     tile: int,
@@ -184,30 +161,47 @@ def _from_host(
     as_labels: bool,
     put: Callable[[Any], Any],
 ) -> jax.Array:
-    tiles = [
-        [_needed(index[:, at : at + tile]) for index, _ in rows]
-        for at in range(0, rows[0][0].shape[1], tile)
-    ]
-    # Every tile of a pass gets the same number of rows, so that there is one compiled program.
-    most = [
-        max(len(used) for tile_of_pass in of_pass for used in tile_of_pass[0])
-        for of_pass in zip(*tiles, strict=True)
-    ]
-    found = []
-    for number, needed in enumerate(tiles):
-        part, table = [], []
-        at = slice(number * tile, (number + 1) * tile)
-        for one, (_, weight), (used, index), size in zip(logits, rows, needed, most, strict=True):
-            part.append(
-                np.stack([image[np.resize(u, size)] for image, u in zip(one, used, strict=True)])
-            )
-            table.append((index, weight[:, at]))
-        found.append(np.asarray(_one_tile(put(part), put(table), columns, average, as_labels)))
-    return put(np.concatenate(found, axis=1))
+    """One tile and one pass after the other, each a program of its own.
+
+    In one program a scheduler is free to resample all passes before it adds them up.
+    """
+    outputs = rows[0][0].shape[1]
+    parts = []
+    for start in range(0, outputs, tile):
+        total = None
+        for one, (index, weight), column in zip(logits, rows, columns, strict=True):
+            row = index[:, start : start + tile], weight[:, start : start + tile]
+            if isinstance(one, np.ndarray):
+                one, row = _needed(one, index, row, tile)
+                one = put(one)
+            total = _add(total, one, put(row), column, average=average)
+        assert total is not None
+        parts.append(_argmax(total) if as_labels else total / len(logits))
+    return jnp.concatenate(parts, axis=1)
 
 
-def _needed(index: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Which inputs each image's taps use, and the taps' indices among those."""
-    used = [np.unique(one) for one in index]
-    inside = [np.searchsorted(u, one) for u, one in zip(used, index, strict=True)]
-    return used, np.stack(inside).astype(np.int32)
+@functools.partial(jax.jit, static_argnames="average", donate_argnames="total")
+def _add(
+    total: jax.Array | None, logits: jax.Array, rows: Table, columns: Table, *, average: str
+) -> jax.Array:
+    full = _resampled(logits, rows, columns)
+    if average == "probabilities":
+        full = jax.nn.softmax(full)
+    return full if total is None else total + full
+
+
+def _needed(
+    logits: np.ndarray, all_rows: np.ndarray, rows: Table, tile: int
+) -> tuple[np.ndarray, Table]:
+    """The rows of the logits that a tile's taps use, and the taps' indices among those."""
+    # Every tile takes as many rows as the greediest, so that there is one compiled program.
+    most = max(
+        len(np.unique(image[start : start + tile]))
+        for image in all_rows
+        for start in range(0, all_rows.shape[1], tile)
+    )
+    index, weight = rows
+    used = [np.unique(image) for image in index]
+    part = np.stack([one[np.resize(u, most)] for one, u in zip(logits, used, strict=True)])
+    inside = [np.searchsorted(u, image) for u, image in zip(used, index, strict=True)]
+    return part, (np.stack(inside).astype(np.int32), weight)

@@ -152,9 +152,9 @@ def test_images_of_one_group_share_a_batch_and_its_programs(model):
     graphdef, state = nnx.split(model)
     batch = [inference.prepare(picture, how) for picture in pictures]
     alone = [inference.predict(model, picture, how) for picture in pictures]
-    programs = inference._network._cache_size(), tiles._from_device._cache_size()
+    programs = inference._network._cache_size(), tiles._labels._cache_size()
     together = np.asarray(inference.labels(graphdef, state, batch[:1], how))
-    assert (inference._network._cache_size(), tiles._from_device._cache_size()) == programs
+    assert (inference._network._cache_size(), tiles._labels._cache_size()) == programs
     np.testing.assert_array_equal(together[0, :40, :50], alone[0])
     together = np.asarray(inference.labels(graphdef, state, batch, how))
     for found, expected in zip(together, alone, strict=True):
@@ -169,10 +169,10 @@ def test_images_of_two_groups_are_refused(model):
 
 def test_repeated_calls_compile_nothing_new(model):
     inference.predict(model, image(21, 22))
-    programs = inference._network._cache_size(), tiles._from_device._cache_size()
+    programs = inference._network._cache_size(), tiles._labels._cache_size()
     again = TinySegmenter(num_classes=5, extra_channels=1, rngs=nnx.Rngs(7))
     inference.predict(again, image(21, 22, seed=5))
-    assert (inference._network._cache_size(), tiles._from_device._cache_size()) == programs
+    assert (inference._network._cache_size(), tiles._labels._cache_size()) == programs
 
 
 def test_only_colour_images_of_bytes_are_taken(model):
@@ -182,22 +182,30 @@ def test_only_colour_images_of_bytes_are_taken(model):
         inference.predict(model, image(8, 8).astype(np.float32))
 
 
-def test_150_classes_at_2000_by_3000_fit():
-    """Beside the network's logits (215 MiB) and the labels, two tiles, not 3.4 GiB."""
+def shapes(size, *passes):
+    """What `tiles` is called with for one image of this size and 150 classes."""
     shape = jax.ShapeDtypeStruct
-    height, width, classes = 2016, 3008, 150
-    tile = tiles.TILE_BYTES // (4 * classes * width)
-    rows = -(-height // tile) * tile
+    tile = tiles.TILE_BYTES // (4 * 150 * size[1])
     tables = [
-        (shape((1, outputs, 2), jnp.int32), shape((1, outputs, 2), jnp.float32))
-        for outputs in (rows, width)
+        (shape((1, outputs, taps), jnp.int32), shape((1, outputs, taps), jnp.float32))
+        for outputs, taps in ((-(-size[0] // tile) * tile, 2), (tile, 4), (size[1], 4))
     ]
-    compiled = tiles._from_device.lower(
-        [shape((1, 500, 750, classes), jnp.float32)],
-        tables[:1],
-        tables[1:],
-        tile=tile,
-        average="logits",
-        as_labels=True,
-    ).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < 2 * tiles.TILE_BYTES + rows * width
+    logits = [shape((1, *one, 150), jnp.float32) for one in passes]
+    return tile, tables, logits
+
+
+def test_150_classes_at_2000_by_3000_fit_as_a_whole():
+    """Beside the network's logits (215 MiB) and the labels, two tiles, not 3.4 GiB."""
+    tile, (rows, _, columns), (logits,) = shapes((2016, 3008), (500, 750))
+    compiled = tiles._labels.lower(logits, rows, columns, tile=tile).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * tiles.TILE_BYTES + 2048 * 3008
+
+
+def test_150_classes_at_2000_by_3000_fit_with_augmentation():
+    """Beside the logits of all passes, a few tiles however many passes there are."""
+    tile, (_, rows, columns), (logits,) = shapes((2016, 3008), (1000, 1500))
+    total = jax.ShapeDtypeStruct((1, tile, 3008, 150), jnp.float32)
+    program = tiles._add.lower(total, logits, rows, columns, average="probabilities")
+    used = program.compile().memory_analysis().temp_size_in_bytes
+    print(used / 2**20)
+    assert used < 6 * tiles.TILE_BYTES

@@ -182,7 +182,7 @@ def write_report(
     classes: Classes,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `eval.json` and `confusion.csv` into a folder, whole or not at all.
+    """Write `eval.json`, `confusion.csv` and `confusion.png`, each whole or not at all.
 
     Args:
       workdir: made where it does not exist.
@@ -198,6 +198,10 @@ def write_report(
     """
     path = Path(workdir) / "eval.json"
     if jax.process_index() == 0:
+        # Training needs no matplotlib until here, and it takes a second to import.
+        from arm_jax import pictures
+
+        pictures.save(pictures.confusion(result.matrix, classes), Path(workdir) / "confusion.png")
         with files.whole(Path(workdir) / "confusion.csv") as temporary:
             temporary.write_text(metrics.matrix_csv(result.matrix, classes.names))
         with files.whole(path) as temporary:

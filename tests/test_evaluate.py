@@ -12,7 +12,7 @@ import pytest
 from evaluation_standins import Records, TinySegmenter, classes, label
 from flax import nnx
 
-from arm_jax import boundary, evaluate, examples, inference, sharding
+from arm_jax import boundary, evaluate, examples, inference, sharding, tiles
 from arm_jax.errors import InputError
 from arm_jax.protocol import Protocol
 
@@ -53,6 +53,35 @@ def test_eight_devices_give_the_same_matrix_as_one(model, expected):
     assert mesh.size == 8
     result = run(model, batch_size=8, mesh=mesh)
     np.testing.assert_array_equal(result.matrix, expected)
+
+
+def test_no_image_travels_between_devices(model, monkeypatch):
+    """Every program of the batch works on its own images; only matrices are summed."""
+    programs = {}
+
+    def spied(module, name):
+        function = getattr(module, name)
+
+        def call(*arguments, **options):
+            programs[name] = function.lower(*arguments, **options).compile().as_text()
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    for module, name in (
+        (inference, "_network"),
+        (tiles, "_labels"),
+        (tiles, "_add"),
+        (evaluate, "_counted"),
+    ):
+        spied(module, name)
+    for how in (Protocol(crop=(16, 24), multiple=8), Protocol(flip=True, average="probabilities")):
+        run(model, [(24, 32)] * 8, batch_size=8, mesh=sharding.make_mesh(), protocol=how)
+    assert "all-reduce" in programs.pop("_counted")
+    assert sorted(programs) == ["_add", "_labels", "_network"]
+    for text in programs.values():
+        for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+            assert collective not in text
 
 
 def test_a_model_that_lies_on_other_devices_is_copied(model, expected):
@@ -182,7 +211,11 @@ def test_the_report_is_valid_json_and_holds_everything(model, tmp_path):
     assert (values["dataset"], values["split"], values["step"]) == ("street scenes", "val", 40)
     rows = (path.parent / "confusion.csv").read_text().splitlines()
     assert rows[1] == "class 0," + ",".join(str(n) for n in result.matrix[0])
-    assert sorted(p.name for p in path.parent.iterdir()) == ["confusion.csv", "eval.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "confusion.csv",
+        "confusion.png",
+        "eval.json",
+    ]
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(model, tmp_path):

@@ -1,0 +1,238 @@
+"""Training batches without end: shuffled, augmented, and the same for the same (seed, step).
+
+Example number p of the stream, counted over all epochs and processes, is a function of the seed
+and p alone: Grain's global shuffle says which record it is, and its random numbers are seeded by p.
+So the position is one number, and what a batch holds depends neither on how many workers and
+threads made it nor on how many processes share it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+
+from arm_jax.data import augment
+from arm_jax.data.sources import Source
+from arm_jax.errors import InputError
+
+_ENDLESS = 1 << 48  # examples; Grain counts them in floats here and there
+
+
+class Augment:
+    """Turns a numbered record into an example; called with the example's own random numbers."""
+
+    def __init__(self, *, crop: tuple[int, int], ignore: int, **drawing: Any):
+        self._crop, self._ignore, self._drawing = crop, ignore, drawing
+
+    def __call__(self, record: dict, rng: np.random.Generator) -> dict[str, Any]:
+        drawn = augment.draw(
+            rng, record["label"], crop=self._crop, ignore=self._ignore, **self._drawing
+        )
+        image, label, extent = augment.apply(
+            record["image"], record["label"], drawn, crop=self._crop, ignore=self._ignore
+        )
+        return {
+            "image": image,
+            "label": label,
+            "extent": np.array(extent, np.int32),
+            "key": rng.integers(0, 1 << 32, 2, dtype=np.uint32),
+            "index": np.int64(record["index"]),
+        }
+
+
+class _Numbered:
+    """A source whose records carry their number."""
+
+    def __init__(self, source: Source):
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict:
+        return {**self._source[index], "index": index}
+
+
+class _Share:
+    """One process's examples: a contiguous part of each global batch, from batch `first` on."""
+
+    def __init__(self, stream: grain.MapDataset, first: int, batch: int, part: slice):
+        self._stream, self._first, self._batch, self._part = stream, first, batch, part
+
+    def __len__(self) -> int:
+        return _ENDLESS
+
+    def __getitem__(self, index: int) -> dict:
+        batch, place = divmod(index, self._part.stop - self._part.start)
+        return self._stream[(self._first + batch) * self._batch + self._part.start + place]
+
+
+class Batches:
+    """What `training_batches` returns: iterate over it, any number of times."""
+
+    def __init__(
+        self,
+        stream: grain.MapDataset,
+        records: int,
+        batch: int,
+        part: slice,
+        workers: int,
+        threads: int,
+    ):
+        self._stream, self.records = stream, records
+        self.batch, self._part = batch, part
+        self._workers, self._threads = workers, threads
+
+    def __iter__(self) -> "BatchIterator":
+        return BatchIterator(self)
+
+    def open(self, first: int) -> Iterator:
+        """Grain's iterator over this process's share, from batch number `first` on."""
+        share = _Share(self._stream, first, self.batch, self._part)
+        # Batches are made before they are dealt out to threads and workers: the order stays.
+        dataset = (
+            grain.MapDataset.source(share)
+            .batch(self._part.stop - self._part.start)
+            .to_iter_dataset(
+                grain.ReadOptions(
+                    num_threads=self._threads, prefetch_buffer_size=max(2, self._threads)
+                )
+            )
+        )
+        if self._workers:
+            dataset = dataset.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=self._workers),
+                worker_init_fn=_start_worker,
+            )
+        return iter(dataset)
+
+
+class BatchIterator:
+    """Batches in order, with a position that can be saved and returned to."""
+
+    def __init__(self, batches: Batches):
+        self._batches = batches
+        self._next = 0
+        self._opened: Any = None
+
+    def __iter__(self) -> "BatchIterator":
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        if self._opened is None:
+            self._opened = self._batches.open(self._next)
+        batch = next(self._opened)
+        self._next += 1
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        """Where the stream stands after the last batch; the same in every process."""
+        return {"examples": self._next * self._batches.batch, "records": self._batches.records}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Go on from a position; batches read ahead are dropped.
+
+        Raises InputError when the data set had another number of records then.
+        """
+        if state["records"] != self._batches.records:
+            raise InputError(
+                f"the training data have {self._batches.records} records now and had "
+                f"{state['records']} when the position was saved; restore them or start afresh"
+            )
+        if state["examples"] % self._batches.batch:
+            raise InputError(
+                f"the position, {state['examples']} examples, is no whole number of batches of "
+                f"{self._batches.batch}; go on with the batch size it was saved with"
+            )
+        self.close()
+        self._next = state["examples"] // self._batches.batch
+
+    def close(self) -> None:
+        """Stop threads and workers. Iterating again goes on from the same position."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+def training_batches(
+    source: Source,
+    *,
+    crop: tuple[int, int],
+    batch_size: int,
+    seed: int,
+    ratio: tuple[float, float] = (0.5, 2.0),
+    base: tuple[int, int] | None = None,
+    category_limit: float = 0.75,
+    flip: bool = True,
+    process_index: int = 0,
+    process_count: int = 1,
+    workers: int = 0,
+    threads: int = 2,
+) -> Batches:
+    """The shuffled, augmented, endless stream of batches.
+
+    Every epoch visits each record once, in an order of its own; a batch may lie across two epochs,
+    and a data set may be smaller than a batch.
+
+    Args:
+      source: the records.
+      crop: height, width of the examples.
+      batch_size: of the global batch; process i of n gets its i-th n-th.
+      seed: of the order, the augmentation and the keys.
+      ratio: range of the random resize.
+      base: long and short side that a resize of 1 means; None for the image's own.
+      category_limit: largest share of one class in a crop.
+      flip: whether half of the examples are flipped from left to right.
+      process_index: of this process.
+      process_count: how many share the batch.
+      workers: processes that read and augment; 0: threads of this process alone.
+      threads: in each of those, or in this process.
+
+    Returns:
+      An iterable. Its iterators yield dicts of image uint8 (b, h, w, 3), label uint8 (b, h, w),
+      extent int32 (b, 2) (height, width that are no padding), key uint32 (b, 2) (random bits for
+      `jitter.prepare`) and index int64 (b,) (the record), where b is the process's share; they have
+      `get_state`, `set_state` and `close`.
+
+    Raises:
+      InputError: for an empty source or a value out of its range.
+    """
+    if len(source) < 1:
+        raise InputError("the training data are empty; there must be at least one record")
+    if min(crop) < 1:
+        raise InputError(f"crop = {crop[0]}x{crop[1]}; both sides must be at least 1")
+    if not 0 < ratio[0] <= ratio[1]:
+        raise InputError(f"ratio = {tuple(ratio)}; it must rise and be above 0")
+    if not 0 < category_limit <= 1:
+        raise InputError(f"category_limit = {category_limit}; it must be above 0 and at most 1")
+    if batch_size < 1 or batch_size % process_count:
+        raise InputError(
+            f"batch_size = {batch_size} cannot be split evenly over {process_count} processes; "
+            f"choose a multiple of {process_count}"
+        )
+    transform = Augment(
+        crop=(crop[0], crop[1]),
+        ignore=source.classes.ignore,
+        ratio=ratio,
+        base=base,
+        category_limit=category_limit,
+        flip=flip,
+    )
+    stream = (
+        grain.MapDataset.source(_Numbered(source))
+        .seed(seed)
+        # A seed of its own: another transform further down does not change the order.
+        .shuffle(seed=seed)
+        .repeat()
+        .random_map(transform)
+    )
+    local = batch_size // process_count
+    part = slice(process_index * local, (process_index + 1) * local)
+    return Batches(stream, len(source), batch_size, part, workers, threads)
+
+
+def _start_worker(worker_index: int, worker_count: int) -> None:
+    """Workers are parallel already; OpenCV's threads would only get in their way."""
+    cv2.setNumThreads(0)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from arm_jax.data import jitter
 from arm_jax.networks import Segmenter
 from arm_jax.protocol import Protocol, Window
 from arm_jax.tiles import axes, combine
@@ -177,17 +178,6 @@ def _run(
     )
 
 
-def _normalised(images: jax.Array, extents: jax.Array) -> jax.Array:
-    """uint8 (b, h, w, 3) -> float32, by ImageNet's mean and deviation, 0 beyond the extents."""
-    mean = jnp.asarray([123.675, 116.28, 103.53], jnp.float32)
-    deviation = jnp.asarray([58.395, 57.12, 57.375], jnp.float32)
-    inside = (jnp.arange(images.shape[1])[None, :, None] < extents[:, None, None, 0]) & (
-        jnp.arange(images.shape[2])[None, None, :] < extents[:, None, None, 1]
-    )
-    images = (images.astype(jnp.float32) - mean[None, None, None]) / deviation[None, None, None]
-    return jnp.where(inside[..., None], images, 0.0)
-
-
 @functools.partial(jax.jit, static_argnames=("graphdef", "window", "at_once", "mirrored"))
 def _network(
     graphdef: nnx.GraphDef,
@@ -221,7 +211,7 @@ def _network(
         x = jnp.arange(images.shape[2])[None]
         source = jnp.where(x < views[:, 1:], views[:, 1:] - 1 - x, x)
         images = jnp.take_along_axis(images, source[:, None, :, None], axis=2)
-    images = _normalised(images, views)
+    images = jitter.prepare(images, views)
     batch, m, n = len(images), rows.shape[1], columns.shape[1]
     if m * n == 1:  # All protocols that look at the whole image.
         return model(images)[..., : model.num_classes]

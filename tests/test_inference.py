@@ -1,5 +1,7 @@
 """Every way to look at an image equals a slow float64 reference written out pixel by pixel."""
 
+import pathlib
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from flax import nnx
 
 from arm_jax import inference, protocol, tiles
 from arm_jax.protocol import Protocol
+
+GOLDENS = pathlib.Path(__file__).parent / "goldens"
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,46 @@ def test_scores_equal_the_slow_reference(model, name):
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(labels[clear], expected.argmax(-1)[clear])
     assert len(np.unique(labels)) > 2
+
+
+class GoldenSegmenter(nnx.Module):
+    """The network of goldens/make_evaluation.py."""
+
+    num_classes = 5
+
+    def __init__(self, golden):
+        rngs = nnx.Rngs(0)
+        same = {"strides": 2, "padding": ((1, 1), (1, 1)), "rngs": rngs}
+        self.conv1 = nnx.Conv(3, 8, (3, 3), **same)
+        self.conv2 = nnx.Conv(8, 8, (3, 3), **same)
+        self.head = nnx.Conv(8, 5, (1, 1), rngs=rngs)
+        for module, key in (
+            (self.conv1, "backbone.conv1"),
+            (self.conv2, "backbone.conv2"),
+            (self.head, "decode_head.conv_seg"),
+        ):
+            module.kernel[...] = golden[f"{key}.kernel"]
+            module.bias[...] = golden[f"{key}.bias"]
+
+    def __call__(self, images):
+        return self.head(jax.nn.relu(self.conv2(jax.nn.relu(self.conv1(images)))))
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("whole", Protocol()),
+        ("slide", Protocol(crop=(16, 20), stride=(7, 11))),
+        ("aligned", Protocol(crop=(17, 17), stride=(9, 9), align_corners=True)),
+        ("augmented", Protocol(scales=(0.5, 1.0, 1.75), flip=True, average="probabilities")),
+    ],
+)
+def test_scores_equal_mmsegmentation(name, how):
+    golden = np.load(GOLDENS / "evaluation.npz")
+    expected = golden[name]
+    assert len(np.unique(expected.argmax(-1))) > 2
+    found = inference.class_scores(GoldenSegmenter(golden), golden["image"], how)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_whole_equals_sliding_with_one_window(model):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +87,18 @@ def test_an_absent_class_is_dropped_and_a_class_only_predicted_has_iou_0_and_no_
     np.testing.assert_allclose(result.Acc, [75.0, 100.0, np.nan, np.nan])
     assert result.mIoU == pytest.approx(175 / 3)
     assert result.mAcc == pytest.approx(87.5)
+
+
+def test_figures_equal_mmsegmentation():
+    golden = np.load(pathlib.Path(__file__).parent / "goldens" / "evaluation.npz")
+    matrix = metrics.confusion_matrix(golden["prediction"], golden["label"], 7)
+    result = metrics.scores(np.asarray(matrix))
+    np.testing.assert_allclose(result.IoU, golden["IoU"], rtol=1e-6)
+    np.testing.assert_allclose(result.Acc, golden["Acc"], rtol=1e-6)
+    assert np.isnan(result.IoU[5])
+    assert result.IoU[6] == 0
+    assert result.aAcc == pytest.approx(float(golden["aAcc"]), rel=1e-6)
+    assert result.mIoU == pytest.approx(np.nanmean(golden["IoU"]), rel=1e-6)
 
 
 def test_without_a_labelled_pixel_every_figure_is_nan():

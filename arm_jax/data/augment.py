@@ -24,15 +24,15 @@ class Drawn:
 
 
 def resized(
-    size: tuple[int, int], ratio: float, base: tuple[int, int] | None = None
+    size: tuple[int, int], ratio: float, base_size: tuple[int, int] | None = None
 ) -> tuple[int, int]:
     """The height and width after scaling, the aspect kept, rounded as mmcv's `rescale_size` does.
 
-    The image is fitted into (int(long ratio), int(short ratio)), where `base` is (long, short):
-    (2048, 512) in the published ADE20K protocol; None for the image's own sides.
+    The image is fitted into (int(long ratio), int(short ratio)), where `base_size` is (short, long):
+    (512, 2048) in the published ADE20K protocol; None for the image's own sides.
     """
     height, width = size
-    long, short = base or (max(size), min(size))
+    short, long = base_size or (min(size), max(size))
     factor = min(
         max(1, int(long * ratio)) / max(size),
         max(1, int(short * ratio)) / min(size),
@@ -46,7 +46,7 @@ def draw(
     *,
     crop: tuple[int, int],
     ratio: tuple[float, float] = (0.5, 2.0),
-    base: tuple[int, int] | None = None,
+    base_size: tuple[int, int] | None = None,
     category_limit: float = 0.75,
     flip: bool = True,
     ignore: int = 255,
@@ -58,13 +58,14 @@ def draw(
       label: of the example before any change.
       crop: height, width; a smaller resized image is taken whole.
       ratio: the size is multiplied by a factor uniform in this range, one for both axes.
-      base: long and short side that a factor of 1 means, see `resized`; None for the image's own.
+      base_size: short and long side that a factor of 1 means, see `resized`; None for the image's
+        own.
       category_limit: a crop in which one class has this share of the labelled pixels, or more, or
         that has a single class, is drawn again, up to ten times; 1 accepts every crop.
       flip: whether to flip half of the examples from left to right.
       ignore: the label value that does not count.
     """
-    size = resized((label.shape[0], label.shape[1]), rng.uniform(*ratio), base)
+    size = resized((label.shape[0], label.shape[1]), rng.uniform(*ratio), base_size)
     taken = min(crop[0], size[0]), min(crop[1], size[1])
 
     def box() -> tuple[int, int, int, int]:

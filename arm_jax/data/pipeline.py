@@ -163,7 +163,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     ratio: tuple[float, float] = (0.5, 2.0),
-    base: tuple[int, int] | None = None,
+    base_size: tuple[int, int] | None = None,
     category_limit: float = 0.75,
     flip: bool = True,
     process_index: int = 0,
@@ -182,7 +182,7 @@ def training_batches(
       batch_size: of the global batch; process i of n gets its i-th n-th.
       seed: of the order, the augmentation and the keys.
       ratio: range of the random resize.
-      base: long and short side that a resize of 1 means; None for the image's own.
+      base_size: short and long side that a resize of 1 means; None for the image's own.
       category_limit: largest share of one class in a crop.
       flip: whether half of the examples are flipped from left to right.
       process_index: of this process.
@@ -216,7 +216,7 @@ def training_batches(
         crop=(crop[0], crop[1]),
         ignore=source.classes.ignore,
         ratio=ratio,
-        base=base,
+        base_size=base_size,
         category_limit=category_limit,
         flip=flip,
     )

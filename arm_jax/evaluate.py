@@ -3,8 +3,7 @@
 import functools
 import json
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
+from tqdm import tqdm
 
 from arm_jax import examples, files, inference, metrics, processes, sharding
 from arm_jax.data.labels import Classes
@@ -22,6 +22,7 @@ from arm_jax.errors import InputError
 from arm_jax.examples import Example
 from arm_jax.networks import Segmenter
 from arm_jax.protocol import Protocol
+from arm_jax.readahead import delayed
 
 # Batches that the devices may be behind the host.
 IN_FLIGHT = 2
@@ -102,29 +103,35 @@ def evaluate(
     state = processes.local_copy(mesh, state)
     put = functools.partial(sharding.shard_batch, mesh)
 
+    def counted() -> Iterator[tuple[int, jax.Array]]:
+        """The number of images of each batch and its matrices, as soon as they are dispatched."""
+        for batch in examples.batches(
+            source, protocol, local_batch, boundary_width=boundary_width, threads=threads
+        ):
+            full = batch + [batch[0]] * (local_batch - len(batch))
+            images = [one.image for one in full]
+            found = inference.labels(graphdef, state, images, protocol, put, mesh.size)
+            labels = put(_labels(full, len(batch), classes))
+            yield (
+                len(batch),
+                _counted(found, labels, number=classes.number, ignore=classes.ignore),
+            )
+
     matrices = np.zeros((1 + (boundary_width is not None), *2 * (classes.number,)), np.int64)
     error = None
-    flight: deque[jax.Array] = deque()
-    try:
-        for batch in examples.batches(
-            source,
-            protocol,
-            local_batch,
-            boundary_width=boundary_width,
-            threads=threads,
-            progress=progress,
-        ):
-            images = batch + [batch[0]] * (local_batch - len(batch))
-            found = inference.labels(
-                graphdef, state, [one.image for one in images], protocol, put, mesh.size
-            )
-            flight.append(_count(found, put(_labels(images, len(batch), classes)), classes))
-            if len(flight) > IN_FLIGHT:
-                matrices += np.asarray(flight.popleft())
-        for matrix in flight:
-            matrices += np.asarray(matrix)
-    except InputError as mistake:
-        error = mistake
+    with tqdm(
+        total=len(processes.share(len(source))),
+        desc="evaluate",
+        unit="image",
+        dynamic_ncols=True,
+        disable=not progress or jax.process_index() > 0,
+    ) as bar:
+        try:
+            for images, matrix in delayed(counted(), IN_FLIGHT):
+                matrices += np.asarray(matrix)
+                bar.update(images)
+        except InputError as mistake:
+            error = mistake
     matrices = processes.total(matrices, error)
     return Result(
         scores=metrics.scores(matrices[0]),
@@ -137,13 +144,9 @@ def evaluate(
     )
 
 
-def _count(prediction: jax.Array, labels: jax.Array, classes: Classes) -> jax.Array:
-    """int32 (kinds, C, C) from predictions (b, h, w) and labels (b, kinds, h, w)."""
-    return _counted(prediction, labels, number=classes.number, ignore=classes.ignore)
-
-
 @functools.partial(jax.jit, static_argnames=("number", "ignore"))
 def _counted(prediction: jax.Array, labels: jax.Array, *, number: int, ignore: int) -> jax.Array:
+    """int32 (kinds, C, C) from predictions (b, h, w) and labels (b, kinds, h, w)."""
     return jnp.stack(
         [
             metrics.confusion_matrix(prediction, labels[:, kind], number, ignore)

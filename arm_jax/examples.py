@@ -4,9 +4,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jax
 import numpy as np
-from tqdm import tqdm
 
 from arm_jax import boundary, inference, processes
 from arm_jax.data.sources import Source
@@ -39,7 +37,6 @@ def batches(
     *,
     boundary_width: int | None = None,
     threads: int = 4,
-    progress: bool = True,
 ) -> Iterator[list[Example]]:
     """This process's share of the records, each once, in batches of one group.
 
@@ -49,7 +46,6 @@ def batches(
       size: of a batch; batches may be smaller where sizes vary, and at the end.
       boundary_width: add the label of the pixels so near to class boundaries.
       threads: that read and prepare images.
-      progress: show a bar (first process only).
 
     Raises:
       InputError: a label does not fit its image or the classes; the message names the record.
@@ -57,17 +53,8 @@ def batches(
     indices = processes.share(len(source))
     read = functools.partial(_read, source, protocol, boundary_width)
     examples = ahead(read, indices, threads=threads, number=size + READ_AHEAD)
-    with tqdm(
-        total=len(indices),
-        desc="evaluate",
-        unit="image",
-        dynamic_ncols=True,
-        disable=not progress or jax.process_index() > 0,
-    ) as bar:
-        most = max(MOST_WAITING, size)
-        for batch in grouped(examples, lambda example: example.image.group, size, most):
-            yield batch
-            bar.update(len(batch))
+    most = max(MOST_WAITING, size)
+    yield from grouped(examples, lambda example: example.image.group, size, most)
 
 
 def _read(source: Source, protocol: Protocol, boundary_width: int | None, index: int) -> Example:

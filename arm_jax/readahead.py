@@ -1,4 +1,4 @@
-"""Reading a little ahead, in threads, and grouping what was read into batches."""
+"""Iterators that read ahead in threads, group into batches, and hand on with a delay."""
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -48,3 +48,17 @@ def grouped(
         elif sum(map(len, waiting.values())) > most:
             yield waiting.pop(max(waiting, key=lambda one: len(waiting[one])))
     yield from waiting.values()
+
+
+def delayed(items: Iterable[Item], number: int) -> Iterator[Item]:
+    """Every item, but each only after the next `number` items were made.
+
+    What an item stands for may be under way on the devices; whoever waits for it then does not
+    keep them from the next ones.
+    """
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > number:
+            yield waiting.popleft()
+    yield from waiting

@@ -158,7 +158,7 @@ def _counted(prediction: jax.Array, labels: jax.Array, *, number: int, ignore: i
 def _labels(images: list[Example], counted: int, classes: Classes) -> np.ndarray:
     """Labels (b, kinds, h, w) of a batch; those of the copies after `counted` are all ignored."""
     kinds = len(images[0].labels)
-    size = images[0].image.label_size
+    size = inference.label_size([one.image for one in images])
     labels = np.full((len(images), kinds, *size), classes.ignore, np.uint8)
     for number, image in enumerate(images[:counted]):
         for kind, label in enumerate(image.labels):

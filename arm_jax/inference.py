@@ -20,9 +20,10 @@ from arm_jax.networks import Segmenter
 from arm_jax.protocol import Protocol, Window
 from arm_jax.tiles import axes, combine
 
-# Labels are computed on sizes rounded up to this and cropped, which changes no value and lets
-# images of almost equal size share a compiled program.
+# Labels are computed on sizes rounded up and cropped afterwards, which changes no value and lets
+# batches of similar size share a compiled program. Mixed sizes are rounded more.
 LABEL_MULTIPLE = 32
+MIXED_LABEL_MULTIPLE = 128
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,17 @@ class Prepared:
     views: tuple[tuple[np.ndarray, Window], ...]
 
     @property
-    def label_size(self) -> tuple[int, int]:
-        """Size of the array that holds the labels; those beyond `size` are meaningless."""
-        return round_up(self.size[0], LABEL_MULTIPLE), round_up(self.size[1], LABEL_MULTIPLE)
-
-    @property
     def group(self) -> tuple:
-        """Images with equal groups can share a batch and its compiled programs."""
-        return (self.label_size, tuple(window.shape for _, window in self.views))
+        """Images with equal groups can share a batch: the network sees them at one size."""
+        return tuple(window.shape for _, window in self.views)
 
 
-def round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+def label_size(batch: Sequence[Prepared]) -> tuple[int, int]:
+    """(height, width) of the array that holds the labels of a batch."""
+    sizes = {image.size for image in batch}
+    multiple = LABEL_MULTIPLE if len(sizes) == 1 else MIXED_LABEL_MULTIPLE
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
 def predict(model: Segmenter, image: np.ndarray, protocol: Protocol | None = None) -> np.ndarray:
@@ -110,7 +110,7 @@ def labels(
     put: Callable[[Any], Any] = jax.device_put,
     devices: int = 1,
 ) -> jax.Array:
-    """Labels of a batch of images of one group: uint8 (b, *label_size), on the device.
+    """Labels of a batch of images of one group: uint8 (b, *label_size(batch)).
 
     Args:
       graphdef, state: the model, from `nnx.split`.
@@ -118,6 +118,10 @@ def labels(
       protocol: the one they were prepared by.
       put: puts a host array whose first axis is the batch onto the devices.
       devices: over how many devices `put` splits it.
+
+    Returns:
+      On the devices and perhaps still in the making. Beyond the size of its image, an entry is
+      meaningless.
     """
     if len({image.group for image in batch}) != 1:
         raise ValueError("the images of a batch must be of one group")
@@ -170,7 +174,7 @@ def _run(
             passes.append((found, taps))
     return combine(
         passes,
-        batch[0].label_size,
+        label_size(batch),
         average=protocol.average,
         as_labels=as_labels,
         put=put,

@@ -115,6 +115,21 @@ def test_padding_lets_different_sizes_share_a_batch(model, monkeypatch):
     assert result.matrix.sum() == sum((source[i]["label"] != 255).sum() for i in range(3))
 
 
+def test_images_of_several_sizes_resized_to_one_share_a_batch(model, monkeypatch):
+    sizes = [(24, 32), (48, 64), (36, 48), (60, 80)]
+    how = Protocol(size=(40, 30))
+    matrix = np.zeros((5, 5), np.int64)
+    for record in (Records(sizes)[i] for i in range(4)):
+        predicted = inference.predict(model, record["image"], how)
+        valid = record["label"] != 255
+        np.add.at(matrix, (record["label"][valid], predicted[valid]), 1)
+    sent = []
+    labels = inference.labels
+    monkeypatch.setattr(evaluate.inference, "labels", lambda *a: sent.append(a[2]) or labels(*a))
+    np.testing.assert_array_equal(run(model, sizes, batch_size=4, protocol=how).matrix, matrix)
+    assert len(sent) == 1
+
+
 def test_the_protocol_is_the_one_that_predict_uses(model):
     how = Protocol(crop=(16, 16), scales=(1.0, 1.5), flip=True)
     record = Records([(24, 32)])[0]

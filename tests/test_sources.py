@@ -262,6 +262,21 @@ def test_scenes_and_their_simulated_coarse_labels():
         fine[4]
 
 
+def test_joined_sources_count_on():
+    parts = [
+        sources.ScenesSource(split, number, (32, 64)) for split, number in (("a", 2), ("b", 3))
+    ]
+    joined = sources.JoinedSource(parts)
+    assert len(joined) == 5
+    assert [joined[i]["id"] for i in range(5)] == [
+        *("a_000000", "a_000001"),
+        *("b_000000", "b_000001", "b_000002"),
+    ]
+    assert sources.inspect(joined, 4).sum() == 32 * 64
+    with pytest.raises(IndexError):
+        joined[5]
+
+
 def test_open_source_reads_folders(root):
     source = sources.open_source(
         "folders", root=root, split="train", classes=("a", "b", "c"), images=2
@@ -293,7 +308,8 @@ def test_open_source_reads_folders(root):
         ({"dataset": "scenes", "coarsening": "rough"}, "coarsening 'rough' is unknown"),
         ({"dataset": "scenes", "flip": 0.1}, "flip = 0.1 has no effect"),
         ({"dataset": "folders", "root": "x"}, "classes is empty"),
-        ({"dataset": "street_scenes"}, "data folder is not given"),
+        ({"dataset": "ade20k", "root": "x", "labels": "coarse"}, "ade20k has fine labels only"),
+        ({"dataset": "street_scenes"}, "street_scenes needs one"),
     ],
 )
 def test_open_source_refuses_what_means_nothing(arguments, message):

@@ -28,8 +28,8 @@ def resized(
 ) -> tuple[int, int]:
     """The height and width after scaling, the aspect kept, rounded as mmcv's `rescale_size` does.
 
-    The image is fitted into (int(long ratio), int(short ratio)), where `base_size` is (short, long):
-    (512, 2048) in the published ADE20K protocol; None for the image's own sides.
+    The image is fitted into (int(long ratio), int(short ratio)). `base_size` is (short, long), that
+    is, (512, 2048) in the published ADE20K protocol; None for the image's own sides.
     """
     height, width = size
     short, long = base_size or (min(size), max(size))

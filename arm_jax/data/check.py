@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax.data import parallel, sources
-from arm_jax.data.sources import Source
+from arm_jax.data import parallel
+from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.errors import InputError
 
 CACHE_FILE = "checked_labels.json"
@@ -81,7 +81,7 @@ def check(
 def _look(source: Source, index: int) -> np.ndarray | str:
     """Pixels by label value, or what is wrong with the record."""
     try:
-        counts = sources.inspect(source, index)
+        counts = inspect(source, index)
     except InputError as error:
         return str(error)
     allowed = [*range(source.classes.number), source.classes.ignore]
@@ -96,7 +96,7 @@ def _look(source: Source, index: int) -> np.ndarray | str:
 
 def _mark(source: Source) -> str:
     """What the cached result depends on; "" when changes of the source would go unseen."""
-    seen = sources.fingerprint(source)
+    seen = fingerprint(source)
     if not seen:
         return ""
     return hashlib.blake2b(f"{seen} {source.classes}".encode(), digest_size=16).hexdigest()

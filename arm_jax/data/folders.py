@@ -7,7 +7,7 @@ suffix of the file.
 """
 
 import hashlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -148,43 +148,59 @@ def match(
     label_tree: Tree,
     *,
     image_ending: str = "",
-    label_ending: str = "",
-    label_suffixes: tuple[str, ...] = images.SUFFIXES,
+    label_endings: tuple[str, ...] = images.SUFFIXES,
+    without: tuple[str, ...] = (),
 ) -> list[tuple[str, str, str]]:
     """(id, image name, label name) of all images, sorted by id.
 
-    The id is the path without suffix and without `image_ending`; the label has the same path with
-    `label_ending`. Files with another ending, and labels without an image, are left alone.
-    Raises InputError when there is no image, an image has no label, or two files share a name.
+    Args:
+      image_tree: where the images are.
+      label_tree: where the labels are.
+      image_ending: the end of an image's name before the suffix; other pictures are left alone.
+      label_endings: how the label's name goes on after the id, the preferred one first.
+      without: ids that are left out.
+
+    An id is the path without ending and suffix. Labels without an image are left alone. Raises
+    InputError when there is no image, an image has no label, or two images share an id.
     """
-    image_names = _by_stem(image_tree, image_ending, images.SUFFIXES)
-    label_names = _by_stem(label_tree, label_ending, label_suffixes)
+    image_names = _by_id(image_tree, tuple(image_ending + suffix for suffix in images.SUFFIXES))
+    label_names = _by_id(label_tree, label_endings, prefer=True)
+    for identity in without:
+        image_names.pop(identity, None)
     if not image_names:
         raise InputError(
             f"{image_tree.path('')}: holds no images *{image_ending} "
             f"({', '.join(images.SUFFIXES)}); point at a folder that does"
         )
-    missing = [stem for stem in image_names if stem not in label_names]
+    missing = [identity for identity in image_names if identity not in label_names]
     if missing:
+        expected = label_tree.path(missing[0] + label_endings[0])
         many = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
         raise InputError(
-            f"{image_tree.path(image_names[missing[0]])}: has no label "
-            f"{label_tree.path(missing[0] + label_ending)}.png{many}; add it or remove the image"
+            f"{image_tree.path(image_names[missing[0]])}: has no label {expected}{many}; add it "
+            "or remove the image"
         )
-    return [(stem, image_names[stem], label_names[stem]) for stem in sorted(image_names)]
+    return [(key, image_names[key], label_names[key]) for key in sorted(image_names)]
 
 
-def _by_stem(tree: Tree, ending: str, suffixes: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _by_id(tree: Tree, endings: tuple[str, ...], prefer: bool = False) -> dict[str, str]:
+    """Names of the files with one of the endings (in any case), by what is left without it.
+
+    Two files of one id are an error, unless `prefer` takes the one with the earlier ending.
+    """
+    found: dict[str, tuple[int, str]] = {}
     for name in tree.names():
-        path = PurePosixPath(name)
-        if path.suffix.lower() not in suffixes or not path.stem.endswith(ending):
-            continue
-        stem = str(path.with_suffix(""))
-        stem = stem[: len(stem) - len(ending)]
-        if stem in found:
-            raise InputError(
-                f"{tree.path(name)}: has the same name as {tree.path(found[stem])}; rename one"
-            )
-        found[stem] = name
-    return found
+        lower = name.lower()
+        for rank, ending in enumerate(endings):
+            if lower.endswith(ending.lower()):
+                identity = name[: len(name) - len(ending)]
+                other = found.get(identity)
+                if other and not prefer:
+                    raise InputError(
+                        f"{tree.path(name)}: has the same name as {tree.path(other[1])}; "
+                        "rename one of them"
+                    )
+                if not other or rank < other[0]:
+                    found[identity] = rank, name
+                break
+    return {identity: name for identity, (_, name) in found.items()}

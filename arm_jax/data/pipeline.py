@@ -14,7 +14,7 @@ import grain
 import numpy as np
 
 from arm_jax.data import augment
-from arm_jax.data.sources import Source
+from arm_jax.data.records import Source
 from arm_jax.errors import InputError
 
 _ENDLESS = 1 << 48  # examples; Grain counts them in floats here and there

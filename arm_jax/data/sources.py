@@ -1,19 +1,18 @@
-"""The seam between data sets and everything else: a length, and records by number.
+"""Every source of records, and the one function that opens any of them from plain arguments.
 
-`open_source` makes any of them from plain arguments. What follows (checks, augmentation, pipeline,
-evaluation) knows only the protocol, so that a notebook can hand in a class of its own.
+What follows (checks, augmentation, pipeline, evaluation) knows only `Source`, so that a notebook
+can hand in a class of its own.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
-from arm_jax.data import coarsen, prepare, scenes
+from arm_jax.data import ade20k, camvid, cityscapes, coarsen, prepare
 from arm_jax.data.folders import FileSource, FolderSource
-from arm_jax.data.labels import BY_NAME, STREET_SCENES, Classes, Table, generic
+from arm_jax.data.labels import BY_NAME, Classes, Table, generic
 from arm_jax.data.prepared import TfdsSource
+from arm_jax.data.records import Source, fingerprint, inspect
+from arm_jax.data.wrappers import CoarsenedSource, FirstSource, JoinedSource, ScenesSource
 from arm_jax.errors import InputError
 
 __all__ = [
@@ -21,117 +20,16 @@ __all__ = [
     "FileSource",
     "FirstSource",
     "FolderSource",
+    "JoinedSource",
     "ScenesSource",
     "Source",
     "TfdsSource",
+    "fingerprint",
+    "inspect",
     "open_source",
 ]
 
-
-@runtime_checkable
-class Source(Protocol):
-    """Records in a fixed order. It can be pickled: worker processes get a copy.
-
-    A record is {"image": uint8 (h, w, 3) RGB, "label": uint8 (h, w), "id": str}; the label holds
-    class indices and `classes.ignore`. Sizes may differ from record to record.
-    """
-
-    classes: Classes
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> dict: ...
-
-
-class ScenesSource:
-    """Street scenes drawn anew at every access, with fine labels; see `arm_jax.data.scenes`."""
-
-    classes = STREET_SCENES
-    trusted = True  # nothing that a check could find
-
-    def __init__(self, split: str, number: int, size: tuple[int, int] = (128, 256)):
-        self._split, self._number, self._size = split, number, (size[0], size[1])
-
-    def __len__(self) -> int:
-        return self._number
-
-    def __getitem__(self, index: int) -> dict:
-        index = int(index)
-        if not 0 <= index < self._number:
-            raise IndexError(f"scene {index} of {self._number}")
-        image, label = scenes.generate(self._split, index, self._size)
-        return {"image": image, "label": label, "id": f"{self._split}_{index:06d}"}
-
-    def fingerprint(self) -> str:
-        """Changes with what is drawn."""
-        return f"scenes {self._split} {self._number} {self._size}"
-
-
-class CoarsenedSource:
-    """Another source's records with their labels made coarse, the same at every access."""
-
-    def __init__(self, source: Source, settings: coarsen.Coarsening, seed: int = 0):
-        self.classes = source.classes
-        self.trusted = getattr(source, "trusted", False)
-        self._source, self._settings, self._seed = source, settings, seed
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> dict:
-        record = self._source[index]
-        label = coarsen.coarsen(
-            record["label"], self.classes, self._settings, seed=self._seed, name=record["id"]
-        )
-        return {**record, "label": label}
-
-    def inspect(self, index: int) -> np.ndarray:
-        """Pixels by value of the label underneath, where the mistakes would be."""
-        return inspect(self._source, index)
-
-    def fingerprint(self) -> str:
-        """That of the source underneath: coarsening adds no mistakes to find."""
-        return fingerprint(self._source)
-
-
-class FirstSource:
-    """The first so many records of another source."""
-
-    def __init__(self, source: Source, number: int):
-        self.classes = source.classes
-        self.trusted = getattr(source, "trusted", False)
-        self._source, self._number = source, min(number, len(source))
-
-    def __len__(self) -> int:
-        return self._number
-
-    def __getitem__(self, index: int) -> dict:
-        if not 0 <= index < self._number:
-            raise IndexError(f"record {index} of {self._number}")
-        return self._source[index]
-
-    def inspect(self, index: int) -> np.ndarray:
-        """Pixels by label value, int64 (256,)."""
-        return inspect(self._source, index)
-
-    def fingerprint(self) -> str:
-        """That of the source underneath, and the number."""
-        return f"{self._number} of {fingerprint(self._source)}"
-
-
-def inspect(source: Source, index: int) -> np.ndarray:
-    """Pixels of record `index` by label value, int64 (256,); by the source's own way if it has one.
-
-    Raises InputError for a record that cannot be used.
-    """
-    if hasattr(source, "inspect"):
-        return source.inspect(index)
-    return np.bincount(source[index]["label"].reshape(-1), minlength=256)
-
-
-def fingerprint(source: Source) -> str:
-    """A string that changes when the stored data do; "" for a source that cannot tell."""
-    return source.fingerprint() if hasattr(source, "fingerprint") else ""
+DATASETS = ("folders", "cityscapes", "ade20k", "camvid", "street_scenes", "scenes", "prepared")
 
 
 def open_source(
@@ -153,14 +51,19 @@ def open_source(
     """The source that a config describes, all arguments plain.
 
     Args:
-      dataset: `folders` (root/images, root/labels), `street_scenes` (prepared under `root` when it
-        is not there yet) or `scenes` (the same, drawn while it is read).
+      dataset: one of
+        `folders`: root/images and root/labels, see `arm_jax.data.folders`;
+        `cityscapes`, `ade20k`, `camvid`: the official files, see the modules of these names;
+        `street_scenes`: generated scenes, prepared under `root` when they are not there yet;
+        `scenes`: the same, drawn while they are read;
+        `prepared`: `root` is the folder that scripts/prepare.py printed.
       root: the folder of the data.
-      split: a split or subfolder; "" takes all of `folders`.
+      split: a split or subfolder; "" takes all of `folders`. Splits of the official data sets and
+        of prepared ones can be joined: train+val.
       labels: `fine` or `coarse`, where a data set has both. `scenes` simulates coarse ones by the
         preset `medium`, as the prepared scenes have them.
-      classes: class names in index order, or the name of a benchmark whose classes are meant; not
-        for data sets that have their own.
+      classes: class names in index order, or the name of a benchmark whose classes are meant, for
+        `folders`; the others have their own.
       ignore: the label value of pixels without a label, for `folders`.
       values: stored label value -> class index or `ignore`, for `folders`; None where the files
         hold class indices.
@@ -177,32 +80,47 @@ def open_source(
     """
     if labels not in ("fine", "coarse"):
         raise InputError(f"labels = {labels!r}; choose fine or coarse")
+    if dataset not in DATASETS:
+        raise InputError(f"dataset {dataset!r} is unknown; choose from {', '.join(DATASETS)}")
+    if dataset == "scenes" and labels == "coarse":
+        coarsening = coarsening or "medium"
     if coarsening:
         labels = "fine"
-    source: Any
-    if dataset == "folders":
-        table = None
-        meaning = _classes(classes, ignore)
-        if values is not None:
-            table = Table.of(dict(values), meaning)
-        source = FolderSource(root, split, meaning, table=table)
-    elif dataset == "street_scenes":
-        source = TfdsSource(prepare.ensure("street_scenes", root, config=config), split, labels)
-    elif dataset == "scenes":
-        source = ScenesSource(split, images or 1000, size)
-        if labels == "coarse" and not coarsening:
-            coarsening = "medium"
-    else:
-        raise InputError(f"dataset {dataset!r} is unknown; choose folders, street_scenes or scenes")
-    if 0 < images < len(source):
-        source = FirstSource(source, images)
-    if coarsening:
-        source = CoarsenedSource(source, coarsen.preset(coarsening, flip), seed)
     elif flip:
         raise InputError(
             f"flip = {flip} has no effect without simulated coarse labels; name a preset"
         )
+    if dataset != "scenes" and not str(root):
+        raise InputError(f"the folder of the data is not given; {dataset} needs one")
+    source: Source
+    if dataset == "folders":
+        meaning = _classes(classes, ignore)
+        table = None if values is None else Table.of(dict(values), meaning)
+        source = FolderSource(root, split, meaning, table=table)
+    elif dataset == "cityscapes":
+        source = cityscapes.open_split(root, split, labels)
+    elif labels == "coarse" and dataset in ("ade20k", "camvid"):
+        raise InputError(f"{dataset} has fine labels only; simulate coarse ones by a preset")
+    elif dataset == "ade20k":
+        source = ade20k.open_split(root, split)
+    elif dataset == "camvid":
+        source = camvid.open_split(root, split)
+    elif dataset == "street_scenes":
+        source = _prepared(prepare.ensure(dataset, root, config=config), split, labels)
+    elif dataset == "prepared":
+        source = _prepared(Path(root), split, labels)
+    else:
+        source = ScenesSource(split, images or 1000, size)
+    if 0 < images < len(source):
+        source = FirstSource(source, images)
+    if coarsening:
+        source = CoarsenedSource(source, coarsen.preset(coarsening, flip), seed)
     return source
+
+
+def _prepared(folder: Path, split: str, labels: str) -> Source:
+    opened = [TfdsSource(folder, part, labels) for part in split.split("+")]
+    return opened[0] if len(opened) == 1 else JoinedSource(opened)
 
 
 def _classes(names: Sequence[str], ignore: int) -> Classes:

@@ -63,10 +63,14 @@ class Folder:
 
 
 class Zip:
-    """The files of a zip archive, read in place. Each process opens the archive for itself."""
+    """The files of a zip archive below a folder in it, read in place.
 
-    def __init__(self, file: str | Path):
+    Each process opens the archive for itself.
+    """
+
+    def __init__(self, file: str | Path, folder: str = ""):
         self.file = Path(file)
+        self._prefix = f"{folder}/" if folder else ""
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
@@ -76,28 +80,53 @@ class Zip:
             raise InputError(f"{self.file}: is no whole zip ({error}); fetch it again") from None
 
     def __getstate__(self) -> dict:
-        return {"file": self.file}
+        return {"file": self.file, "_prefix": self._prefix}
 
     def names(self) -> list[str]:
         return sorted(
-            name
+            name[len(self._prefix) :]
             for name in self._archive.namelist()
-            if not name.endswith("/")
+            if name.startswith(self._prefix)
+            and not name.endswith("/")
             and not name.startswith("__MACOSX")
             and not Path(name).name.startswith(".")
         )
 
     def read(self, name: str) -> bytes:
         try:
-            return self._archive.read(name)
-        except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            return self._archive.read(self._prefix + name)
+        except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 f"{self.path(name)}: cannot be read ({error}); fetch the zip again"
             ) from None
 
     def stamp(self, name: str) -> tuple[int, int]:
-        entry = self._archive.getinfo(name)
+        entry = self._archive.getinfo(self._prefix + name)
         return entry.file_size, entry.CRC
 
     def path(self, name: str) -> str:
-        return f"{self.file}:{name}"
+        return f"{self.file}:{self._prefix}{name}"
+
+
+def locate(root: str | Path, folder: str, hint: str) -> Tree:
+    """The files below `folder`, in the folder `root`, in a zip lying there, or in `root`, a zip.
+
+    Raises InputError, which ends in `hint`, where there are none.
+    """
+    root = Path(root).expanduser()
+    if (root / folder).is_dir():
+        return Folder(root / folder)
+    if root.is_file():
+        archives = [root]
+    elif root.is_dir():
+        archives = sorted(root.glob("*.zip"))
+    else:
+        raise InputError(f"{root}: no such folder or zip; {hint}")
+    for archive in archives:
+        tree = Zip(archive, folder)
+        if tree.names():
+            return tree
+    looked = ", ".join(archive.name for archive in archives)
+    raise InputError(
+        f"{root}: has no folder {folder}" + (f", nor have {looked}" if looked else "") + f"; {hint}"
+    )

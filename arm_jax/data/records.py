@@ -1,0 +1,41 @@
+"""What a source of records is. Everything after the data sets knows no more than this."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from arm_jax.data.labels import Classes
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Records in a fixed order. It can be pickled: worker processes get a copy.
+
+    A record is {"image": uint8 (h, w, 3) RGB, "label": uint8 (h, w), "id": str}; the label holds
+    class indices and `classes.ignore`. Sizes may differ from record to record. A number outside of
+    0..len-1 raises IndexError.
+
+    A source may have more: `inspect(index)` (see below) where that is cheaper than a record,
+    `fingerprint()`, and `trusted = True` if its labels need no check.
+    """
+
+    classes: Classes
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+def inspect(source: Source, index: int) -> np.ndarray:
+    """Pixels of record `index` by label value, int64 (256,); by the source's own way if it has one.
+
+    Raises InputError for a record that cannot be used.
+    """
+    if hasattr(source, "inspect"):
+        return source.inspect(index)
+    return np.bincount(source[index]["label"].reshape(-1), minlength=256)
+
+
+def fingerprint(source: Source) -> str:
+    """A string that changes when the stored data do; "" for a source that cannot tell."""
+    return source.fingerprint() if hasattr(source, "fingerprint") else ""

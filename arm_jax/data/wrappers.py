@@ -1,0 +1,118 @@
+"""Sources made from other sources, and one that draws its records itself."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from arm_jax.data import coarsen, scenes
+from arm_jax.data.labels import STREET_SCENES
+from arm_jax.data.records import Source, fingerprint, inspect
+
+
+class ScenesSource:
+    """Street scenes drawn anew at every access, with fine labels; see `arm_jax.data.scenes`."""
+
+    classes = STREET_SCENES
+    trusted = True  # nothing that a check could find
+
+    def __init__(self, split: str, number: int, size: tuple[int, int] = (128, 256)):
+        self._split, self._number, self._size = split, number, (size[0], size[1])
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        index = int(index)
+        if not 0 <= index < self._number:
+            raise IndexError(f"scene {index} of {self._number}")
+        image, label = scenes.generate(self._split, index, self._size)
+        return {"image": image, "label": label, "id": f"{self._split}_{index:06d}"}
+
+    def fingerprint(self) -> str:
+        """Changes with what is drawn."""
+        return f"scenes {self._split} {self._number} {self._size}"
+
+
+class JoinedSource:
+    """The records of several sources with the same classes, one source after the other."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self.classes = sources[0].classes
+        self._sources = tuple(sources)
+        self._ends = list(accumulate(len(source) for source in sources))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        source, place = self._find(index)
+        return source[place]
+
+    def inspect(self, index: int) -> np.ndarray:
+        """Pixels by label value, int64 (256,)."""
+        return inspect(*self._find(index))
+
+    def fingerprint(self) -> str:
+        """Changes when one of the sources does; "" when one cannot tell."""
+        parts = [fingerprint(source) for source in self._sources]
+        return " + ".join(parts) if all(parts) else ""
+
+    def _find(self, index: int) -> tuple[Source, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self._sources[number], index - (self._ends[number] - len(self._sources[number]))
+
+
+class FirstSource:
+    """The first so many records of another source."""
+
+    def __init__(self, source: Source, number: int):
+        self.classes = source.classes
+        self.trusted = getattr(source, "trusted", False)
+        self._source, self._number = source, min(number, len(source))
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self._number:
+            raise IndexError(f"record {index} of {self._number}")
+        return self._source[index]
+
+    def inspect(self, index: int) -> np.ndarray:
+        """Pixels by label value, int64 (256,)."""
+        return inspect(self._source, index)
+
+    def fingerprint(self) -> str:
+        """That of the source underneath, and the number."""
+        return f"{self._number} of {fingerprint(self._source)}" if fingerprint(self._source) else ""
+
+
+class CoarsenedSource:
+    """Another source's records with their labels made coarse, the same at every access."""
+
+    def __init__(self, source: Source, settings: coarsen.Coarsening, seed: int = 0):
+        self.classes = source.classes
+        self.trusted = getattr(source, "trusted", False)
+        self._source, self._settings, self._seed = source, settings, seed
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self._source[index]
+        label = coarsen.coarsen(
+            record["label"], self.classes, self._settings, seed=self._seed, name=record["id"]
+        )
+        return {**record, "label": label}
+
+    def inspect(self, index: int) -> np.ndarray:
+        """Pixels by value of the label underneath, where the mistakes would be."""
+        return inspect(self._source, index)
+
+    def fingerprint(self) -> str:
+        """That of the source underneath: coarsening adds no mistakes to find."""
+        return fingerprint(self._source)

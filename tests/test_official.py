@@ -1,0 +1,299 @@
+"""Cityscapes, ADE20K and CamVid from miniature trees in exactly their official layouts."""
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from arm_jax.data import camvid, check, cityscapes, sources
+from arm_jax.data.labels import ADE20K, CAMVID, CITYSCAPES, CITYSCAPES_IDS
+from arm_jax.errors import InputError
+
+SIZE = (32, 64)
+CITIES = {
+    "train": ("aachen", "ulm"),
+    "val": ("frankfurt",),
+    "test": ("berlin",),
+    "train_extra": ("troisdorf",),
+}
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def annotation(rng):
+    """Polygons with all that the official ones have, and the label ids they mean."""
+    height, width = SIZE
+    objects = [
+        {"label": "road", "polygon": [[0, 16], [63, 16], [63, 31], [0, 31]]},
+        {"label": "sky", "polygon": [[0, 0], [63, 0], [63, 8], [0, 8]]},
+        {"label": "cargroup", "polygon": [[5, 12], [20, 12], [20, 22], [5, 22]]},
+        {"label": "license plate", "polygon": [[8, 18], [12, 18], [12, 20], [8, 20]]},
+        {"label": "person", "deleted": 1, "polygon": [[30, 5], [40, 5], [40, 25]]},
+        {"label": "polegroup", "polygon": [[50, 0], [52, 0], [52, 30], [50, 30]]},
+    ]
+    left = int(rng.integers(22, 40))
+    objects.append({"label": "bicycle", "polygon": [[left, 20], [left + 8, 20], [left, 28]]})
+    ids = Image.new("L", (width, height), 0)
+    painter = ImageDraw.Draw(ids)
+    for item, value in zip(objects, (7, 23, 26, None, None, 18, 33), strict=True):
+        if value is not None:
+            painter.polygon([tuple(p) for p in item["polygon"]], fill=value)
+    return {"imgHeight": height, "imgWidth": width, "objects": objects}, np.array(ids)
+
+
+@pytest.fixture(scope="module")
+def city_root(tmp_path_factory):
+    """All splits; of the coarse labels some only as polygons."""
+    root = tmp_path_factory.mktemp("cityscapes")
+    rng = np.random.default_rng(0)
+    for split, cities in CITIES.items():
+        for city in cities:
+            for number in (19, 73):
+                frame = f"{city}_000000_{number:06d}"
+                image = rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+                save(root / "leftImg8bit" / split / city / f"{frame}_leftImg8bit.png", image)
+                for kind in ("gtFine", "gtCoarse"):
+                    absent = "train_extra" if kind == "gtFine" else "test"
+                    if split == absent:
+                        continue
+                    polygons, ids = annotation(rng)
+                    start = root / kind / split / city / f"{frame}_{kind}"
+                    if kind == "gtFine" or city != "ulm":
+                        save(Path(f"{start}_labelIds.png"), ids)
+                    start.parent.mkdir(parents=True, exist_ok=True)
+                    Path(f"{start}_polygons.json").write_text(json.dumps(polygons))
+                    save(Path(f"{start}_color.png"), np.zeros((*SIZE, 4), np.uint8))
+                    save(Path(f"{start}_instanceIds.png"), ids.astype(np.uint16) * 1000)
+    return root
+
+
+@pytest.fixture(scope="module")
+def city_zips(city_root, tmp_path_factory):
+    """The same as the four official packages."""
+    folder = tmp_path_factory.mktemp("zips")
+    packages = {
+        "leftImg8bit_trainvaltest.zip": ("leftImg8bit", ("train", "val", "test")),
+        "leftImg8bit_trainextra.zip": ("leftImg8bit", ("train_extra",)),
+        "gtFine_trainvaltest.zip": ("gtFine", ("train", "val", "test")),
+        "gtCoarse.zip": ("gtCoarse", ("train", "train_extra", "val")),
+    }
+    for package, (kind, splits) in packages.items():
+        with zipfile.ZipFile(folder / package, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("README", "text")
+            archive.writestr("license.txt", "text")
+            for split in splits:
+                for path in sorted((city_root / kind / split).rglob("*.*")):
+                    archive.write(path, path.relative_to(city_root))
+    return folder
+
+
+def expected_label(root, kind, split, frame):
+    """From the JSON, by the way around label ids and the official table."""
+    city = frame.split("_")[0]
+    file = root / kind / split / city / f"{frame}_{kind}_polygons.json"
+    ids = cityscapes.draw_polygons(file.read_bytes(), "x")
+    label = np.full(SIZE, 255, np.uint8)
+    for index, value in enumerate(CITYSCAPES_IDS):
+        label[ids == value] = index
+    return label
+
+
+@pytest.mark.parametrize(
+    ("split", "labels", "number"),
+    [
+        ("train", "fine", 4),
+        ("train", "coarse", 4),
+        ("val", "fine", 2),
+        ("test", "fine", 2),
+        ("train_extra", "coarse", 1),
+        ("train+val", "fine", 6),
+        ("train+train_extra", "coarse", 5),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_cityscapes_splits(city_root, city_zips, split, labels, number, packed):
+    root = city_zips if packed else city_root
+    source = sources.open_source("cityscapes", root=root, split=split, labels=labels)
+    assert len(source) == number and source.classes == CITYSCAPES
+    kind = {"fine": "gtFine", "coarse": "gtCoarse"}[labels]
+    for index in range(number):
+        record = source[index]
+        city, frame = record["id"].split("/")
+        where = next(s for s in split.split("+") if city in CITIES[s])
+        image = city_root / "leftImg8bit" / where / city / f"{frame}_leftImg8bit.png"
+        np.testing.assert_array_equal(record["image"], np.asarray(Image.open(image)))
+        np.testing.assert_array_equal(
+            record["label"], expected_label(city_root, kind, where, frame)
+        )
+    assert "troisdorf/troisdorf_000000_000073" not in [source[i]["id"] for i in range(number)]
+
+
+def test_polygons_are_drawn_as_the_label_ids_are(city_root):
+    """Groups as their object, deleted ones and licence plates not at all, later over earlier."""
+    polygons, ids = annotation(np.random.default_rng(5))
+    drawn = cityscapes.draw_polygons(json.dumps(polygons).encode(), "x")
+    np.testing.assert_array_equal(drawn, ids)
+    assert drawn[14, 10] == 26 and drawn[19, 10] == 26 and drawn[10, 51] == 18
+
+
+def test_all_label_names_have_their_id():
+    assert len(cityscapes.IDS) == 35
+    for name, value in zip(CITYSCAPES.names, CITYSCAPES_IDS, strict=True):
+        assert cityscapes.IDS[name] == value
+    assert cityscapes.IDS["trailer"] == 30 and cityscapes.IDS["license plate"] == -1
+
+
+def test_cityscapes_passes_the_check_and_goes_to_workers(city_zips):
+    source = sources.open_source("cityscapes", root=city_zips, split="train", labels="coarse")
+    result = check.check(source, progress=False)
+    assert result.records == 4 and sum(result.pixels) + result.ignored == 4 * 32 * 64
+    copy = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(copy[3]["label"], source[3]["label"])
+
+
+def test_cityscapes_mistakes_are_named(city_root, city_zips, tmp_path):
+    def opened(root, **options):
+        return sources.open_source("cityscapes", root=root, **options)
+
+    with pytest.raises(InputError, match="split 'training' is none of Cityscapes"):
+        opened(city_root, split="training")
+    with pytest.raises(InputError, match=r"no folder gtFine/train_extra; .* gtFine_trainvaltest"):
+        opened(city_root, split="train_extra")
+    (tmp_path / "gtCoarse.zip").write_bytes((city_zips / "gtCoarse.zip").read_bytes())
+    with pytest.raises(
+        InputError,
+        match=r"no folder leftImg8bit/train, nor have gtCoarse\.zip; .* leftImg8bit_trainvaltest",
+    ):
+        opened(tmp_path)
+    (tmp_path / "leftImg8bit_trainvaltest.zip").write_bytes(b"half a download")
+    with pytest.raises(InputError, match=r"leftImg8bit_trainvaltest\.zip: is no whole zip"):
+        opened(tmp_path)
+    with pytest.raises(InputError, match="nowhere: no such folder or zip"):
+        opened(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["objects"][0].update(label="lava"), "label 'lava'"),
+        (lambda content: content.pop("imgWidth"), "label 'imgWidth'"),
+        (lambda content: content["objects"][0].update(polygon=[[1, 2]]), "cannot be drawn"),
+    ],
+)
+def test_bad_polygons_are_named(change, message):
+    content, _ = annotation(np.random.default_rng(0))
+    change(content)
+    with pytest.raises(InputError, match=message):
+        cityscapes.draw_polygons(json.dumps(content).encode(), "x.json")
+    with pytest.raises(InputError, match=r"x\.json: its polygons cannot be drawn"):
+        cityscapes.draw_polygons(b"{", "x.json")
+
+
+def test_wrong_label_ids_are_named(city_root, tmp_path):
+    source = sources.open_source("cityscapes", root=city_root, split="val")
+    path = (
+        city_root / "gtFine" / "val" / "frankfurt" / "frankfurt_000000_000019_gtFine_labelIds.png"
+    )
+    before = path.read_bytes()
+    ids = np.array(Image.open(path))
+    ids[0, :2] = 40
+    save(path, ids)
+    try:
+        with pytest.raises(InputError, match=r"000019_gtFine_labelIds\.png: label values 40 "):
+            check.check(source, progress=False)
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.fixture(scope="module")
+def ade_root(tmp_path_factory):
+    """Odd sizes, a grey and a CMYK image."""
+    root = tmp_path_factory.mktemp("ade")
+    rng = np.random.default_rng(1)
+    top = root / "ADEChallengeData2016"
+    for split, folder, number in (("train", "training", 3), ("val", "validation", 2)):
+        for index in range(number):
+            size = (20 + 7 * index, 33 - 5 * index)
+            name = f"ADE_{split}_{index + 1:08d}"
+            picture = Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+            picture = picture.convert(("L", "CMYK", "RGB")[index])
+            file = top / "images" / folder / f"{name}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(file, quality=95)
+            label = rng.integers(0, 151, size).astype(np.uint8)
+            save(top / "annotations" / folder / f"{name}.png", label)
+    (top / "sceneCategories.txt").write_text("x")
+    return root
+
+
+def test_ade20k(ade_root, tmp_path):
+    top = ade_root / "ADEChallengeData2016"
+    archive = tmp_path / "ADEChallengeData2016.zip"
+    with zipfile.ZipFile(archive, "w") as writer:
+        for path in sorted(top.rglob("*.*")):
+            writer.write(path, path.relative_to(ade_root))
+    for root in (top, ade_root, tmp_path, archive):
+        train = sources.open_source("ade20k", root=root, split="train")
+        both = sources.open_source("ade20k", root=root, split="train+val")
+        assert (len(train), len(both)) == (3, 5) and train.classes == ADE20K
+        for index in range(3):
+            record = train[index]
+            stored = np.asarray(
+                Image.open(top / "annotations" / "training" / f"{record['id']}.png")
+            ).astype(int)
+            np.testing.assert_array_equal(record["label"], np.where(stored == 0, 255, stored - 1))
+            assert record["image"].shape == (*stored.shape, 3)
+        assert (train[0]["image"][..., 0] == train[0]["image"][..., 2]).all()
+    check.check(both, progress=False)
+    with pytest.raises(InputError, match="split 'test' is none of ADE20K"):
+        sources.open_source("ade20k", root=top, split="test")
+
+
+def test_camvid_in_both_layouts(tmp_path):
+    rng = np.random.default_rng(2)
+    for split in camvid.SPLITS:
+        image = rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)
+        label = rng.integers(0, 12, (12, 16)).astype(np.uint8)
+        save(tmp_path / "segnet" / split / "frame.png", image)
+        save(tmp_path / "segnet" / f"{split}annot" / "frame.png", label)
+        save(tmp_path / "own" / "images" / split / "frame.png", image)
+        save(
+            tmp_path / "own" / "labels" / split / "frame.png",
+            np.where(label == 11, 255, label).astype(np.uint8),
+        )
+        a, b = (
+            sources.open_source("camvid", root=tmp_path / layout, split=split)
+            for layout in ("segnet", "own")
+        )
+        assert a.classes == CAMVID and len(a) == 1
+        np.testing.assert_array_equal(a[0]["label"], b[0]["label"])
+        np.testing.assert_array_equal(a[0]["image"], b[0]["image"])
+        assert (a[0]["label"] == 255).any() and 11 not in a[0]["label"]
+    assert len(sources.open_source("camvid", root=tmp_path / "own", split="train+val")) == 2
+    with pytest.raises(InputError, match="CamVid is read as train/ and trainannot/"):
+        sources.open_source("camvid", root=tmp_path)
+
+
+def test_a_zip_cut_inside_is_named(city_root, tmp_path):
+    """The directory of the archive is whole, an entry is not."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(city_root.rglob("*.*")):
+            archive.write(path, path.relative_to(city_root))
+    data = bytearray(packed.getvalue())
+    name = b"frankfurt_000000_000019_leftImg8bit.png"
+    start = data.index(name) + len(name) + 200
+    data[start : start + 40] = bytes(40)
+    (tmp_path / "all.zip").write_bytes(data)
+    source = sources.open_source("cityscapes", root=tmp_path, split="val")
+    with pytest.raises(InputError, match=r"all\.zip:.*000019_leftImg8bit\.png: cannot be read"):
+        source[0]
+    source[1]

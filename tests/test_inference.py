@@ -252,4 +252,4 @@ def test_150_classes_at_2000_by_3000_fit_with_augmentation():
     program = tiles._add.lower(total, logits, rows, columns, average="probabilities")
     used = program.compile().memory_analysis().temp_size_in_bytes
     print(used / 2**20)
-    assert used < 6 * tiles.TILE_BYTES
+    assert used < 8 * tiles.TILE_BYTES

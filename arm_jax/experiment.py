@@ -13,15 +13,14 @@ from ml_collections import ConfigDict
 
 from arm_jax import (
     arm,
-    evaluate,
     files,
     networks,
     optimizer,
-    pretrained,
     schedules,
     sharding,
     workdir,
 )
+from arm_jax import evaluate as evaluation
 from arm_jax.data import pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.errors import InputError
@@ -140,15 +139,16 @@ class Experiment:
             ]
         )
 
-    def batches(self, source: sources.Source, local_batch: int) -> Any:
+    def batches(self, source: sources.Source) -> pipeline.Batches:
         """The training batches of this process, without end."""
         augment, settings = self.config.augment, self.config.input
         return pipeline.training_batches(
             source,
             crop=tuple(augment.crop),
-            batch_size=local_batch * jax.process_count(),
+            batch_size=self.config.batch_size,
             seed=self.config.seed,
             ratio=tuple(augment.ratio),
+            base_size=tuple(augment.base_size) or None,
             category_limit=augment.category_limit,
             flip=augment.flip,
             process_index=jax.process_index(),
@@ -181,6 +181,8 @@ class Experiment:
         """The state before the first step, pretrained weights loaded."""
         players = self.create_players()
         if self.config.model.pretrained:
+            from arm_jax import pretrained
+
             report = pretrained.load(players.segmenter, self.config.model.pretrained)
             workdir.say(str(report))
         return create_state(players, self.transformation(), self.config.model.dtype)
@@ -242,10 +244,10 @@ class Experiment:
 
     # Results
 
-    def evaluate(self, players: Players, source: sources.Source, mesh: Mesh) -> evaluate.Result:
+    def evaluate(self, players: Players, source: sources.Source, mesh: Mesh) -> evaluation.Result:
         """The segmenter's scores on a labelled split."""
         batch_size = self.config.evaluation.batch_size
-        return evaluate.evaluate(players.segmenter, source, batch_size=batch_size, mesh=mesh)
+        return evaluation.evaluate(players.segmenter, source, batch_size=batch_size, mesh=mesh)
 
     def overview(self, state: TrainState, folder: Path) -> str:
         """How many parameters there are, and where; the whole table goes to parameters.txt."""
@@ -260,7 +262,7 @@ class Experiment:
         total = f"  {'total':<26}{sum(counts.values()):>12,}"
         return "\n".join(["parameters (each tensor in parameters.txt)", *lines, total])
 
-    def write_report(self, folder: Path, result: evaluate.Result, step: int) -> None:
+    def write_report(self, folder: Path, result: evaluation.Result, step: int) -> None:
         """`eval.json`, with what it takes to know what was evaluated."""
         data = self.config.data
         extra = {
@@ -270,4 +272,4 @@ class Experiment:
             "split": data.eval_split,
             "labels": data.eval_labels,
         }
-        evaluate.write_report(folder, result, self.classes, extra)
+        evaluation.write_report(folder, result, self.classes, extra)

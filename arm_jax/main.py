@@ -5,7 +5,7 @@ import itertools
 import runpy
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from arm_jax.errors import Diverged, InputError, Stopped
@@ -29,6 +29,8 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(argv: list[str]) -> None:
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)  # Orbax tells of every file; --verbosity=0 shows it
     # Imported here, so that a mistyped flag is answered before JAX has started.
     from arm_jax import modes, sharding, train
 

@@ -76,10 +76,10 @@ class Progress:
     def after_evaluation(self, step: int, result: evaluate.Result) -> None:
         """Log an evaluation, and do not count its time as training."""
         scores = result.scores
-        values = {"eval_mIoU": scores.miou, "eval_mAcc": scores.macc, "eval_aAcc": scores.aacc}
+        values = {"eval_mIoU": scores.mIoU, "eval_mAcc": scores.mAcc, "eval_aAcc": scores.aAcc}
         self._log.write(step, values, rates={})
         workdir.say(
-            f"step {step}: mIoU {scores.miou:.2f}, mAcc {scores.macc:.2f}, aAcc {scores.aacc:.2f}"
+            f"step {step}: mIoU {scores.mIoU:.2f}, mAcc {scores.mAcc:.2f}, aAcc {scores.aAcc:.2f}"
             f" on {result.images} images"
         )
         self._restart_clock()

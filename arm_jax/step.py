@@ -91,7 +91,8 @@ def train_step(
       The next state; and the log window including this step, with the Hölder ratio and the
       factor by which the weights scale the loss.
     """
-    players = nnx.merge(graphdef, state.params, state.statistics)
+    # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
+    players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
     images = jitter.prepare(
         batch["image"], batch["extent"], batch["key"] if method.jitter else None
     )
@@ -103,6 +104,9 @@ def train_step(
         return state.loss_scale.value * terms["total"], terms
 
     (_, terms), gradients = nnx.value_and_grad(objective, has_aux=True)(players)
+    # Without the barrier XLA would fuse, and so compute and compile anew, the end of the backward
+    # pass into each of its uses below.
+    gradients = jax.lax.optimization_barrier(gradients)
     gradients = jax.tree.map(lambda g: g / state.loss_scale.value, gradients)
     finite = functools.reduce(
         jnp.logical_and, [jnp.isfinite(g).all() for g in jax.tree.leaves(gradients)]

@@ -39,7 +39,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     """
     mesh = sharding.make_mesh() if mesh is None else mesh
     experiment = Experiment(config)
-    local_batch = sharding.local_batch_size(config.batch_size, mesh)
+    sharding.local_batch_size(config.batch_size, mesh)  # refuses a batch that cannot be split
     workdir = workdirs.prepare(workdir, experiment.flat_config())
     train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
     workdirs.write_classes(workdir, experiment.classes)
@@ -51,7 +51,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
     first = int(state.step)
     step_function = compile_step(mesh, graphdef, experiment.transformation(), experiment.method())
-    batches = iter(experiment.batches(train_source, local_batch))
+    batches = iter(experiment.batches(train_source))
     if position is not None:
         batches.set_state(position)
     prefetcher = Prefetcher(
@@ -78,7 +78,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
                     progress.after_evaluation(step, result)
                 if result is not None or stop or step % config.save_every == 0:
                     progress.flush()
-                    miou = None if result is None else result.scores.miou
+                    miou = None if result is None else result.scores.mIoU
                     checkpoints.save(step, state, position, miou=miou)
                 if stop:
                     checkpoints.wait()

@@ -36,6 +36,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.augment = ConfigDict()
     config.augment.crop = (512, 1024)  # Height, width in pixels.
     config.augment.ratio = (0.5, 2.0)  # Range of the random resize.
+    config.augment.base_size = ()  # Short, long side that a ratio of 1 means; () for the image's.
     config.augment.category_limit = 0.75  # Largest share of one class in a crop; 1 for none.
     config.augment.flip = True  # Horizontally, half of the time.
     config.augment.jitter = True  # Brightness, contrast, saturation, hue.
@@ -129,6 +130,7 @@ SMOKE = {
     "data.eval_images": 8,
     "data.coarsen": "",
     "augment.crop": (64, 64),
+    "augment.base_size": (),
     "input.workers": 0,
     "model.name": "deeplabv3plus_resnet18",
     "model.output_stride": 16,

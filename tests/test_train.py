@@ -76,7 +76,7 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
     # What a finished run leaves, and what can be done with it.
     report = json.loads((tmp_path / "whole" / "eval.json").read_text())
     assert report["images"] == 3 and report["step"] == 6
-    assert report["mIoU"] == pytest.approx(whole.scores.miou)
+    assert report["mIoU"] == pytest.approx(whole.scores.mIoU)
     assert "ARM" in (tmp_path / "whole" / "parameters.txt").read_text().upper()
     again = modes.evaluate(config(), tmp_path / "whole", "latest")
     np.testing.assert_array_equal(again.matrix, whole.matrix)

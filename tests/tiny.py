@@ -1,5 +1,7 @@
 """A whole but tiny training set-up: a few thousand parameters, compiled in seconds."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,31 +44,43 @@ def batch(size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-class Run:
-    """A compiled step with its state, for a mesh of the first `devices` simulated devices."""
+@functools.cache
+def _compiled(devices: int, with_arm: bool, dtype: str, method: step.Method):
+    """What runs of equal settings share: the program, and a first state to copy."""
+    players = Players(segmenter(dtype), arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None)
+    schedule = schedules.learning_rate(method.total_steps, warmup=0.0)
+    transformation = optimizer.create(schedule, arm_multiplier=10.0)
+    graphdef, state = step.create_state(players, transformation, dtype)
+    mesh = sharding.make_mesh(jax.devices()[:devices])
+    return mesh, graphdef, state, step.compile_step(mesh, graphdef, transformation, method)
 
-    def __init__(
-        self, *, devices: int = 1, with_arm: bool = True, dtype="float32", rate=0.02, **method
-    ):
-        players = Players(segmenter(dtype), arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None)
-        transformation = optimizer.create(schedules.learning_rate(100, rate, warmup=0.0))
-        self.method = step.Method(**{"total_steps": 100, "isolated": 0.0, **method})
-        self.graphdef, state = step.create_state(players, transformation, dtype)
-        self.mesh = sharding.make_mesh(jax.devices()[:devices])
+
+class Run:
+    """A state and the step that changes it, on the first `devices` simulated devices."""
+
+    def __init__(self, *, devices: int = 1, with_arm: bool = True, dtype="float32", **method):
+        settings = {"total_steps": 100, "isolated": 0.0, "jitter": False, "log_every": 3}
+        self.method = step.Method(**settings | method)
+        self.mesh, self.graphdef, state, self.compiled = _compiled(
+            devices, with_arm, dtype, self.method
+        )
         self.state: TrainState = sharding.replicate(self.mesh, state)
-        self.compiled = step.compile_step(self.mesh, self.graphdef, transformation, self.method)
 
     def step(self, numpy_batch: dict[str, np.ndarray]) -> dict[str, float]:
         self.state, window = self.compiled(self.state, sharding.shard_batch(self.mesh, numpy_batch))
         return {name: x.item() for name, x in jax.device_get(window).items()}
 
     def params(self, player: str = "segmenter") -> np.ndarray:
-        leaves = jax.tree.leaves(jax.device_get(self.state.params[player]))
-        return np.concatenate([x.ravel() for x in leaves])
+        return flat(self.state.params[player])
 
     def statistics(self) -> np.ndarray:
-        leaves = jax.tree.leaves(jax.device_get(self.state.statistics))
-        return np.concatenate([x.ravel() for x in leaves])
+        return flat(self.state.statistics)
 
     def players(self) -> Players:
-        return nnx.merge(self.graphdef, self.state.params, self.state.statistics)
+        """A copy of the players, that the next step does not donate."""
+        state = jax.tree.map(jnp.copy, (self.state.params, self.state.statistics))
+        return nnx.merge(self.graphdef, *state)
+
+
+def flat(tree) -> np.ndarray:
+    return np.concatenate([np.array(x).ravel() for x in jax.tree.leaves(jax.device_get(tree))])

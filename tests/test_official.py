@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from arm_jax.data import camvid, check, cityscapes, sources
+from arm_jax.data import camvid, check, cityscapes, prepare, sources
 from arm_jax.data.labels import ADE20K, CAMVID, CITYSCAPES, CITYSCAPES_IDS
 from arm_jax.errors import InputError
 
@@ -297,3 +299,68 @@ def test_a_zip_cut_inside_is_named(city_root, tmp_path):
     with pytest.raises(InputError, match=r"all\.zip:.*000019_leftImg8bit\.png: cannot be read"):
         source[0]
     source[1]
+
+
+def test_a_prepared_cityscapes_equals_the_files(city_zips, tmp_path):
+    folder = prepare.ensure("cityscapes", tmp_path, source=city_zips, progress=False)
+    for split in ("train", "val", "train+val"):
+        for labels in ("fine", "coarse"):
+            written = sources.open_source("prepared", root=folder, split=split, labels=labels)
+            files = sources.open_source("cityscapes", root=city_zips, split=split, labels=labels)
+            assert len(written) == len(files) and written.classes == files.classes
+            for index in range(len(files)):
+                a, b = written[index], files[index]
+                assert a["id"] == b["id"]
+                np.testing.assert_array_equal(a["image"], b["image"])
+                np.testing.assert_array_equal(a["label"], b["label"])
+    extra = prepare.ensure("cityscapes", tmp_path, config="extra", source=city_zips, progress=False)
+    assert len(sources.TfdsSource(extra, "train_extra", "coarse")) == 1
+    with pytest.raises(InputError, match="has no 'fine' labels; choose from coarse"):
+        sources.TfdsSource(extra, "train_extra", "fine")
+
+
+def test_a_prepared_ade20k_keeps_the_jpegs(ade_root, tmp_path):
+    folder = prepare.ensure("ade20k", tmp_path, source=ade_root, progress=False)
+    written = sources.open_source("prepared", root=folder, split="train+val")
+    files = sources.open_source("ade20k", root=ade_root, split="train+val")
+    for index in range(5):
+        np.testing.assert_array_equal(written[index]["image"], files[index]["image"])
+        np.testing.assert_array_equal(written[index]["label"], files[index]["label"])
+
+
+def test_preparing_stops_at_bad_files_and_completes_when_they_are_mended(city_root, tmp_path):
+    path = (
+        city_root / "gtFine" / "val" / "frankfurt" / "frankfurt_000000_000019_gtFine_labelIds.png"
+    )
+    before = path.read_bytes()
+    path.write_bytes(before[:50])
+    try:
+        with pytest.raises(
+            InputError, match=r"000019_gtFine_labelIds\.png: cannot be read"
+        ) as caught:
+            prepare.ensure("cityscapes", tmp_path, config="fine", source=city_root, progress=False)
+        assert "\n" not in str(caught.value)
+    finally:
+        path.write_bytes(before)
+    folder = prepare.ensure("cityscapes", tmp_path, config="fine", source=city_root, progress=False)
+    assert len(sources.TfdsSource(folder, "train")) == 4
+
+
+def test_preparing_needs_the_files(tmp_path):
+    with pytest.raises(InputError, match="name it by --source"):
+        prepare.ensure("camvid", tmp_path, progress=False)
+    with pytest.raises(InputError, match="name it by --source"):
+        prepare.ensure("camvid", tmp_path, source=tmp_path / "nowhere", progress=False)
+    with pytest.raises(InputError, match=r"no folder leftImg8bit/train"):
+        prepare.ensure("cityscapes", tmp_path, source=tmp_path, progress=False)
+
+
+def test_no_tensorflow_is_needed_to_prepare(ade_root, tmp_path):
+    code = """
+import sys
+from arm_jax.data import prepare
+prepare.ensure("ade20k", sys.argv[1], source=sys.argv[2], progress=False)
+assert "tensorflow" not in sys.modules
+"""
+    command = [sys.executable, "-c", code, str(tmp_path), str(ade_root)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True)

@@ -62,6 +62,15 @@ class FileSource:
         label = self._meaning(stored, label_name)
         return np.bincount(label.reshape(-1), minlength=256)
 
+    def encoded(self, index: int) -> dict:
+        """The record with the image as its file's bytes, for writing it elsewhere unchanged."""
+        name, image_name, label_name = self._pairs[index]
+        image = self._image_tree.read(image_name)
+        stored = self._stored_label(label_name)
+        size = images.probe_image(image, self._image_tree.path(image_name))
+        self._compare_sizes(index, size, stored.shape)
+        return {"image": image, "label": self._meaning(stored, label_name), "id": name}
+
     def fingerprint(self) -> str:
         """Changes when a file is added, removed, replaced or edited, or a class table differs."""
         digest = hashlib.blake2b(repr((self.classes, self._table)).encode(), digest_size=16)

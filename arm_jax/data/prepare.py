@@ -41,7 +41,12 @@ def load_builder(name: str) -> Any:
 
 
 def ensure(
-    name: str, data_dir: str | Path, *, config: str = "", progress: bool = True, **settings: Any
+    name: str,
+    data_dir: str | Path,
+    *,
+    config: str = "",
+    source: str | Path = "",
+    progress: bool = True,
 ) -> Path:
     """The folder of the prepared data set; prepared now if it is not there yet.
 
@@ -49,8 +54,8 @@ def ensure(
       name: of a folder under datasets/.
       data_dir: prepared data sets lie in its subfolders.
       config: one of the builder's configs; "" is its first.
+      source: the folder of the official files, for the builders that read some.
       progress: whether to show bars on the terminal.
-      **settings: further arguments of the builder.
 
     Raises:
       InputError: for an unknown name or config, a folder that cannot be written, a full disk, and
@@ -65,10 +70,11 @@ def ensure(
     if not str(data_dir):
         raise InputError("the data folder is not given; name one that prepared data may be put in")
     data_dir = Path(data_dir).expanduser().resolve()
+    manual = str(Path(source).expanduser().resolve()) if str(source) else None
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         builder = builder_class(
-            config=config or None, data_dir=str(data_dir), file_format="array_record", **settings
+            config=config or None, data_dir=str(data_dir), file_format="array_record"
         )
         folder = Path(builder.data_dir)
         if not (folder / "dataset_info.json").is_file():
@@ -80,7 +86,8 @@ def ensure(
                     tfds.disable_progress_bar()
                     with redirect_stdout(io.StringIO()):
                         builder.download_and_prepare(
-                            download_dir=str(folder.parent / "incomplete.downloads")
+                            download_dir=str(folder.parent / "incomplete.downloads"),
+                            download_config=tfds.download.DownloadConfig(manual_dir=manual),
                         )
                     _remove_leftovers(folder)
     except OSError as error:

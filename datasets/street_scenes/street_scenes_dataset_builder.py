@@ -11,7 +11,7 @@ from functools import partial
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from arm_jax.data import coarsen, images, parallel, scenes
+from arm_jax.data import builders, coarsen, images, parallel, scenes
 from arm_jax.data.labels import STREET_SCENES
 
 # Below this many scenes the start of worker processes takes longer than they save.
@@ -41,24 +41,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        label = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return builders.information(
+            self,
+            STREET_SCENES,
+            ("fine", "coarse"),
             description="Generated street scenes with exact fine labels and simulated coarse ones.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                    "fine": label,
-                    "coarse": label,
-                    "id": tfds.features.Text(),
-                }
-            ),
-            metadata=tfds.core.MetadataDict(
-                names=STREET_SCENES.names,
-                colors=STREET_SCENES.colors,
-                ignore=STREET_SCENES.ignore,
-            ),
-            disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
@@ -73,7 +60,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         draw = partial(_draw, split, config.size, config.coarsening)
         workers = parallel.cores() if number >= _WORTH_WORKERS else 0
         drawn = parallel.ordered(draw, range(number), workers)
-        bar = tqdm(drawn, f"{self.name} {split}", number, unit="scene", disable=not self.progress)
+        bar = tqdm(
+            drawn,
+            f"{self.name} {split}",
+            number,
+            unit="scene",
+            disable=None if self.progress else True,
+        )
         for index, pictures in enumerate(bar):
             yield index, {**pictures, "id": f"{split}_{index:06d}"}
 

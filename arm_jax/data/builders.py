@@ -1,0 +1,88 @@
+"""What the builders under datasets/ have in common.
+
+They hand pictures over as encoded bytes. TensorFlow Datasets then needs no TensorFlow, and images
+are stored as they came, without a second compression.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from arm_jax.data import images, parallel
+from arm_jax.data.labels import Classes
+from arm_jax.errors import InputError
+
+
+def information(
+    builder: Any, classes: Classes, labels: tuple[str, ...], *, description: str, image: str = "png"
+) -> Any:
+    """The DatasetInfo of images in the format `image`, with these kinds of label, and ids.
+
+    The order is the source's, and the classes go with the data.
+    """
+    label = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
+    return tfds.core.DatasetInfo(
+        builder=builder,
+        description=description,
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3), encoding_format=image),
+                **dict.fromkeys(labels, label),
+                "id": tfds.features.Text(),
+            }
+        ),
+        metadata=tfds.core.MetadataDict(
+            names=classes.names, colors=classes.colors, ignore=classes.ignore
+        ),
+        disable_shuffling=True,
+    )
+
+
+def manual_folder(manager: Any) -> Path:
+    """The folder of the official files that the person named. Raises InputError for none."""
+    try:
+        return Path(manager.manual_dir)
+    except AssertionError:
+        raise InputError(
+            "the folder of the official files is not there or not given; name it by --source"
+        ) from None
+
+
+def examples(name: str, sources: Mapping[str, Any], progress: bool) -> Iterator[tuple[int, dict]]:
+    """Examples with every kind of label that `sources` (kind -> source) has, in order.
+
+    The sources are `FileSource`s of the same images. Raises InputError where their ids differ.
+    """
+    first = next(iter(sources.values()))
+    for kind, source in sources.items():
+        if len(source) != len(first):
+            raise InputError(
+                f"{name}: {len(source)} images have {kind} labels and {len(first)} have "
+                f"{next(iter(sources))} ones; complete the files"
+            )
+    together = parallel.ordered(
+        partial(_example, dict(sources)),
+        range(len(first)),
+        2 * parallel.cores(),
+        threads=True,
+    )
+    bar = tqdm(together, name, len(first), unit="image", disable=None if progress else True)
+    yield from enumerate(bar)
+
+
+def _example(sources: dict[str, Any], index: int) -> dict[str, Any]:
+    example: dict[str, Any] = {}
+    for kind, source in sources.items():
+        record = source.encoded(index)
+        if example.setdefault("id", record["id"]) != record["id"]:
+            raise InputError(
+                f"image {index} is {example['id']} for one kind of label and {record['id']} for "
+                "the other; complete the files"
+            )
+        example["image"] = record["image"]
+        example[kind] = images.encode_png(record["label"])
+    return example

@@ -133,12 +133,19 @@ prepare.ensure("street_scenes", sys.argv[1], config="smoke", progress=False)
     assert (tmp_path / "runs").read_text() == "x"
 
 
-def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("Failed to finalize: write() failed: No space left on device; at byte 9"),
+    ],
+)
+def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path, monkeypatch, error):
     builder = prepare.load_builder("street_scenes")
 
     def full(self, split, number):
         yield 0, {**dict.fromkeys(("image", "fine", "coarse"), b"png"), "id": "0"}
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(builder, "_generate_examples", full)

@@ -5,9 +5,11 @@ added a lock, so that processes that start together prepare once, the removal of
 left, and errors in one line.
 """
 
+import errno
 import fcntl
 import importlib
 import io
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -90,12 +92,23 @@ def ensure(
                             download_config=tfds.download.DownloadConfig(manual_dir=manual),
                         )
                     _remove_leftovers(folder)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        reason = _system_reason(error)
+        if reason is None:
+            raise
         raise InputError(
-            f"{name} cannot be prepared in {data_dir}: {error.strerror or error}; "
-            "free some space or choose another folder"
+            f"{name} cannot be prepared in {data_dir}: {reason}; free some space or choose another "
+            "folder"
         ) from error
     return folder
+
+
+def _system_reason(error: Exception) -> str | None:
+    """What the system said, also where the writer of records wraps it in a RuntimeError."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    known = (os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS))
+    return next((text for text in known if text in str(error)), None)
 
 
 def _remove_leftovers(folder: Path) -> None:

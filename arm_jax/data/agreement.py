@@ -14,6 +14,14 @@ from arm_jax.data.labels import Classes
 EDGES = (0, 2, 4, 8, 16, 32, 64, 128)  # lower ends of the distance intervals
 _REFERENCE_HEIGHT = 1024
 
+# For comparison: a frame of Cityscapes that has both, aachen_000000_000019.
+REFERENCE = """\
+for comparison, one frame of Cityscapes: fine labels on 93.9% of the pixels, coarse on 57.1%; equal
+where both are given: 99.7%
+distance to a fine edge      0-2     2-4     4-8    8-16   16-32   32-64  64-128    >128
+labelled coarsely           0.07    0.11    0.16    0.27    0.50    0.72    0.85    0.96
+wrong among these          0.190   0.100   0.025   0.009   0.001   0.000   0.000   0.000"""
+
 
 def edge_distance(label: np.ndarray) -> np.ndarray:
     """float32 (h, w): distance of each pixel's centre to the nearest edge of its label, in pixels.

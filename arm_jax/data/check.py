@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from arm_jax.data import parallel
 from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.errors import InputError
+from arm_jax.files import whole
 
 CACHE_FILE = "checked_labels.json"
 
@@ -124,7 +124,5 @@ def _load(file: Path | None) -> dict:
 
 def _save(file: Path, entries: dict) -> None:
     """Replace the file at once: a run that starts meanwhile reads the old or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(entries))
-    temporary.replace(file)
+    with whole(file) as temporary:
+        temporary.write_text(json.dumps(entries))

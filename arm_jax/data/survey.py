@@ -1,0 +1,137 @@
+"""Everything about a split that can be counted: sizes, values, classes, and a second label set.
+
+Every file is opened and decoded once, in threads; problems are collected instead of raised.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from tqdm import tqdm
+
+from arm_jax.data import parallel
+from arm_jax.data.agreement import Agreement
+from arm_jax.data.labels import Classes
+from arm_jax.data.records import Source
+from arm_jax.errors import InputError
+
+
+@dataclass
+class Survey:
+    """What was found in a split.
+
+    Attributes:
+      classes: of the labels.
+      records: how many there are.
+      sizes: (height, width) -> records.
+      values: int64 (256,), pixels by label value.
+      present: int64 (256,), records in which the value occurs.
+      agreement: with a second label set; None without one.
+      problems: one line for each record that cannot be used.
+    """
+
+    classes: Classes
+    records: int
+    sizes: Counter = field(default_factory=Counter)
+    values: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    present: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    agreement: Agreement | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the pixels that have a label; nan without any pixels."""
+        total = self.values.sum()
+        return float(self.values[: self.classes.number].sum() / total) if total else float("nan")
+
+    def table(self) -> str:
+        """All of it as lines of text."""
+        lines = [f"{self.records:,} records, {len(self.problems)} of them bad"]
+        lines += [f"  {problem}" for problem in self.problems]
+        lines.append("sizes (height x width): " + self._sizes())
+        lines.append(f"labelled: {self.coverage:.2%} of the pixels")
+        labelled = max(int(self.values[: self.classes.number].sum()), 1)
+        lines.append(
+            f"{'class':>24} {'value':>5} {'of the labelled pixels':>23} {'in records':>11}"
+        )
+        for value, name in enumerate(self.classes.names):
+            share = self.values[value] / labelled
+            lines.append(f"{name:>24} {value:>5} {share:>23.3%} {self.present[value]:>11,}")
+        absent = [name for name, n in zip(self.classes.names, self.present, strict=False) if not n]
+        if absent:
+            lines.append(f"never labelled: {', '.join(absent)}")
+        if self.agreement is not None:
+            lines.append(self.agreement.table())
+        return "\n".join(lines)
+
+    def _sizes(self) -> str:
+        if not self.sizes:
+            return "none"
+        common = self.sizes.most_common(4)
+        text = ", ".join(f"{h}x{w} ({n:,})" for (h, w), n in common)
+        if len(self.sizes) > len(common):
+            heights, widths = zip(*self.sizes, strict=True)
+            text += (
+                f" and {len(self.sizes) - len(common):,} others, heights {min(heights)} to "
+                f"{max(heights)}, widths {min(widths)} to {max(widths)}"
+            )
+        return text
+
+
+def survey(
+    source: Source, second: Source | None = None, *, name: str = "data", progress: bool = True
+) -> Survey:
+    """Look at all records of `source`, beside the same records with other labels in `second`.
+
+    Raises InputError when the two sources do not have the same number of records.
+    """
+    if second is not None and len(second) != len(source):
+        raise InputError(
+            f"{name}: {len(source)} records have the one kind of label and {len(second)} the other"
+        )
+    result = Survey(source.classes, len(source))
+    if second is not None:
+        result.agreement = Agreement(source.classes)
+    bar = tqdm(
+        _looks(source, second), f"survey {name}", len(source), disable=None if progress else True
+    )
+    for look in bar:
+        if isinstance(look, str):
+            result.problems.append(look)
+            continue
+        size, counts, agreement = look
+        result.sizes[size] += 1
+        result.values += counts
+        result.present += counts > 0
+        if result.agreement is not None and agreement is not None:
+            result.agreement.merge(agreement)
+    return result
+
+
+def _looks(source: Source, second: Source | None) -> Iterator[str | tuple]:
+    look = partial(_look, source, second)
+    return parallel.ordered(look, range(len(source)), 2 * parallel.cores(), threads=True)
+
+
+def _look(source: Source, second: Source | None, index: int) -> str | tuple:
+    """Size, pixels by label value and agreement of one record, or what is wrong with it."""
+    try:
+        record = source[index]
+        label = record["label"]
+        counts = np.bincount(label.reshape(-1), minlength=256)
+        known = [*range(source.classes.number), source.classes.ignore]
+        strange = [int(v) for v in np.flatnonzero(counts) if v not in known]
+        if strange:
+            return f"{record['id']}: label values {', '.join(map(str, strange))} are no classes"
+        agreement = None
+        if second is not None:
+            other = second[index]
+            if other["id"] != record["id"] or other["label"].shape != label.shape:
+                return f"{record['id']}: its other label is that of {other['id']} or of other size"
+            agreement = Agreement(source.classes)
+            agreement.add(label, other["label"])
+        return label.shape, counts, agreement
+    except InputError as error:
+        return str(error)

@@ -29,9 +29,7 @@ class Checkpoints:
         self.folder = Path(workdir).absolute() / "checkpoints"
         newest = policies.LatestN(n=keep)
         # A checkpoint without a score is kept for its age alone.
-        best = policies.BestN(
-            get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
-        )
+        best = policies.BestN(get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
             read_only=read_only,
@@ -60,9 +58,12 @@ class Checkpoints:
         if which == "latest":
             step = self._manager.latest_step()
         elif which == "best":
-            scores = {s: self._score(s) for s in steps}
-            scored = [s for s in steps if scores[s] is not None]
-            step = max(scored, key=lambda s: scores[s], default=self._manager.latest_step())
+            scored = [s for s in steps if self._manager.metrics(s) is not None]
+            step = max(
+                scored,
+                key=lambda s: _miou(self._manager.metrics(s)),
+                default=self._manager.latest_step(),
+            )
         else:
             step = int(which) if which.isdecimal() else None
         if step is None or step not in steps:
@@ -71,10 +72,6 @@ class Checkpoints:
                 " (or say 'latest' or 'best')"
             )
         return step
-
-    def _score(self, step: int) -> float | None:
-        metrics = self._manager.metrics(step)
-        return None if metrics is None else _miou(metrics)
 
     def save(
         self, step: int, state: Any, input_position: dict, *, miou: float | None = None

@@ -6,33 +6,37 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from clu import parameter_overview
 from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from arm_jax import (
     arm,
-    files,
     networks,
     optimizer,
     schedules,
     sharding,
+    variants,
     workdir,
 )
 from arm_jax import evaluate as evaluation
+from arm_jax import protocol as protocols
 from arm_jax.data import pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.errors import InputError
-from arm_jax.state import Players, TrainState
-from arm_jax.step import Method, create_state
+from arm_jax.objective import INPUTS, LOSSES, SCOPES, SIGNALS, Method
+from arm_jax.state import Players, TrainState, Weighting
+from arm_jax.step import create_state
 
 CHOICES = {
     "model.dtype": ("float32", "bfloat16", "float16"),
-    "arm.kind": ("learned", "linear", "none"),
-    "arm.input": arm.KINDS,
+    "arm.kind": ("learned", "linear", "monotone", "closed_form", "none"),
+    "arm.input": INPUTS,
+    "arm.signal": SIGNALS,
+    "arm.scope": SCOPES,
     "arm.decay": optimizer.ARM_DECAYS,
-    "loss.kind": ("ce",),
+    "loss.kind": LOSSES,
+    "loss.average_over": ("valid", "all"),
 }
 POSITIVE = ("steps", "batch_size", "evaluation.batch_size", "log_every", "eval_every", "save_every")
 FRACTIONS = ("arm.isolated", "optimizer.warmup", "data.flip")
@@ -59,7 +63,23 @@ class Experiment:
                 raise InputError(f"{key} = {flat[key]}; it is a share, between 0 and 1")
         if config.arm.p < 1:
             raise InputError(f"arm.p = {config.arm.p}; a norm needs p >= 1")
+        if config.arm.input == "s" and config.loss.kind != "kl":
+            raise InputError(
+                f"arm.input = 's' is what the KL loss predicts, but loss.kind = "
+                f"{config.loss.kind!r}; use loss.kind = 'kl' or another input"
+            )
+        if config.loss.kind == "ohem" and config.arm.kind != "none":
+            raise InputError(
+                f"loss.kind = 'ohem' chooses pixels itself, but arm.kind = {config.arm.kind!r};"
+                " use arm.kind = 'none'"
+            )
+        if config.loss.kind != "ce" and config.arm.signal != "loss":
+            raise InputError(
+                f"arm.signal = {config.arm.signal!r} is made for loss.kind = 'ce', but that is"
+                f" {config.loss.kind!r}; use arm.signal = 'loss'"
+            )
         self.classes: Classes  # known once a source is open
+        self.protocol()
 
     def flat_config(self) -> dict[str, Any]:
         """Dotted key -> plain value."""
@@ -113,32 +133,6 @@ class Experiment:
         self.classes = source.classes
         return source
 
-    def describe(self, training: sources.Source, evaluation: sources.Source, mesh: Mesh) -> str:
-        """What is about to happen, in plain words."""
-        config, data = self.config, self.config.data
-        kind = f"coarse ({data.coarsen})" if data.coarsen else data.train_labels
-        player = {
-            "none": "plain loss, no reweighting",
-            "linear": f"Linear ARM, W(v) = {config.arm.slope:g} v + {config.arm.offset:g}",
-            "learned": f"ARM on {config.arm.input}, p = {config.arm.p:g}",
-        }[config.arm.kind]
-        crop = "x".join(map(str, config.augment.crop))
-        return "\n".join(
-            [
-                f"train on     {len(training):,} images of {data.dataset} {data.train_split},"
-                f" {kind} labels, {self.classes.number} classes",
-                f"evaluate on  {len(evaluation):,} images of {data.eval_split},"
-                f" {data.eval_labels} labels",
-                f"network      {config.model.name}, output stride {config.model.output_stride},"
-                f" {config.model.dtype}",
-                f"method       {player}",
-                f"schedule     {config.steps:,} steps of {config.batch_size} crops of {crop},"
-                f" about {config.steps * config.batch_size / len(training):,.1f} epochs",
-                f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
-                f" {jax.process_count()} process(es)",
-            ]
-        )
-
     def batches(self, source: sources.Source) -> pipeline.Batches:
         """The training batches of this process, without end."""
         augment, settings = self.config.augment, self.config.input
@@ -168,13 +162,18 @@ class Experiment:
             self.classes.number,
             output_stride=model.output_stride,
             dtype=jnp.dtype(model.dtype),
+            extra_channels=1 if self.config.loss.kind == "kl" else 0,  # log s
             rngs=rngs,
         )
-        player: nnx.Module | None = None
+        player: Weighting | None = None
         if settings.kind == "learned":
             player = arm.Arm(rngs=rngs)
         elif settings.kind == "linear":
             player = arm.LinearArm(settings.slope, settings.offset)
+        elif settings.kind == "monotone":
+            player = variants.MonotoneArm(rngs=rngs)
+        elif settings.kind == "closed_form":
+            player = variants.ClosedFormArm(settings.p)
         return Players(segmenter, player)
 
     def create_state(self) -> tuple[nnx.GraphDef, TrainState]:
@@ -226,7 +225,7 @@ class Experiment:
             arm_decay=self.config.arm.decay,
         )
 
-    def method(self) -> Method:
+    def method(self, mesh: Mesh) -> Method:
         """The settings of one step."""
         config = self.config
         return Method(
@@ -234,7 +233,17 @@ class Experiment:
             isolated=config.arm.isolated,
             confidence=config.arm.input,
             p=config.arm.p,
+            scope=config.arm.scope,
+            devices=mesh.size,
             detach=config.arm.detach,
+            signal=config.arm.signal,
+            trimmed_share=config.arm.trimmed_share,
+            table_points=config.arm.table_points,
+            loss=config.loss.kind,
+            q=config.loss.q,
+            threshold=config.loss.threshold,
+            kept_per_image=config.loss.kept_per_image,
+            average_over=config.loss.average_over,
             auxiliary_weight=config.model.auxiliary_weight,
             jitter=config.augment.jitter,
             ignore=self.classes.ignore,
@@ -246,21 +255,27 @@ class Experiment:
 
     def evaluate(self, players: Players, source: sources.Source, mesh: Mesh) -> evaluation.Result:
         """The segmenter's scores on a labelled split."""
-        batch_size = self.config.evaluation.batch_size
-        return evaluation.evaluate(players.segmenter, source, batch_size=batch_size, mesh=mesh)
+        return evaluation.evaluate(
+            players.segmenter,
+            source,
+            batch_size=self.config.evaluation.batch_size,
+            mesh=mesh,
+            protocol=self.protocol(),
+            boundary_width=self.config.evaluation.boundary_width or None,
+        )
 
-    def overview(self, state: TrainState, folder: Path) -> str:
-        """How many parameters there are, and where; the whole table goes to parameters.txt."""
-        params = nnx.to_pure_dict(state.params)
-        with files.whole(folder / "parameters.txt") as temporary:
-            temporary.write_text(parameter_overview.get_parameter_overview(params) + "\n")
-        parts = {f"segmenter.{name}": tree for name, tree in params["segmenter"].items()}
-        if "arm" in params:
-            parts["arm"] = params["arm"]
-        counts = {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in parts.items()}
-        lines = [f"  {name:<26}{count:>12,}" for name, count in counts.items()]
-        total = f"  {'total':<26}{sum(counts.values()):>12,}"
-        return "\n".join(["parameters (each tensor in parameters.txt)", *lines, total])
+    def protocol(self) -> protocols.Protocol:
+        """How images are looked at when they are tested."""
+        settings = self.config.evaluation
+        return protocols.create(
+            settings.augmentation,
+            size=tuple(settings.size) or None,
+            crop=tuple(settings.crop) or None,
+            stride=tuple(settings.stride) or None,
+            multiple=settings.multiple or None,
+            windows_at_once=settings.windows_at_once,
+            keep_logits_on=settings.keep_logits_on,
+        )
 
     def write_report(self, folder: Path, result: evaluation.Result, step: int) -> None:
         """`eval.json`, with what it takes to know what was evaluated."""

@@ -13,7 +13,7 @@ from arm_jax.errors import Diverged, InputError, Stopped
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run, which continues there.")
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "report", "predict"], "What to do."
+    "mode", "train", ["train", "evaluate", "report", "predict", "show"], "What to do."
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "latest", "For the other modes: latest, best (by mIoU), or a step."
@@ -25,7 +25,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-flags.mark_flags_as_required(["config", "workdir"])
+flags.mark_flag_as_required("config")
 
 
 def main(argv: list[str]) -> None:
@@ -35,6 +35,12 @@ def main(argv: list[str]) -> None:
     from arm_jax import modes, sharding, train
 
     sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    if _MODE.value == "show":
+        path, _, _ = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+        modes.show_differences(_CONFIG.value, runpy.run_path(path)["get_config"])
+        return
+    if _WORKDIR.value is None:
+        raise InputError("--workdir is missing; name the folder of the run")
     config, workdir, checkpoint = _CONFIG.value, _WORKDIR.value, _CHECKPOINT.value
     if _MODE.value == "train":
         modes.show(train.train(config, workdir), workdir)
@@ -87,7 +93,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _flatten(tree: dict, prefix: str = "") -> list[str]:
-    keys = []
+    keys: list[str] = []
     for key, value in tree.items():
         nested = isinstance(value, dict)
         keys += _flatten(value, f"{prefix}{key}.") if nested else [prefix + key]

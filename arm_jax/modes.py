@@ -1,5 +1,6 @@
 """What can be done with a trained run: `--mode evaluate`, `report` and `predict`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -83,3 +84,16 @@ def predict(
 def show(result: evaluation.Result, folder: str) -> None:
     """The table of an evaluation."""
     workdir.say(metrics.table(result.scores, workdir.read_classes(folder).names))
+
+
+def show_differences(config: ConfigDict, get_config: Callable[..., ConfigDict]) -> None:
+    """Print what a row, and overrides, change against the base model of the same file."""
+    base = Experiment(get_config("base")).flat_config()
+    changes = [
+        f"  {key:<28}{base[key]!r:>12} -> {value!r}"
+        for key, value in Experiment(config).flat_config().items()
+        if value != base[key]
+    ]
+    workdir.say("\n".join(["changed against the base model (row `base`):", *changes]))
+    if not changes:
+        workdir.say("  nothing")

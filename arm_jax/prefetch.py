@@ -4,9 +4,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import jax
+
+
+class Batches(Protocol):
+    """An iterator that knows its position, as `data.pipeline.BatchIterator`."""
+
+    def __iter__(self) -> Iterator: ...
+
+    def __next__(self) -> Any: ...
+
+    def get_state(self) -> dict: ...
 
 
 class Prefetcher:
@@ -16,12 +26,12 @@ class Prefetcher:
     records what was trained on and not what was merely read ahead.
 
     Args:
-      batches: an iterator with `get_state() -> dict` (Grain's).
+      batches: the pipeline's iterator.
       put: copies one host batch to the devices, e.g. `sharding.shard_batch`; may be asynchronous.
       depth: how many batches wait on the devices; 2 hides reading and copying behind the step.
     """
 
-    def __init__(self, batches: Iterator, put: Callable[[Any], Any], *, depth: int = 2):
+    def __init__(self, batches: Batches, put: Callable[[Any], Any], *, depth: int = 2):
         self._batches = batches
         self._put = put
         self._queue: queue.Queue = queue.Queue(maxsize=depth)

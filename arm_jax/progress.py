@@ -9,7 +9,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from arm_jax import evaluate, workdir
+from arm_jax import evaluate, schedules, workdir
 from arm_jax.checkpoints import Checkpoints
 from arm_jax.errors import Diverged
 from arm_jax.prefetch import Prefetcher
@@ -41,6 +41,7 @@ class Progress:
         self._schedule = schedule
         self._flight: deque[jax.Array] = deque()
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._warned = False
         self._overflows = 0  # of float16, without a good step since
         self._first_step = self._step = self._line_step = first_step
         self._line_time = time.perf_counter()
@@ -109,6 +110,7 @@ class Progress:
             values["loss_ratio"] = sums["loss_ratio"]
         rates = self._rates()
         self._log.write(step, values, rates)
+        self._warn_if_uniform(step, sums)
         remark = f", {values['skipped']} steps skipped" if values["skipped"] else ""
         workdir.say(
             f"step {step}/{self._config.steps}  loss {values['loss']:.4f}"
@@ -117,6 +119,21 @@ class Progress:
             f" ({rates['waiting_percent']:.1f} % waiting for input),"
             f" {_duration(rates['seconds_left'])} left{remark}"
         )
+
+    def _warn_if_uniform(self, step: int, sums: dict[str, float]) -> None:
+        """Say once that a coupled ARM is still silently the plain loss."""
+        config = self._config
+        coupled = step > schedules.boundary(config.arm.isolated, config.steps)
+        if config.arm.kind != "learned" or config.arm.p == 1 or self._warned or not coupled:
+            return
+        if sums["stayed_uniform"]:
+            self._warned = True
+            workdir.say(
+                f"warning: at step {step} ARM's weights are still almost uniform (Hölder ratio"
+                f" {sums['holder_ratio']:.3f}), so this is plain {config.loss.kind} so far; in runs"
+                " under 5,000 steps raise arm.lr_multiplier (5 to 15), which is"
+                f" {config.arm.lr_multiplier:g}"
+            )
 
     def _rates(self) -> dict[str, float]:
         seconds = max(self._since_line(), 1e-9)

@@ -62,7 +62,7 @@ def sample(
     pixels that have a label to train on, nan elsewhere.
     """
     scores = inference.class_scores(players.segmenter, record["image"])
-    confidence = arm.confidence(scores, kind=kind)
+    confidence = arm.confidence(jnp.asarray(scores), kind=kind)
     label = (coarse or record)["label"]
     valid = label < players.segmenter.num_classes
     weight = None

@@ -7,16 +7,22 @@ import jax.numpy as jnp
 import optax
 from flax import nnx, struct
 
+from arm_jax.arm import Arm, LinearArm
+from arm_jax.networks import Segmenter
+from arm_jax.variants import ClosedFormArm, MonotoneArm
+
+Weighting = Arm | LinearArm | MonotoneArm | ClosedFormArm
+
 
 class Players(nnx.Module):
     """The two players of Eq. 9: the segmenter lowers the weighted loss, ARM raises it.
 
     Attributes:
       segmenter: the network, from `networks.create`.
-      arm: `arm.Arm`, `arm.LinearArm`, or None for the base model.
+      arm: what maps confidence to weight, or None for the base model.
     """
 
-    def __init__(self, segmenter: nnx.Module, arm: nnx.Module | None):
+    def __init__(self, segmenter: Segmenter, arm: Weighting | None):
         self.segmenter = segmenter
         self.arm = arm
 
@@ -56,8 +62,10 @@ class LossScale:
         good = jnp.where(finite, self.good_steps + 1, 0)
         grow = good >= GROWTH_INTERVAL
         value = jnp.where(finite, jnp.where(grow, self.value * 2, self.value), self.value / 2)
-        return self.replace(
-            value=jnp.clip(value, 1.0, LARGEST_SCALE), good_steps=jnp.where(grow, 0, good)
+        return LossScale(
+            value=jnp.clip(value, 1.0, LARGEST_SCALE),
+            good_steps=jnp.where(grow, 0, good),
+            dynamic=True,
         )
 
 

@@ -1,6 +1,5 @@
 """One training step: both players, one `value_and_grad`, one update (Sec. 3.3 to 3.5)."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +10,9 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from arm_jax import arm, diagnostics, losses, networks, schedules, sharding
+from arm_jax import diagnostics, schedules, sharding
 from arm_jax.data import jitter
+from arm_jax.objective import Method, forward
 from arm_jax.state import LossScale, Players, TrainState
 
 # What the log line averages over its steps.
@@ -20,40 +20,12 @@ AVERAGES = ("loss", "mean_loss", "auxiliary_loss", "labelled")
 COUNTERS = ("steps", "applied", "overflows", "unlabelled", "first_bad_step")
 
 
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """What a step minimises and maximises; constant during a run.
-
-    Attributes:
-      total_steps: T of Sec. 4.2.
-      isolated: share of T in which the segmenter does not feel the weights yet (Sec. 4.2).
-      confidence: what ARM looks at, a kind of `arm.confidence`.
-      p: the norm held at 1 while ARM climbs (Sec. 3.4).
-      detach: no gradient from the weights into the segmenter (Table 1).
-      auxiliary_weight: of the auxiliary head's plain mean cross entropy.
-      jitter: distort colours.
-      ignore: the label of pixels that have none.
-      seed: of dropout.
-      log_every: steps over which metrics are summed.
-    """
-
-    total_steps: int
-    isolated: float = 0.05
-    confidence: str = "var"
-    p: float = 2.0
-    detach: bool = True
-    auxiliary_weight: float = 0.4
-    jitter: bool = True
-    ignore: int = 255
-    seed: int = 0
-    log_every: int = 50
-
-
 def create_state(
     players: Players, transformation: optax.GradientTransformation, dtype: Any
 ) -> tuple[nnx.GraphDef, TrainState]:
     """The state before the first step; `dtype` is the compute type, which decides loss scaling."""
-    graphdef, params, statistics = nnx.split(players, nnx.Param, ...)
+    graphdef, params, *rest = nnx.split(players, nnx.Param, ...)
+    (statistics,) = rest
     state = TrainState(
         step=jnp.int32(0),
         params=params,
@@ -88,8 +60,8 @@ def train_step(
       method: the settings.
 
     Returns:
-      The next state; and the log window including this step, with the Hölder ratio and the
-      factor by which the weights scale the loss.
+      The next state; and the log window including this step, with the Hölder ratio, the factor
+      by which the weights scale the loss, and whether ARM has not moved yet.
     """
     # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
     players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
@@ -130,59 +102,9 @@ def train_step(
     ratios = {
         "holder_ratio": diagnostics.holder_ratio(state.histogram, method.p),
         "loss_ratio": diagnostics.loss_ratio(state.histogram),
+        "stayed_uniform": diagnostics.stayed_uniform(state.histogram, method.p),
     }
     return state, window | ratios
-
-
-def forward(
-    players: Players,
-    images: jax.Array,
-    labels: jax.Array,
-    method: Method,
-    coupled: jax.Array,
-    dropout_key: jax.Array,
-) -> dict[str, Any]:
-    """The objective of both players on one batch, and what the log wants to know of it.
-
-    Args:
-      players: in training mode BatchNorm's running statistics are updated in place.
-      images: (b, h, w, 3) float32, normalised.
-      labels: (b, h, w) integers.
-      method: the settings.
-      coupled: () bool, whether the segmenter feels the weights.
-      dropout_key: a key of this step's own.
-
-    Returns:
-      "total", the scalar to differentiate for both players at once; "loss", "mean_loss",
-      "auxiliary_loss", "labelled" (share of labelled pixels), "histogram".
-    """
-    segmenter = networks.training(players.segmenter)
-    logits, auxiliary = segmenter(images, auxiliary=True, dropout_key=dropout_key)
-    size = labels.shape[1:3]
-    valid = losses.valid_pixels(labels, method.ignore)
-    logits = networks.resize(logits, size)
-    pixel_loss = losses.cross_entropy(logits, labels, method.ignore)
-    confidence = arm.confidence(logits, kind=method.confidence, detach=method.detach)
-    objective = arm.adversarial_objective(
-        players.arm,
-        confidence,
-        pixel_loss,
-        valid,
-        coupled=coupled,
-        p=method.p,
-        detach=method.detach,
-    )
-    auxiliary_loss = losses.mean_over(
-        losses.cross_entropy(networks.resize(auxiliary, size), labels, method.ignore), valid
-    )
-    return {
-        "total": objective.total + method.auxiliary_weight * auxiliary_loss,
-        "loss": objective.main,
-        "mean_loss": objective.plain,
-        "auxiliary_loss": auxiliary_loss,
-        "labelled": jnp.mean(valid, dtype=jnp.float32),
-        "histogram": diagnostics.histogram(confidence, pixel_loss, objective.weights, valid),
-    }
 
 
 def compile_step(

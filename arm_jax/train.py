@@ -8,7 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from arm_jax import evaluate, sharding
+from arm_jax import describe, evaluate, sharding
 from arm_jax import workdir as workdirs
 from arm_jax.checkpoints import Checkpoints
 from arm_jax.data import check
@@ -43,14 +43,16 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     workdir = workdirs.prepare(workdir, experiment.flat_config())
     train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
     workdirs.write_classes(workdir, experiment.classes)
-    workdirs.say(experiment.describe(train_source, eval_source, mesh))
+    workdirs.say(describe.run(config, train_source, eval_source, mesh))
     for name, source in (("training", train_source), ("evaluation", eval_source)):
         check.check(source, name=name, cache=workdir)
 
     checkpoints = Checkpoints(workdir, keep=config.keep)
     graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
     first = int(state.step)
-    step_function = compile_step(mesh, graphdef, experiment.transformation(), experiment.method())
+    step_function = compile_step(
+        mesh, graphdef, experiment.transformation(), experiment.method(mesh)
+    )
     batches = iter(experiment.batches(train_source))
     if position is not None:
         batches.set_state(position)
@@ -101,7 +103,7 @@ def _start(
     step = checkpoints.latest_step()
     if step is None:
         graphdef, state = experiment.create_state()
-        workdirs.say(experiment.overview(state, workdir))
+        workdirs.say(describe.parameters(state, workdir))
         return graphdef, sharding.replicate(mesh, state), None
     graphdef, state = experiment.abstract_state(mesh)
     state, position = checkpoints.restore(step, state)

@@ -57,9 +57,13 @@ def get_config(argument: str | None = None) -> ConfigDict:
 
     # The reweighting (Sec. 3.3 to 3.5).
     config.arm = ConfigDict()
-    config.arm.kind = "learned"  # learned, linear or none (the base model).
-    config.arm.input = "var"  # Confidence by var, std, log_var or entropy.
+    config.arm.kind = "learned"  # learned, linear, monotone, closed_form or none (base model).
+    config.arm.input = "var"  # Confidence by var, std, log_var, entropy; or s of the KL loss.
     config.arm.p = 2.0  # The norm that is held at 1 while ARM climbs.
+    config.arm.scope = "global"  # Norms over the global batch, each image, or each device.
+    config.arm.signal = "loss"  # What ARM climbs: loss, gce or trimmed.
+    config.arm.trimmed_share = 0.05  # Of the pixels with the largest loss, for that signal.
+    config.arm.table_points = 0  # Tabulate W at so many confidences; 0: at every pixel.
     config.arm.detach = True  # No gradient from the weights into the segmenter.
     config.arm.slope = -0.5  # k of Linear ARM, W(v) = k v + b; negative suppresses confidence.
     config.arm.offset = 0.5  # b of Linear ARM.
@@ -69,7 +73,11 @@ def get_config(argument: str | None = None) -> ConfigDict:
 
     # Per-pixel loss.
     config.loss = ConfigDict()
-    config.loss.kind = "ce"
+    config.loss.kind = "ce"  # ce, gce, kl or ohem.
+    config.loss.q = 0.1  # Of gce.
+    config.loss.threshold = 0.7  # Of ohem: pixels of a higher likelihood are left out ...
+    config.loss.kept_per_image = 50_000  # ... while so many are kept.
+    config.loss.average_over = "valid"  # Or all pixels, as mmsegmentation does by default.
 
     # SGD and the learning rate of Sec. 4.2.
     config.optimizer = ConfigDict()
@@ -79,9 +87,17 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.optimizer.warmup = 0.05  # Share of T, linearly from 1/100 of the rate.
     config.optimizer.drops = (0.6, 0.9)  # Shares of T at which the rate falls to a tenth.
 
-    # Evaluation, on whole images.
+    # Evaluation, by default on the whole image, once.
     config.evaluation = ConfigDict()
     config.evaluation.batch_size = 8  # Over all devices.
+    config.evaluation.augmentation = "none"  # At test time: ocr (the paper's) or mmsegmentation.
+    config.evaluation.size = ()  # Long, short side to resize to first; () for none.
+    config.evaluation.crop = ()  # Height, width of sliding windows; () for the whole image.
+    config.evaluation.stride = ()  # Between windows; () for two thirds of them.
+    config.evaluation.multiple = 0  # Pad varied sizes to multiples of this; 0 for exact sizes.
+    config.evaluation.windows_at_once = 4  # Of an image.
+    config.evaluation.keep_logits_on = "device"  # Or host, where many scales do not fit.
+    config.evaluation.boundary_width = 0  # Also score pixels so near a boundary; 0 for not.
 
     # How often, in steps.
     config.log_every = 50
@@ -110,10 +126,43 @@ def variant(config: ConfigDict, argument: str | None, rows: dict | None = None) 
     return config
 
 
+# What the rows of the paper's tables change, and rows past the paper. They may be combined.
 ROWS = {
     "base": {"arm.kind": "none"},
     "arm": {"arm.kind": "learned"},
+    # Table 1
     "linear": {"arm.kind": "linear"},
+    "linear_focusing": {"arm.kind": "linear", "arm.slope": 0.5},
+    "linear_no_detach": {"arm.kind": "linear", "arm.detach": False},
+    # Table 2
+    "norm1": {"arm.p": 1.0},
+    "norm2": {"arm.p": 2.0},
+    "norm3": {"arm.p": 3.0},
+    "var": {"arm.input": "var"},
+    "std": {"arm.input": "std"},
+    "log_var": {"arm.input": "log_var"},
+    "entropy": {"arm.input": "entropy"},
+    # Table 3
+    "resnet50": {"model.name": "deeplabv3plus_resnet50"},
+    "resnet101": {"model.name": "deeplabv3plus_resnet101"},
+    "ocr": {"model.name": "ocr_resnet101"},
+    # Table 4
+    "kl": {"loss.kind": "kl", "arm.kind": "none"},
+    "kl_arm": {"loss.kind": "kl", "arm.input": "s"},
+    "gce": {"loss.kind": "gce", "arm.kind": "none"},
+    "gce_arm": {"loss.kind": "gce"},
+    # Table 5
+    "ohem": {"loss.kind": "ohem", "arm.kind": "none"},
+    # Table 6: the test-time augmentation of the paper's [35]
+    "tta": {"evaluation.augmentation": "ocr"},
+    # Past the paper
+    "arm_no_detach": {"arm.detach": False},
+    "closed_form": {"arm.kind": "closed_form"},
+    "monotone": {"arm.kind": "monotone"},
+    "trimmed_signal": {"arm.signal": "trimmed"},
+    "gce_signal": {"arm.signal": "gce"},
+    "image_norms": {"arm.scope": "image"},
+    "device_norms": {"arm.scope": "device"},
 }
 
 # The whole job in seconds on a CPU: two steps of a small network on scenes drawn while training.
@@ -136,6 +185,9 @@ SMOKE = {
     "model.output_stride": 16,
     "model.dtype": "float32",
     "model.pretrained": "",
+    "evaluation.size": (),
+    "evaluation.crop": (),
+    "evaluation.multiple": 0,
     "log_every": 1,
     "eval_every": 2,
     "save_every": 1,

@@ -7,8 +7,8 @@ import pytest
 import tiny
 from flax import nnx
 
+from arm_jax import objective as objectives
 from arm_jax import state as states
-from arm_jax import step
 from arm_jax.data import jitter
 
 
@@ -50,7 +50,7 @@ def test_the_players_move_the_same_objective_in_opposite_directions():
     def objective(segmenter, arm):
         players = states.Players(*(nnx.merge(*pair) for pair in (segmenter, arm)))
         labels, key = jnp.asarray(batch["label"]), jax.random.fold_in(jax.random.key(0), 10)
-        return step.forward(players, images, labels, run.method, jnp.bool_(True), key)["loss"]
+        return objectives.forward(players, images, labels, run.method, jnp.bool_(True), key)["loss"]
 
     (s0, a0), (s1, a1) = (
         (nnx.split(players.segmenter), nnx.split(players.arm)) for players in (before, after)

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from arm_jax import arm, networks, optimizer, schedules, sharding, step
+from arm_jax.objective import Method
 from arm_jax.state import Players, TrainState
 
 CLASSES = 5
@@ -45,7 +46,7 @@ def batch(size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 @functools.cache
-def _compiled(devices: int, with_arm: bool, dtype: str, method: step.Method):
+def _compiled(devices: int, with_arm: bool, dtype: str, method: Method):
     """What runs of equal settings share: the program, and a first state to copy."""
     players = Players(segmenter(dtype), arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None)
     schedule = schedules.learning_rate(method.total_steps, warmup=0.0)
@@ -60,7 +61,7 @@ class Run:
 
     def __init__(self, *, devices: int = 1, with_arm: bool = True, dtype="float32", **method):
         settings = {"total_steps": 100, "isolated": 0.0, "jitter": False, "log_every": 3}
-        self.method = step.Method(**settings | method)
+        self.method = Method(**settings | method)
         self.mesh, self.graphdef, state, self.compiled = _compiled(
             devices, with_arm, dtype, self.method
         )

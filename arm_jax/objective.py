@@ -1,0 +1,159 @@
+"""What one step minimises and maximises: from logits and labels to one scalar (Secs. 3.3 to 3.5).
+
+The rows of the paper's Tables 1, 2, 4 and 5, and what goes beyond them, are settings of `Method`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from arm_jax import arm, diagnostics, losses, networks
+from arm_jax.state import Players
+from arm_jax.variants import ClosedFormArm, tabulated
+
+LOSSES = ("ce", "gce", "kl", "ohem")
+INPUTS = (*arm.KINDS, "s")
+SIGNALS = ("loss", "gce", "trimmed")
+SCOPES = ("global", "image", "device")
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """The settings of a step; constant during a run.
+
+    Attributes:
+      total_steps: T of Sec. 4.2.
+      isolated: share of T in which the segmenter does not feel the weights yet (Sec. 4.2).
+      confidence: what ARM looks at: a kind of `arm.confidence`, or "s", the uncertainty that the
+        KL loss predicts (Table 4).
+      p: the norm held at 1 while ARM climbs (Sec. 3.4).
+      scope: over what the norms are taken: the "global" batch, each "image", or each "device".
+      devices: how many there are, for that last scope.
+      detach: no gradient from the weights into the segmenter (Table 1).
+      signal: what ARM climbs: the "loss" itself, its bounded "gce" form, or the loss "trimmed" of
+        its largest values; the last two so as not to be led by mislabelled pixels.
+      trimmed_share: of the valid pixels, for that signal.
+      table_points: compute W at so many confidences and interpolate; 0 for every pixel by itself.
+      loss: "ce", "gce", "kl" or "ohem".
+      q: of the generalised cross entropy.
+      threshold, kept_per_image: of OHEM, see `losses.hard_pixels`.
+      average_over: "valid" pixels or "all", see `arm.adversarial_objective`.
+      auxiliary_weight: of the auxiliary head's plain mean cross entropy.
+      jitter: distort colours.
+      ignore: the label of pixels that have none.
+      seed: of dropout.
+      log_every: steps over which metrics are summed.
+    """
+
+    total_steps: int
+    isolated: float = 0.05
+    confidence: str = "var"
+    p: float = 2.0
+    scope: str = "global"
+    devices: int = 1
+    detach: bool = True
+    signal: str = "loss"
+    trimmed_share: float = 0.05
+    table_points: int = 0
+    loss: str = "ce"
+    q: float = 0.1
+    threshold: float = 0.7
+    kept_per_image: int = 50_000
+    average_over: str = "valid"
+    auxiliary_weight: float = 0.4
+    jitter: bool = True
+    ignore: int = 255
+    seed: int = 0
+    log_every: int = 50
+
+
+def forward(
+    players: Players,
+    images: jax.Array,
+    labels: jax.Array,
+    method: Method,
+    coupled: jax.Array,
+    dropout_key: jax.Array,
+) -> dict[str, Any]:
+    """The objective of both players on one batch, and what the log wants to know of it.
+
+    Args:
+      players: BatchNorm's running statistics, and those of a `ClosedFormArm`, are updated in place.
+      images: (b, h, w, 3) float32, normalised.
+      labels: (b, h, w) integers.
+      method: the settings.
+      coupled: () bool, whether the segmenter feels the weights.
+      dropout_key: a key of this step's own.
+
+    Returns:
+      "total", the scalar to differentiate for both players at once; "loss", "mean_loss",
+      "auxiliary_loss", "labelled" (share of labelled pixels), "histogram".
+    """
+    segmenter = networks.training(players.segmenter)
+    scores, auxiliary = segmenter(images, auxiliary=True, dropout_key=dropout_key)
+    size = labels.shape[1:3]
+    valid = losses.valid_pixels(labels, method.ignore)
+    scores = networks.resize(scores, size)
+    classes = players.segmenter.num_classes
+    logits, extra = scores[..., :classes], scores[..., classes:]
+
+    pixel_loss, signal, counted = _pixel_loss(logits, extra, labels, valid, method)
+    if method.confidence == "s":
+        log_s = losses.clip_log_s(extra[..., 0])
+        confidence = arm.uncertainty_confidence(log_s, detach=method.detach)
+    else:
+        confidence = arm.confidence(logits, kind=method.confidence, detach=method.detach)
+    weigh: Callable[[jax.Array], jax.Array] | None = players.arm
+    if method.table_points and weigh is not None:
+        weigh = tabulated(weigh, method.table_points)
+    objective = arm.adversarial_objective(
+        weigh,
+        confidence,
+        pixel_loss,
+        counted,
+        coupled=coupled,
+        p=method.p,
+        detach=method.detach,
+        signal=signal,
+        groups={"global": 1, "image": labels.shape[0], "device": method.devices}[method.scope],
+        average_over=method.average_over,
+    )
+    histogram = diagnostics.histogram(confidence, pixel_loss, objective.weights, counted)
+    if isinstance(players.arm, ClosedFormArm):
+        players.arm.observe(histogram)
+    auxiliary_loss = losses.mean_over(
+        losses.cross_entropy(networks.resize(auxiliary, size), labels, method.ignore), valid
+    )
+    return {
+        "total": objective.total + method.auxiliary_weight * auxiliary_loss,
+        "loss": objective.main,
+        "mean_loss": objective.plain,
+        "auxiliary_loss": auxiliary_loss,
+        "labelled": jnp.mean(valid, dtype=jnp.float32),
+        "histogram": histogram,
+    }
+
+
+def _pixel_loss(
+    logits: jax.Array, extra: jax.Array, labels: jax.Array, valid: jax.Array, method: Method
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """The segmenter's loss of each pixel, what ARM climbs if not that, and which pixels count."""
+    ignore = method.ignore
+    if method.loss == "kl":
+        loss = losses.kl(logits, extra[..., 0], labels, ignore)
+        return loss, losses.kl_signal(loss), valid
+    if method.loss == "gce":
+        return losses.generalized_cross_entropy(logits, labels, method.q, ignore), None, valid
+    log_p = losses.log_likelihood(logits, labels, ignore)
+    if method.loss == "ohem":
+        kept = method.kept_per_image * labels.shape[0]
+        return -log_p, None, losses.hard_pixels(jnp.exp(log_p), valid, method.threshold, kept)
+    signal = None
+    if method.signal == "gce":
+        signal = losses.generalized_cross_entropy(logits, labels, method.q, ignore)
+    elif method.signal == "trimmed":
+        signal = losses.trimmed(-log_p, valid, method.trimmed_share)
+    return -log_p, signal, valid

@@ -130,6 +130,30 @@ def test_ignored_pixels_stay_without_label_unless_swallowed(fine):
     assert (coarse[:, 100:] != 255).mean() > 0.5
 
 
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+def test_blocks_are_right_inner_and_of_the_asked_share(fine, share):
+    settings = coarsen.PRESETS[f"block{100 * share:.0f}"]
+    total = measure(fine, settings)
+    assert total.coverage == pytest.approx(share, rel=0.01)
+    assert total.agreement == 1
+    labelled = total.labelled_by_distance
+    assert labelled[3] < share < labelled[-2]
+    flipped = make(fine[0], dataclasses.replace(settings, flip=1.0))
+    plain = make(fine[0], settings)
+    np.testing.assert_array_equal(flipped == 255, plain == 255)
+    assert (flipped != plain)[plain != 255].all()
+
+
+def test_a_block_is_the_middle_of_its_square():
+    label = np.zeros((40, 40), np.uint8)
+    label[10:30, 10:30] = 1
+    classes = generic(["ground", "square"])
+    coarse = coarsen.coarsen(label, classes, coarsen.Blocks(0.25), seed=0, name="x")
+    assert (coarse == 1).sum() == 100
+    assert (coarse[15:25, 15:25] == 1).mean() > 0.95
+    assert (coarse == 0).sum() == 300 and (coarse[label == 1] != 0).all()
+
+
 def test_large_labels_are_outlined_at_half_the_size():
     small = scenes.generate("train", 5, (512, 1024))[1]
     large = np.repeat(np.repeat(small, 2, 0), 2, 1)
@@ -169,5 +193,7 @@ def test_bad_settings_are_refused():
         coarsen.preset("rough")
     with pytest.raises(InputError, match=r"flip = 1\.5"):
         coarsen.preset("mild", 1.5)
+    with pytest.raises(InputError, match="share = 2"):
+        coarsen.Blocks(2)
     with pytest.raises(InputError, match="margin = -1"):
         dataclasses.replace(coarsen.PRESETS["mild"], margin=-1)

@@ -94,7 +94,9 @@ class FirstSource:
 class CoarsenedSource:
     """Another source's records with their labels made coarse, the same at every access."""
 
-    def __init__(self, source: Source, settings: coarsen.Coarsening, seed: int = 0):
+    def __init__(
+        self, source: Source, settings: coarsen.Coarsening | coarsen.Blocks, seed: int = 0
+    ):
         self.classes = source.classes
         self.trusted = getattr(source, "trusted", False)
         self._source, self._settings, self._seed = source, settings, seed

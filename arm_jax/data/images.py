@@ -82,6 +82,14 @@ def probe_image(data: bytes, name: str) -> tuple[int, int]:
     return height, width
 
 
+def suffix(data: bytes) -> str:
+    """The usual end of the name of a picture file with this content, such as .png."""
+    with _open(data, "picture") as picture:
+        return {"JPEG": ".jpg", "TIFF": ".tif"}.get(
+            picture.format or "", f".{picture.format}"
+        ).lower()
+
+
 def encode_png(pixels: np.ndarray) -> bytes:
     """uint8 (h, w) or RGB (h, w, 3) as a PNG, compressed fast rather than small."""
     if pixels.ndim == 3:

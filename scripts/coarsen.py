@@ -1,0 +1,95 @@
+"""Write a data set with coarse labels simulated from fine ones, as two plain folders.
+
+    python scripts/coarsen.py camvid --root /data/camvid --splits train --preset hard --out OUT
+
+OUT/images/SPLIT holds the images unchanged, OUT/labels/SPLIT the coarse labels as palette PNGs, and
+OUT/classes.txt the class names in order. Train on it with `dataset = "folders"`. The same labels
+come without files from `data.coarsen` in a config.
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from arm_jax import pictures
+from arm_jax.data import coarsen, images, parallel, sources
+from arm_jax.errors import InputError
+from arm_jax.files import whole
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", choices=sources.DATASETS)
+    parser.add_argument("--root", default="", help="folder of the data")
+    parser.add_argument("--splits", default="train", help="separated by commas")
+    parser.add_argument("--classes", default="", help="names for folders, separated by commas")
+    parser.add_argument("--ignore", type=int, default=255, help="the value of unlabelled pixels")
+    parser.add_argument("--images", type=int, default=0, help="only the first so many")
+    parser.add_argument("--preset", required=True, choices=tuple(coarsen.PRESETS))
+    parser.add_argument("--flip", type=float, default=0.0, help="share of components made wrong")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0 works in this one")
+    arguments = parser.parse_args()
+    try:
+        for split in arguments.splits.split(","):
+            write_split(arguments, split)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write_split(arguments: argparse.Namespace, split: str) -> None:
+    """Write all records of a split."""
+    source = sources.open_source(
+        arguments.dataset,
+        root=arguments.root,
+        split=split,
+        classes=tuple(name for name in arguments.classes.split(",") if name),
+        ignore=arguments.ignore,
+        images=arguments.images,
+    )
+    settings = coarsen.preset(arguments.preset, arguments.flip)
+    out = Path(arguments.out)
+    write = partial(write_record, source, settings, arguments.seed, out, split)
+    records = range(len(source))
+    done = parallel.ordered(write, records, arguments.workers)
+    for _ in tqdm(done, f"coarsen {split}", len(source), unit="image", disable=None):
+        pass
+    with whole(out / "classes.txt") as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in source.classes.names))
+    print(
+        f"{len(source)} images and labels in {out / 'images' / split} and {out / 'labels' / split}"
+    )
+
+
+def write_record(
+    source: sources.Source,
+    settings: coarsen.Coarsening | coarsen.Blocks,
+    seed: int,
+    out: Path,
+    split: str,
+    index: int,
+) -> None:
+    """Write one image, as the bytes it has where there are some, and its coarse label."""
+    if hasattr(source, "encoded"):
+        record = source.encoded(index)
+        data = record["image"]
+    else:
+        record = source[index]
+        data = images.encode_png(record["image"])
+    label = coarsen.coarsen(record["label"], source.classes, settings, seed=seed, name=record["id"])
+    suffix = images.suffix(data)
+    with whole(out / "images" / split / f"{record['id']}{suffix}") as temporary:
+        temporary.write_bytes(data)
+    pictures.write_label(out / "labels" / split / f"{record['id']}.png", label, source.classes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -132,3 +132,28 @@ def test_the_limit_counts_labelled_pixels_only():
     assert not augment._is_varied(np.array([[0, 255]], np.uint8), 0.75, 255)
     assert augment._is_varied(np.array([[0, 255, 9]], np.uint8), 0.75, 9)
     assert not augment._is_varied(np.full((4, 4), 255, np.uint8), 0.75, 255)
+
+
+def test_the_rows_needed_are_enough_and_not_many_more():
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    label = rng.integers(0, 5, (90, 120)).astype(np.uint8)
+    fewer = 0
+    for seed in range(60):
+        drawn = augment.draw(np.random.default_rng(seed), label, crop=(40, 50))
+        rows = augment.rows_needed(drawn, 90)
+        whole, _, extent = augment.apply(image, label, drawn, crop=(40, 50))
+        part, _, _ = augment.apply(image[:rows], label, drawn, crop=(40, 50))
+        assert np.abs(part.astype(int) - whole).max() <= TOLERANCE
+        fewer += rows < 80
+        if rows < 89:
+            changed = image.copy()
+            changed[rows:] = 0
+            np.testing.assert_array_equal(
+                augment.apply(changed[:rows], label, drawn, crop=(40, 50))[0], part
+            )
+            # The last of them is read.
+            changed[rows - 2 :] = 255 - changed[rows - 2 :]
+            other, _, _ = augment.apply(changed[:rows], label, drawn, crop=(40, 50))
+            assert (other[extent[0] - 1] != part[extent[0] - 1]).any()
+    assert fewer > 20

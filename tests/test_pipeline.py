@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from arm_jax.data import jitter, pipeline, sources
+from arm_jax.data import images, jitter, pipeline, sources
 from arm_jax.data.labels import generic
 from arm_jax.errors import InputError
 
@@ -230,3 +230,25 @@ def test_scenes_go_all_the_way_to_the_network_input():
     plain = jitter.prepare(batch["image"], batch["extent"])
     assert 0.2 < float(np.abs(plain).mean()) < 3
     assert (batch["label"] != source.classes.ignore).any()
+
+
+class Encoded(Records):
+    """The same records with images as PNG files."""
+
+    reads = 0
+
+    def encoded(self, index):
+        type(self).reads += 1
+        record = self[index]
+        return {**record, "image": images.encode_png(record["image"])}
+
+
+@pytest.mark.parametrize("crop", [(12, 16), (6, 8)])
+def test_images_as_bytes_give_the_same_batches(crop):
+    plain, encoded = take(stream(crop=crop), 6), take(stream(Encoded(), crop=crop), 6)
+    assert Encoded.reads >= 24
+    for a, b in zip(plain, encoded, strict=True):
+        for key in a.keys() - {"image"}:
+            np.testing.assert_array_equal(a[key], b[key])
+        # Rows that are not needed are not decoded, and then the crop is warped, not resized whole.
+        assert np.abs(a["image"].astype(int) - b["image"]).max() <= 8

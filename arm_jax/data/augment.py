@@ -82,6 +82,13 @@ def draw(
     return Drawn(size, chosen, bool(flip and rng.uniform() < 0.5))
 
 
+def rows_needed(drawn: Drawn, height: int) -> int:
+    """How many of the upper rows of an image of this height `apply` reads."""
+    top, _, rows, _ = drawn.box
+    last = (top + rows - 0.5) * (height / drawn.size[0]) - 0.5
+    return min(height, int(np.floor(last)) + 2)
+
+
 def apply(
     image: np.ndarray,
     label: np.ndarray,
@@ -93,7 +100,7 @@ def apply(
     """Resize, crop, flip, and pad at the bottom and right to `crop`.
 
     Args:
-      image: uint8 (h, w, 3).
+      image: uint8 (h, w, 3), or so many of its upper rows as `rows_needed` says.
       label: uint8 (h, w).
       drawn: from `draw`.
       crop: height, width of the result.
@@ -102,7 +109,8 @@ def apply(
     Returns:
       Image uint8 (*crop, 3), label uint8 crop, and the height and width that are no padding.
     """
-    image, label = _linear(image, drawn.size, drawn.box), _nearest(label, drawn.size, drawn.box)
+    image = _linear(image, label.shape[0], drawn.size, drawn.box)
+    label = _nearest(label, drawn.size, drawn.box)
     if drawn.flip:
         image, label = cv2.flip(image, 1), cv2.flip(label, 1)
     extent = (label.shape[0], label.shape[1])
@@ -140,23 +148,27 @@ def _nearest_index(old: int, new: int, first: int, count: int) -> np.ndarray:
     return taken[0, first : first + count].astype(np.intp)
 
 
-def _linear(image: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
-    """cv2.resize(image, size, INTER_LINEAR) cut to the box.
+def _linear(
+    image: np.ndarray, full: int, size: tuple[int, int], box: tuple[int, int, int, int]
+) -> np.ndarray:
+    """cv2.resize(image, size, INTER_LINEAR) cut to the box, for an image of `full` rows.
 
-    A large resized image is not made: a warp reads the pixels around the box alone. It differs by
-    one grey level at most with OpenCV 5; 4.x interpolates in steps of 1/32 pixel.
+    Of these the lower ones may be missing. A large resized image is not made: a warp reads the
+    pixels around the box alone. It differs by one grey level at most with OpenCV 5; 4.x
+    interpolates in steps of 1/32 pixel.
     """
     top, left, height, width = box
-    if size[0] * size[1] <= _WARP_COST * height * width:
+    old = np.array((full, image.shape[1]))
+    if len(image) == full and size[0] * size[1] <= _WARP_COST * height * width:
         if size != image.shape[:2]:
             image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
         return image[top : top + height, left : left + width]
-    scale = np.array(image.shape[:2]) / size
+    scale = old / size
     # Pixel centres: the output's x lies at (x + 0.5) scale - 0.5 of the input.
     first = (np.array((top, left)) + 0.5) * scale - 0.5
     low = np.clip(np.floor(first).astype(int), 0, None)
     high = np.minimum(
-        np.floor(first + (np.array((height, width)) - 1) * scale).astype(int) + 2, image.shape[:2]
+        np.floor(first + (np.array((height, width)) - 1) * scale).astype(int) + 2, old
     )
     offset = first - low
     return cv2.warpAffine(

@@ -113,19 +113,19 @@ PRESETS: dict[str, Coarsening | Blocks] = {
         expand=0.1,
     ),
     # Fitted by random search, over labels of CamVid, to the distance profile of a Cityscapes frame
-    # that has fine and coarse labels.
+    # that has fine and coarse labels (`agreement.REFERENCE`).
     "cityscapes": Coarsening(
-        smallest=2.8e-3,
+        smallest=3e-3,
         thinnest=0.028,
-        omit=0.06,
-        margin=0.026,
-        spread=0.55,
-        wobble=1.0,
-        deepest=0.95,
-        tolerance=0.0035,
-        jitter=0.0018,
-        swallow=4.5e-4,
-        expand=0.003,
+        omit=0.07,
+        margin=0.0255,
+        spread=0.7,
+        wobble=0.85,
+        deepest=0.97,
+        tolerance=0.009,
+        jitter=0.0012,
+        swallow=4e-4,
+        expand=0.0025,
     ),
     # The three settings of the Tree Energy Loss experiments.
     "block10": Blocks(0.1),

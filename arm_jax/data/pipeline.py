@@ -13,10 +13,11 @@ import cv2
 import grain
 import numpy as np
 
-from arm_jax.data import augment
-from arm_jax.data.records import Source
+from arm_jax.data import augment, images
+from arm_jax.data.records import Source, encoded
 from arm_jax.errors import InputError
 
+_MOST_ROWS = 0.85  # Share of an image's rows above which decoding all of them is faster.
 _ENDLESS = 1 << 48  # examples; Grain counts them in floats here and there
 
 
@@ -30,8 +31,14 @@ class Augment:
         drawn = augment.draw(
             rng, record["label"], crop=self._crop, ignore=self._ignore, **self._drawing
         )
+        image = record["image"]
+        if isinstance(image, bytes):
+            height = len(record["label"])
+            rows = augment.rows_needed(drawn, height)
+            worth_it = rows < _MOST_ROWS * height
+            image = images.decode_image(image, record["id"], rows if worth_it else None)
         image, label, extent = augment.apply(
-            record["image"], record["label"], drawn, crop=self._crop, ignore=self._ignore
+            image, record["label"], drawn, crop=self._crop, ignore=self._ignore
         )
         return {
             "image": image,
@@ -43,7 +50,7 @@ class Augment:
 
 
 class _Numbered:
-    """A source whose records carry their number."""
+    """A source whose records carry their number, and their image as bytes if it has them."""
 
     def __init__(self, source: Source):
         self._source = source
@@ -52,7 +59,7 @@ class _Numbered:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict:
-        return {**self._source[index], "index": index}
+        return {**encoded(self._source, index), "index": index}
 
 
 class _Share:

@@ -50,12 +50,15 @@ class TfdsSource:
         return self._length
 
     def __getitem__(self, index: int) -> dict:
+        record = self.encoded(index)
+        image = images.decode_image(record["image"], f"{self._folder} {record['id']}")
+        return {**record, "image": image}
+
+    def encoded(self, index: int) -> dict:
+        """The record with its image as the bytes of a file."""
         name, record = self._record(index)
-        return {
-            "image": images.decode_image(record["image"], f"{self._folder} {name}"),
-            "label": images.decode_label(record[self._labels], f"{self._folder} {name}"),
-            "id": name,
-        }
+        label = images.decode_label(record[self._labels], f"{self._folder} {name}")
+        return {"image": record["image"], "label": label, "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,)."""

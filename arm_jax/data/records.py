@@ -15,8 +15,8 @@ class Source(Protocol):
     class indices and `classes.ignore`. Sizes may differ from record to record. A number outside of
     0..len-1 raises IndexError.
 
-    A source may have more: `inspect(index)` (see below) where that is cheaper than a record,
-    `fingerprint()`, and `trusted = True` if its labels need no check.
+    A source may have more: `inspect(index)` and `encoded(index)` (see below) where these are
+    cheaper than a record, `fingerprint()`, and `trusted = True` if its labels need no check.
     """
 
     classes: Classes
@@ -34,6 +34,14 @@ def inspect(source: Source, index: int) -> np.ndarray:
     if hasattr(source, "inspect"):
         return source.inspect(index)
     return np.bincount(source[index]["label"].reshape(-1), minlength=256)
+
+
+def encoded(source: Source, index: int) -> dict[str, Any]:
+    """The record with its image as the bytes of a file, if the source has such, else as pixels.
+
+    The image has the size of the label.
+    """
+    return source.encoded(index) if hasattr(source, "encoded") else source[index]
 
 
 def fingerprint(source: Source) -> str:

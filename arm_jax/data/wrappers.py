@@ -8,7 +8,7 @@ import numpy as np
 
 from arm_jax.data import coarsen, scenes
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.data.records import Source, fingerprint, inspect
+from arm_jax.data.records import Source, encoded, fingerprint, inspect
 
 
 class ScenesSource:
@@ -50,6 +50,10 @@ class JoinedSource:
         source, place = self._find(index)
         return source[place]
 
+    def encoded(self, index: int) -> dict[str, Any]:
+        """The record, its image as bytes if the source has them."""
+        return encoded(*self._find(index))
+
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,)."""
         return inspect(*self._find(index))
@@ -78,9 +82,16 @@ class FirstSource:
         return self._number
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._source[self._checked(index)]
+
+    def encoded(self, index: int) -> dict[str, Any]:
+        """The record, its image as bytes if the source has them."""
+        return encoded(self._source, self._checked(index))
+
+    def _checked(self, index: int) -> int:
         if not 0 <= index < self._number:
             raise IndexError(f"record {index} of {self._number}")
-        return self._source[index]
+        return index
 
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,)."""
@@ -105,7 +116,13 @@ class CoarsenedSource:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        record = self._source[index]
+        return self._coarsened(self._source[index])
+
+    def encoded(self, index: int) -> dict[str, Any]:
+        """The record, its image as bytes if the source has them."""
+        return self._coarsened(encoded(self._source, index))
+
+    def _coarsened(self, record: dict[str, Any]) -> dict[str, Any]:
         label = coarsen.coarsen(
             record["label"], self.classes, self._settings, seed=self._seed, name=record["id"]
         )

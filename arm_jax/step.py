@@ -76,14 +76,11 @@ def train_step(
         return state.loss_scale.value * terms["total"], terms
 
     (_, terms), gradients = nnx.value_and_grad(objective, has_aux=True)(players)
-    # Without the barrier XLA would fuse, and so compute and compile anew, the end of the backward
-    # pass into each of its uses below.
-    gradients = jax.lax.optimization_barrier(gradients)
     gradients = jax.tree.map(lambda g: g / state.loss_scale.value, gradients)
-    finite = functools.reduce(
-        jnp.logical_and, [jnp.isfinite(g).all() for g in jax.tree.leaves(gradients)]
-    )
-    finite &= jnp.isfinite(terms["total"])
+    # The first of the sorted truths is false if any is. XLA would turn a reduction into a chain of
+    # `and`, and compile that chain anew into the update of every single tensor.
+    checks = [jnp.isfinite(x).all() for x in (terms["total"], *jax.tree.leaves(gradients))]
+    finite = jax.lax.sort(jnp.stack(checks))[0]
     labelled = terms["labelled"] > 0
     apply = finite & labelled
 

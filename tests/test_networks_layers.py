@@ -110,6 +110,30 @@ def test_batch_norm_normalises_in_float32_whatever_its_input():
     np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=2e-3, atol=2e-3)
 
 
+def test_batch_norm_does_not_cancel_once_it_knows_the_mean():
+    norm = nnx.view(layers.BatchNorm(1, rngs=nnx.Rngs(0)), use_running_average=False)
+    norm.mean[...] = jnp.array([1000.0])
+    x = 1001 + 0.1 * normal(0, 4, 32, 32, 1)
+    exact = np.asarray(x, np.float64)
+    y = norm(x)
+    np.testing.assert_allclose(y, (exact - exact.mean()) / exact.std(), atol=5e-3)
+    np.testing.assert_allclose(norm.var[...], 0.9 + 0.1 * exact.var(), rtol=1e-5)
+
+
+def test_batch_norm_gradient_is_the_textbook_one():
+    norm = nnx.view(layers.BatchNorm(2, rngs=nnx.Rngs(0)), use_running_average=False)
+    norm.mean[...], norm.scale[...] = jnp.array([0.5, -2.0]), jnp.array([1.5, 0.5])
+    x, weight = normal(0, 4, 3, 3, 2), normal(1, 4, 3, 3, 2)
+    gradient = jax.grad(lambda x: (norm(x) * weight).sum())(x)
+    centred = x - x.mean((0, 1, 2), keepdims=True)
+    deviation = jnp.sqrt(x.var((0, 1, 2), keepdims=True) + 1e-5)
+    unit = centred / deviation
+    expected = weight - weight.mean((0, 1, 2), keepdims=True)
+    expected -= unit * (weight * unit).mean((0, 1, 2), keepdims=True)
+    expected *= jnp.array([1.5, 0.5]).reshape(1, 1, 1, 2) / deviation
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_few_values_survive_a_large_mean():
     norm = nnx.view(
         layers.BatchNorm(1, few_values=True, rngs=nnx.Rngs(0)), use_running_average=False

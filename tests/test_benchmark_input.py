@@ -1,4 +1,4 @@
-"""scripts/benchmark_input.py runs, and the order it compares with gives the same kind of example."""
+"""scripts/benchmark_input.py runs, and the order that it compares with gives like examples."""
 
 import importlib.util
 import json

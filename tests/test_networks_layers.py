@@ -124,7 +124,7 @@ def test_batch_norm_gradient_is_the_textbook_one():
     norm = nnx.view(layers.BatchNorm(2, rngs=nnx.Rngs(0)), use_running_average=False)
     norm.mean[...], norm.scale[...] = jnp.array([0.5, -2.0]), jnp.array([1.5, 0.5])
     x, weight = normal(0, 4, 3, 3, 2), normal(1, 4, 3, 3, 2)
-    gradient = jax.grad(lambda x: (norm(x) * weight).sum())(x)
+    gradient = nnx.grad(lambda norm, x: (norm(x) * weight).sum(), argnums=1)(norm, x)
     centred = x - x.mean((0, 1, 2), keepdims=True)
     deviation = jnp.sqrt(x.var((0, 1, 2), keepdims=True) + 1e-5)
     unit = centred / deviation

@@ -127,16 +127,21 @@ class Conv(nnx.Module):
         return x
 
 
-class BatchNorm(nnx.BatchNorm):
-    """BatchNorm in float32, whose result returns to the dtype of its input.
+class BatchNorm(nnx.Module):
+    """BatchNorm over all axes but the last, in float32; the result has the dtype of the input.
 
     eps 1e-5; momentum 0.9, which PyTorch calls 0.1. The running variance is the biased one, where
     PyTorch stores the unbiased one: equal within 1e-4 on maps of more than 10,000 positions.
     Created in evaluation mode; `networks.training` makes the view that uses batch statistics.
 
+    Mean and variance come from one pass over the batch (one reduction over the devices), as
+    E[(x - r)^2] - E[x - r]^2 with the running mean r, which algebra allows to be any constant:
+    without it, float32 cancels where a channel's mean is far from 0.
+
     Args:
         zero_init: start gamma at 0, so that a residual branch starts as the identity.
-        few_values: subtract the mean before squaring, for layers that average only a few values.
+        few_values: take a second pass for the variance, for layers that average a few values
+            which may be nearly equal.
     """
 
     def __init__(
@@ -147,26 +152,41 @@ class BatchNorm(nnx.BatchNorm):
         few_values: bool = False,
         rngs: nnx.Rngs,
     ):
-        ones, zeros = nnx.initializers.ones_init(), nnx.initializers.zeros_init()
-        super().__init__(
-            channels,
-            use_running_average=True,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=jnp.float32,
-            scale_init=zeros if zero_init else ones,
-            use_fast_variance=not few_values,
-            rngs=rngs,
-        )
+        del rngs  # Nothing here is random; every layer is made alike.
+        self.scale = nnx.Param(jnp.full((channels,), 0.0 if zero_init else 1.0, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones((channels,), jnp.float32))
+        self.few_values = few_values
+        self.use_running_average = True
 
-    def __call__(
-        self,
-        x: jax.Array,
-        use_running_average: bool | None = None,
-        *,
-        mask: jax.Array | None = None,
-    ) -> jax.Array:
-        return super().__call__(x, use_running_average, mask=mask).astype(x.dtype)
+    def set_view(self, use_running_average: bool | None = None) -> None:
+        """Args of `nnx.view`: use_running_average, False to use and track batch statistics."""
+        if use_running_average is not None:
+            self.use_running_average = use_running_average
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        values = x.astype(jnp.float32)
+        mean, var = self.mean[...], self.var[...]
+        if not self.use_running_average:
+            mean, var = self._batch_statistics(values)
+            self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
+            self.var[...] = 0.9 * self.var[...] + 0.1 * var
+        gain = self.scale[...] * lax.rsqrt(var + 1e-5)
+        row = (1,) * (x.ndim - 1) + (-1,)
+        normalised = (values - mean.reshape(row)) * gain.reshape(row) + self.bias[...].reshape(row)
+        return normalised.astype(x.dtype)
+
+    def _batch_statistics(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
+        axes = tuple(range(values.ndim - 1))
+        shift = self.mean[...]
+        shifted = values - shift.reshape((1,) * len(axes) + (-1,))
+        offset = jnp.mean(shifted, axes)
+        if self.few_values:
+            return shift + offset, jnp.var(shifted, axes)
+        var = jnp.mean(lax.square(shifted), axes) - lax.square(offset)
+        # Rounding can leave a constant channel a little below 0.
+        return shift + offset, jnp.maximum(var, 0.0)
 
 
 class ConvNorm(nnx.Module):

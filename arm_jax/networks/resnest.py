@@ -41,13 +41,13 @@ class SplitAttention(nnx.Module):
             channels, channels * RADIX, 3, dilation=dilation, groups=RADIX, dtype=dtype, rngs=rngs
         )
         self.squeeze = Conv(channels, inner, 1, bias=True, dtype=dtype, rngs=rngs)
-        self.norm = BatchNorm(inner, few_values=True, rngs=rngs)
+        self.squeeze_norm = BatchNorm(inner, few_values=True, rngs=rngs)
         self.excite = Conv(inner, channels * RADIX, 1, bias=True, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         splits = jnp.stack(jnp.split(nnx.relu(self.splits(x)), RADIX, axis=-1))
         mean = splits.astype(jnp.float32).sum(0).mean((1, 2), keepdims=True).astype(x.dtype)
-        scores = self.excite(nnx.relu(self.norm(self.squeeze(mean))))
+        scores = self.excite(nnx.relu(self.squeeze_norm(self.squeeze(mean))))
         scores = jnp.stack(jnp.split(scores.astype(jnp.float32), RADIX, axis=-1))
         attention = nnx.softmax(scores, axis=0).astype(splits.dtype)
         return (splits * attention).sum(0)

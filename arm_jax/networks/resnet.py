@@ -259,6 +259,7 @@ class ResNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         plans = stage_plan(depths, output_stride, multi_grid)
+        self.variant = variant
         self.stem = Stem(width, variant, dtype=dtype, rngs=rngs)
         channels = self.stem.channels
         stages, stage_channels = [], []

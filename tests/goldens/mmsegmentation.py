@@ -13,7 +13,7 @@ import torch
 
 
 class _NoCompiledOps(types.ModuleType):
-    """Stands for mmcv.ops, which mmcv-lite lacks: imported by name, never used by these networks."""
+    """Stands for mmcv.ops, which mmcv-lite lacks: imported there, not used by these networks."""
 
     def __getattr__(self, name):
         if name.startswith("__"):

@@ -114,6 +114,17 @@ prepare.ensure("street_scenes", sys.argv[1], config="demo", progress=False)
     assert not leftover.exists()
 
 
+def test_workers_draw_the_same_scenes(tmp_path, folder, monkeypatch):
+    builder = prepare.load_builder("street_scenes")
+    monkeypatch.setattr(sys.modules[builder.__module__], "_WORTH_WORKERS", 1)
+    again = prepare.ensure("street_scenes", tmp_path, config="smoke", progress=False)
+    for index in (0, 15):
+        a, b = (TfdsSource(place, "train", "coarse")[index] for place in (again, folder))
+        assert a["id"] == b["id"]
+        np.testing.assert_array_equal(a["image"], b["image"])
+        np.testing.assert_array_equal(a["label"], b["label"])
+
+
 def test_processes_that_start_together_prepare_once(tmp_path):
     code = """
 import sys

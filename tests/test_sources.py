@@ -292,6 +292,9 @@ def test_open_source_reads_folders(root):
     np.testing.assert_array_equal(
         shifted[0]["label"], np.where(label == 255, 255, (label.astype(int) + 1) % 3)
     )
+    pairs = ((0, 1), (1, 2), (2, 0), (255, 255))
+    same = sources.open_source("folders", root=root, classes=("a", "b", "c"), values=pairs)
+    np.testing.assert_array_equal(same[0]["label"], shifted[0]["label"])
     named = sources.open_source("folders", root=root, classes=("cityscapes",))
     assert named.classes.names[0] == "road"
     coarse = sources.open_source(

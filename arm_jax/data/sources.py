@@ -40,7 +40,7 @@ def open_source(
     labels: str = "fine",
     classes: Sequence[str] = (),
     ignore: int = 255,
-    values: Mapping[int, int] | None = None,
+    values: Mapping[int, int] | Sequence[tuple[int, int]] = (),
     images: int = 0,
     size: tuple[int, int] = (128, 256),
     config: str = "",
@@ -65,8 +65,8 @@ def open_source(
       classes: class names in index order, or the name of a benchmark whose classes are meant, for
         `folders`; the others have their own.
       ignore: the label value of pixels without a label, for `folders`.
-      values: stored label value -> class index or `ignore`, for `folders`; None where the files
-        hold class indices.
+      values: pairs of stored label value and class index (or `ignore`), for `folders`; empty where
+        the files hold class indices.
       images: use only the first so many; 0 for all. `scenes` draws so many, or 1,000.
       size: height and width of `scenes`.
       config: size and number of prepared `street_scenes`: a name from its builder, "" the first.
@@ -95,7 +95,7 @@ def open_source(
     source: Source
     if dataset == "folders":
         meaning = _classes(classes, ignore)
-        table = None if values is None else Table.of(dict(values), meaning)
+        table = Table.of(dict(values), meaning) if values else None
         source = FolderSource(root, split, meaning, table=table)
     elif dataset == "cityscapes":
         source = cityscapes.open_split(root, split, labels)

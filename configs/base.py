@@ -14,13 +14,14 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.steps = 40_000  # T, training iterations.
     config.batch_size = 16  # Over all devices; a multiple of their number.
 
-    # Data. `dataset` names the kind of source: folders, street_scenes (prepared), scenes (drawn
-    # while training).
+    # Data. `dataset` names the kind of source: folders, cityscapes, ade20k, camvid (the official
+    # files, in place), street_scenes, prepared (ArrayRecord), or scenes (drawn while training).
     config.data = ConfigDict()
     config.data.dataset = "folders"
     config.data.root = ""  # The folder of the data; prepared data sets are written there.
     config.data.classes = ()  # Class names in the order of the label values; () if built in.
     config.data.ignore = 255  # Label value of the pixels without a label.
+    config.data.values = ()  # Pairs of stored label value, class index or ignore; () as stored.
     config.data.size = (128, 256)  # Height, width of scenes drawn while training.
     config.data.variant = ""  # Of a prepared data set: its builder's config, "" for the first.
     config.data.train_split = "train"
@@ -172,6 +173,7 @@ SMOKE = {
     "data.dataset": "scenes",
     "data.root": "",
     "data.classes": (),
+    "data.values": (),
     "data.size": (64, 128),
     "data.train_split": "train",
     "data.train_images": 16,

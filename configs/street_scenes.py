@@ -3,7 +3,7 @@
     python -m arm_jax.main --config configs/street_scenes.py:arm --workdir runs/scenes_arm
 
 Rows: base (plain cross entropy), linear (Linear ARM), arm. The scenes are drawn and prepared under
-`data.root` on the first start. ResNet-50 on 128x256 scenes: an experiment for one accelerator, or
+`data.root` on the first start. ResNet-50 on 256x512 scenes: an experiment for one accelerator, or
 for a CPU and a night.
 """
 
@@ -17,7 +17,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.steps = 10_000
     config.data.dataset = "street_scenes"
     config.data.root = "data"
-    config.augment.crop = (128, 256)
+    config.augment.crop = (256, 512)
     config.model.name = "deeplabv3plus_resnet50"
     config.eval_every = 1_000
     return base.variant(config, argument)

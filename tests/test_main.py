@@ -27,7 +27,7 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     [
         (["--config.arm.pp=3"], "--config.arm.pp: the config has no such key; did you mean arm.p?"),
         (["--config.steps=many"], "flag --config.steps=many: invalid literal"),
-        (["--mode=trian"], "value should be one of <train|evaluate|predict>"),
+        (["--mode=trian"], "value should be one of <train|evaluate|report|predict|show>"),
         (["--wrokdir=x"], "Unknown command line flag 'wrokdir'"),
         (["stray"], "unexpected argument 'stray'"),
         (["--processes=2"], "need --coordinator"),

@@ -39,7 +39,7 @@ def test_until_they_are_coupled_the_segmenter_is_bit_identical_to_plain_cross_en
 
 def test_the_players_move_the_same_objective_in_opposite_directions():
     run, batch = tiny.Run(), tiny.batch()
-    for _ in range(10):  # an untrained network is equally unsure of all pixels
+    for _ in range(60):  # an untrained network is equally unsure of all pixels
         run.step(batch)
     before = run.players()
     run.step(batch)
@@ -49,7 +49,7 @@ def test_the_players_move_the_same_objective_in_opposite_directions():
     @jax.jit
     def objective(segmenter, arm):
         players = states.Players(*(nnx.merge(*pair) for pair in (segmenter, arm)))
-        labels, key = jnp.asarray(batch["label"]), jax.random.fold_in(jax.random.key(0), 10)
+        labels, key = jnp.asarray(batch["label"]), jax.random.fold_in(jax.random.key(0), 60)
         return objectives.forward(players, images, labels, run.method, jnp.bool_(True), key)["loss"]
 
     (s0, a0), (s1, a1) = (
@@ -101,9 +101,8 @@ def test_float16_skips_an_overflow_halves_the_scale_and_goes_on():
     window = run.step(tiny.batch())
     assert window["overflows"] == 1 and window["applied"] == 0
     np.testing.assert_array_equal(run.params(), before)
-    for _ in range(30):
-        window = run.step(tiny.batch())
-    assert window["applied"] > 0
+    applied = [run.step(tiny.batch())["applied"] for _ in range(30)]
+    assert max(applied) > 0
     assert run.state.loss_scale.value <= states.LARGEST_SCALE
     assert np.abs(run.params() - before).max() > 0
 

@@ -92,6 +92,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(t
 
 def test_another_config_cannot_continue_a_run(tmp_path):
     workdir.prepare(tmp_path, experiments.Experiment(config()).flat_config())
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     with pytest.raises(InputError, match=r"arm\.p: 2\.0 there, 3\.0 now"):
         train.train(config(**{"arm.p": 3.0}), tmp_path)
 
@@ -99,7 +100,7 @@ def test_another_config_cannot_continue_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("arm.kind", "lerned", "arm.kind = 'lerned'; choose one of learned, linear, none"),
+        ("arm.kind", "lerned", "arm.kind = 'lerned'; choose one of learned, linear"),
         ("model.dtype", "float64", "model.dtype = 'float64'"),
         ("steps", 0, "steps = 0; it must be at least 1"),
         ("arm.isolated", 1.5, "arm.isolated = 1.5; it is a share"),
@@ -107,6 +108,9 @@ def test_another_config_cannot_continue_a_run(tmp_path):
         ("model.name", "unet", "network 'unet' is not known"),
         ("batch_size", 12, "batch_size = 12"),
         ("data.dataset", "imagenet", "imagenet"),
+        ("arm.input", "s", "arm.input = 's' is what the KL loss predicts"),
+        ("loss.kind", "ohem", "loss.kind = 'ohem' chooses pixels itself"),
+        ("evaluation.augmentation", "tta", "augmentation = 'tta' is not known"),
     ],
 )
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, key, value, message):

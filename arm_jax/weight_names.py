@@ -30,7 +30,7 @@ def foreign_names(model: Segmenter, layout: str) -> dict[str, str]:
 
     Args:
         model: a network; its backbone's variant and its kind of head decide which rows apply.
-        layout: one of `LAYOUTS`, or `OWN`.
+        layout: a key of `DESCRIPTIONS`.
     """
     ours = variables(model)
     if layout == OWN:
@@ -59,6 +59,14 @@ def to_torch(array: np.ndarray) -> np.ndarray:
 def to_ours(array: np.ndarray) -> np.ndarray:
     """One of PyTorch's tensors in our order of axes."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+
+
+def shape_there(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """A shape of ours as it reads in the layout."""
+    if layout == OWN or len(shape) != 4:
+        return shape
+    height, width, ins, outs = shape
+    return outs, ins, height, width
 
 
 def _translate(name: str, table: Table) -> str | None:
@@ -91,8 +99,13 @@ LEAVES = {
     "var": "running_var",
 }
 
-# mmsegmentation's whole segmenters; its (and torchvision's) backbones alone; timm's.
-LAYOUTS = ("mmsegmentation", "backbone", "timm")
+# The layouts, and whose names they are.
+DESCRIPTIONS = {
+    OWN: "our own",
+    "mmsegmentation": "mmsegmentation's",
+    "backbone": "torchvision's (and mmsegmentation's backbones')",
+    "timm": "timm's",
+}
 
 PLAIN_STEM: Table = [
     (r"stem\.layers\.0\.conv", "conv1"),

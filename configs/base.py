@@ -21,7 +21,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data.root = ""  # The folder of the data; prepared data sets are written there.
     config.data.classes = ()  # Class names in the order of the label values; () if built in.
     config.data.ignore = 255  # Label value of the pixels without a label.
-    config.data.values = ()  # Pairs of stored label value, class index or ignore; () as stored.
+    config.data.label_values = ()  # Pairs of stored label value, class index or ignore; () as stored.
     config.data.size = (128, 256)  # Height, width of scenes drawn while training.
     config.data.variant = ""  # Of a prepared data set: its builder's config, "" for the first.
     config.data.train_split = "train"
@@ -173,7 +173,7 @@ SMOKE = {
     "data.dataset": "scenes",
     "data.root": "",
     "data.classes": (),
-    "data.values": (),
+    "data.label_values": (),
     "data.size": (64, 128),
     "data.train_split": "train",
     "data.train_images": 16,

@@ -260,6 +260,7 @@ class ResNet(nnx.Module):
     ):
         plans = stage_plan(depths, output_stride, multi_grid)
         self.variant = variant
+        self.width = width
         self.stem = Stem(width, variant, dtype=dtype, rngs=rngs)
         channels = self.stem.channels
         stages, stage_channels = [], []

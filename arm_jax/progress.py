@@ -40,7 +40,7 @@ class Progress:
         self._checkpoints = checkpoints
         self._schedule = schedule
         self._flight: deque[jax.Array] = deque()
-        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._pending: tuple[int, dict[str, jax.Array], dict[str, float]] | None = None
         self._warned = False
         self._overflows = 0  # of float16, without a good step since
         self._first_step = self._step = self._line_step = first_step
@@ -67,7 +67,7 @@ class Progress:
             jax.block_until_ready(self._flight.popleft())
         self._write_pending()
         if step % self._config.log_every == 0 or step == self._config.steps:
-            self._pending = (step, window)
+            self._pending = (step, window, self._rates())
 
     def flush(self) -> None:
         """Write the line that is due, and let the devices finish."""
@@ -97,7 +97,7 @@ class Progress:
     def _write_pending(self) -> None:
         if self._pending is None:
             return
-        step, window = self._pending
+        step, window, rates = self._pending
         self._pending = None
         sums = {name: x.item() for name, x in jax.device_get(window).items()}
         self._check(step, sums)
@@ -108,16 +108,13 @@ class Progress:
         if self._config.arm.kind != "none":
             values["holder_ratio"] = sums["holder_ratio"]
             values["loss_ratio"] = sums["loss_ratio"]
-        rates = self._rates()
         self._log.write(step, values, rates)
         self._warn_if_uniform(step, sums)
         remark = f", {values['skipped']} steps skipped" if values["skipped"] else ""
         workdir.say(
             f"step {step}/{self._config.steps}  loss {values['loss']:.4f}"
             f"  mean {values['mean_loss']:.4f}  auxiliary {values['auxiliary_loss']:.4f}"
-            f"  {rates['images_per_second']:.1f} images/s"
-            f" ({rates['waiting_percent']:.1f} % waiting for input),"
-            f" {_duration(rates['seconds_left'])} left{remark}"
+            f"{_speed(rates)}{remark}"
         )
 
     def _warn_if_uniform(self, step: int, sums: dict[str, float]) -> None:
@@ -136,8 +133,10 @@ class Progress:
             )
 
     def _rates(self) -> dict[str, float]:
-        seconds = max(self._since_line(), 1e-9)
-        steps = max(self._step - self._line_step, 1)
+        """Since the last line; nothing yet after the step that compiled."""
+        seconds, steps = self._since_line(), self._step - self._line_step
+        if steps == 0:
+            return {}
         waited = self._prefetcher.waited - self._line_waited
         self._seconds += seconds
         self._steps += steps
@@ -170,6 +169,15 @@ class Progress:
                 f" changed nothing. Last checkpoint: {last}."
                 " Lower optimizer.learning_rate, or find the step with --config.log_every=1"
             )
+
+
+def _speed(rates: dict[str, float]) -> str:
+    if not rates:
+        return ""
+    return (
+        f"  {rates['images_per_second']:.1f} images/s ({rates['waiting_percent']:.1f} % waiting for"
+        f" input), {_duration(rates['seconds_left'])} left"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,291 @@
+"""The breakdown point: at which share of wrong labels does ARM turn against its purpose?
+
+    python scripts/breakdown.py configs/demo.py:base configs/demo.py:linear configs/demo.py:arm \\
+        --flips 0,1,3,10,20 --seeds 0 --workdir runs/breakdown
+
+A mislabelled pixel that the network is sure of has a large loss. With enough of them the mean loss
+of confident pixels exceeds that at boundaries, and an adversary that climbs the loss does better by
+focusing on label noise than by suppressing confidence (Theorem 3.1 says W follows L).
+
+Trains every row at every share of simulated coarse components with a wrong class (`data.flip`, here
+in percent), each run in ROW/flip_N/seed_N of --workdir, and measures at its end what weight
+confident pixels get over that of unsure ones. Complete runs are read, others continue. Config
+values for all rows are given as for arm_jax.main, --config.steps=1000. After every run WORKDIR gets
+breakdown.json, breakdown.md (a table and a paragraph) and breakdown.png.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jax.sharding import Mesh
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from arm_jax import breakdown, files, grid, pictures
+from arm_jax.breakdown import CONFIDENT, CURVE, UNSURE
+from arm_jax.errors import InputError, Stopped
+from arm_jax.grid import Cell, Outcome
+
+# What is averaged over seeds; the table shows them in this order.
+AVERAGED = (
+    "wrong",
+    "wrong_confident",
+    "mIoU",
+    "weight_ratio",
+    "loss_ratio",
+    "slope_confident",
+    "slope_unsure",
+)
+
+
+def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    grid.add_rows(parser, seeds="0")
+    parser.add_argument("--flips", default="0,1,3,10,20", help="percent (default 0,1,3,10,20)")
+    parser.add_argument(
+        "--coarsen", default="medium", help="preset of the labels, for configs that name none"
+    )
+    arguments, overrides = grid.parse(parser, argv)
+    command = ["python", "scripts/breakdown.py", *(sys.argv[1:] if argv is None else argv)]
+    folder = arguments.workdir
+    try:
+        points: list[dict[str, Any]] = []
+        outcomes = []
+        for flip, cell in cells(arguments, overrides):
+            outcome = grid.run(cell, mesh)
+            outcomes.append(outcome)
+            points.append(point(flip, cell, outcome))
+            write(folder, points, grid.caption(outcomes, command))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Stopped as error:
+        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
+        return 143
+    print((folder / "breakdown.md").read_text())
+    return 0
+
+
+def cells(arguments: argparse.Namespace, overrides: Sequence[str]) -> list[tuple[float, Cell]]:
+    """All runs with their share of wrong components in percent, seed by seed."""
+    try:
+        flips = sorted({float(text) for text in arguments.flips.split(",")})
+    except ValueError:
+        raise InputError(f"--flips = {arguments.flips!r} are no numbers, as in 0,1,3") from None
+    found = []
+    for seed in arguments.seeds:
+        for flip in flips:
+            for row, name in zip(arguments.rows, grid.names(arguments.rows), strict=True):
+                config = grid.load_config(row, [*overrides, f"--config.seed={seed}"])
+                config.data.coarsen = config.data.coarsen or arguments.coarsen
+                config.data.flip = flip / 100
+                run = grid.folder_of(arguments.workdir, name, f"flip_{flip:g}", f"seed_{seed}")
+                found.append((flip, Cell(name, seed, config, run)))
+    return found
+
+
+def point(flip: float, cell: Cell, outcome: Outcome) -> dict[str, Any]:
+    """A run's entry in breakdown.json; only its name and share if it diverged."""
+    entry = {"row": cell.row, "flip": flip, "seed": cell.seed, "diverged": outcome.diverged}
+    if outcome.diverged:
+        return entry
+    return (
+        entry
+        | {"mIoU": outcome.values["mIoU"]}
+        | dataclasses.asdict(breakdown.measure(cell.config, cell.folder))
+    )
+
+
+def write(folder: Path, points: Sequence[dict[str, Any]], caption: str) -> None:
+    """The three files over the runs made so far."""
+    table = averages(points)
+    with files.whole(folder / "breakdown.json") as path:
+        report = {"confident": CONFIDENT, "unsure": UNSURE, "averages": table, "runs": points}
+        path.write_text(json.dumps(plain(report | {"caption": caption}), indent=2) + "\n")
+    with files.whole(folder / "breakdown.md") as path:
+        path.write_text(f"{markdown(table)}\n\n{paragraph(table)}\n\n{caption}\n")
+    if any("mIoU" in one for one in points):
+        pictures.save(figure(table, points), folder / "breakdown.png")
+
+
+def plain(value: Any) -> Any:
+    """nan is no JSON: None in its place."""
+    if isinstance(value, dict):
+        return {key: plain(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(x) for x in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def averages(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry for each row and share: mean and standard deviation over seeds of each number."""
+    found = []
+    for row, flip in dict.fromkeys((one["row"], one["flip"]) for one in points):
+        same = [one for one in points if (one["row"], one["flip"]) == (row, flip)]
+        finished = [one for one in same if not one["diverged"]]
+        entry = {"row": row, "flip": flip, "finished": len(finished), "started": len(same)}
+        entry["has_arm"] = any(one["curve"] for one in finished)
+        for name in AVERAGED:
+            entry[name] = grid.mean_and_spread(one[name] for one in finished)
+        found.append(entry)
+    # In order of the rows, then of the shares, whichever run was made first.
+    order = list(dict.fromkeys(one["row"] for one in points))
+    return sorted(found, key=lambda entry: (order.index(entry["row"]), entry["flip"]))
+
+
+def markdown(table: Sequence[dict[str, Any]]) -> str:
+    """A line for each row and share; cells without a measurement are empty."""
+    heads = [
+        "row",
+        "flipped components, %",
+        "runs",
+        "wrong labels, %",
+        "wrong among confident, %",
+        "mIoU, %",
+        "weight, confident / unsure",
+        "loss, confident / unsure",
+        "slope of W, confident",
+        "slope of W, unsure",
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for entry in table:
+        percent = [_figure([100 * x for x in entry[name]]) for name in ("wrong", "wrong_confident")]
+        rest = [_figure(entry[name], 3) for name in AVERAGED[3:]]
+        runs = f"{entry['finished']} of {entry['started']}"
+        cells = [entry["row"], f"{entry['flip']:g}", runs, *percent, _figure(entry["mIoU"])]
+        lines.append("| " + " | ".join([*cells, *rest]) + " |")
+    return "\n".join(lines)
+
+
+def _figure(pair: Sequence[float], digits: int = 2) -> str:
+    return grid.figure(pair[0], pair[1], digits)
+
+
+def paragraph(table: Sequence[dict[str, Any]]) -> str:
+    """What the table says, in words, from its numbers alone."""
+    text = [
+        f"Confident pixels are those with v > {CONFIDENT[0]:g}, unsure ones those with"
+        f" {UNSURE[0]:g} < v < {UNSURE[1]:g}."
+    ]
+    for row in dict.fromkeys(entry["row"] for entry in table):
+        entries = [e for e in table if e["row"] == row and e["finished"]]
+        if not entries:
+            text.append(f"All runs of `{row}` diverged.")
+            continue
+        first, last = entries[0], entries[-1]
+        text.append(
+            f"With `{row}`, mIoU is {_figure(first['mIoU'])} % at {first['flip']:g} % of"
+            f" flipped components"
+            + (f" and {_figure(last['mIoU'])} % at {last['flip']:g} %." if last != first else ".")
+        )
+        measured = [e for e in entries if not math.isnan(e["weight_ratio"][0])]
+        if not measured or not first["has_arm"]:
+            continue
+        weights = ", ".join(f"{e['weight_ratio'][0]:.2f} at {e['flip']:g} %" for e in measured)
+        text.append(
+            f"It gives confident pixels this multiple of the weight of unsure ones: {weights}."
+        )
+        text.append(verdict(measured))
+    return " ".join(text)
+
+
+def verdict(entries: Sequence[dict[str, Any]]) -> str:
+    """Where, among the shares that were measured, suppressing turns into focusing."""
+    focusing = [entry["weight_ratio"][0] > 1 for entry in entries]
+    if not any(focusing):
+        return "It suppresses confident pixels at every share measured."
+    if all(focusing):
+        return "It focuses on confident pixels at every share measured."
+    turn = focusing.index(True)
+    if turn == 0 or not all(focusing[turn:]):
+        shares = ", ".join(
+            f"{e['flip']:g} %" for e, focuses in zip(entries, focusing, strict=True) if focuses
+        )
+        return f"It focuses on confident pixels at {shares} and suppresses them at the others."
+    before, after = entries[turn - 1], entries[turn]
+    text = (
+        "It turns from suppressing confident pixels to focusing on them between"
+        f" {before['flip']:g} % and {after['flip']:g} % of flipped components"
+    )
+    wrong = [100 * entry["wrong_confident"][0] for entry in (before, after)]
+    if any(map(math.isnan, wrong)):
+        return f"{text}."
+    return (
+        f"{text}, where {wrong[0]:.1f} % and {wrong[1]:.1f} % of the labels of confident pixels"
+        " are wrong."
+    )
+
+
+def figure(table: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) -> Figure:
+    """mIoU, and the weight of confident pixels, against the share; W(v) of each row with an ARM."""
+    rows = list(dict.fromkeys(entry["row"] for entry in table))
+    curved = [row for row in rows if any(e["has_arm"] for e in table if e["row"] == row)]
+    lines = 1 + -(-len(curved) // 2)
+    drawn = Figure(figsize=(9.6, 3.6 * lines), layout="constrained")
+    panels = drawn.subplots(lines, 2, squeeze=False)
+    for axes in panels.flat[2 + len(curved) :]:
+        axes.set_axis_off()
+    score, weight = panels[0]
+    for number, row in enumerate(rows):
+        entries = [e for e in table if e["row"] == row and e["finished"]]
+        flips = [entry["flip"] for entry in entries]
+        for axes, name in ((score, "mIoU"), (weight, "weight_ratio")):
+            means, spreads = np.array([entry[name] for entry in entries]).reshape(-1, 2).T
+            axes.errorbar(
+                flips,
+                means,
+                np.nan_to_num(spreads),
+                color=f"C{number}",
+                marker="o",
+                ms=4,
+                capsize=2,
+                label=row,
+            )
+        if row in curved:
+            loss = [entry["loss_ratio"][0] for entry in entries]
+            weight.plot(flips, loss, color=f"C{number}", lw=1, ls=(0, (4, 3)))
+    score.set_ylabel("mIoU on fine labels, %")
+    score.legend(frameon=False, fontsize=8.5)
+    weight.set_yscale("log")
+    weight.axhline(1.0, color="0.5", lw=0.8, ls=":")
+    weight.set_ylabel("confident over unsure pixels")
+    weight.set_title("weight (dashed: mean loss); above 1: focusing", fontsize=9.5)
+    for axes in (score, weight):
+        axes.set_xlabel("coarse components with a wrong class, %")
+        _plain(axes)
+    flips = sorted({one["flip"] for one in points})
+    for axes, row in zip(panels.flat[2:], curved, strict=False):
+        for one in points:
+            if one["row"] == row and one.get("curve"):
+                color = matplotlib.colormaps["viridis"](flips.index(one["flip"]) / len(flips))
+                v = np.linspace(-1, 1, CURVE)
+                label = f"{one['flip']:g} %" if one["seed"] == points[0]["seed"] else None
+                axes.plot(v, one["curve"], color=color, lw=1.5, label=label)
+        for low, high in (CONFIDENT, UNSURE):
+            axes.axvspan(low, high, color="0.93", zorder=0)
+        axes.set_title(f"{row}: W(v) over its mean", fontsize=9.5)
+        axes.set_xlabel("confidence v (grey: unsure, confident)")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=8.5, title="flipped")
+        _plain(axes)
+    return drawn
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9", lw=0.7)
+    axes.set_axisbelow(True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

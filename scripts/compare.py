@@ -1,0 +1,161 @@
+"""Rows of a table, over several seeds: train what is missing, tabulate mean and spread.
+
+    python scripts/compare.py configs/demo.py:base configs/demo.py:linear configs/demo.py:arm \\
+        --seeds 0,1,2,3,4 --workdir runs/compare
+
+Each run has its own subfolder, ROW/seed_N, which `python -m arm_jax.main` can evaluate and draw.
+Runs that are complete are read, one that was cut short continues: the same command goes on after
+any interruption. Config values for all rows are given as for arm_jax.main, --config.steps=1000.
+After every run WORKDIR gets table.md (mean and standard deviation over seeds, and each row's
+difference to the first, seed by seed), table.csv (a line a run) and table.json (both).
+"""
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from arm_jax import files, grid
+from arm_jax.errors import InputError, Stopped
+from arm_jax.grid import Cell, Outcome
+
+METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
+# Column of the table -> its title and digits. `gain` is explained at `summary`.
+COLUMNS = {
+    "mIoU": ("mIoU, %", 2),
+    "gain": ("mIoU above {first}", 2),
+    "mAcc": ("mAcc, %", 2),
+    "aAcc": ("aAcc, %", 2),
+    "holder_ratio": ("Hölder ratio", 3),
+    "loss_ratio": ("weighted / plain loss", 2),
+}
+
+
+def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    grid.add_rows(parser, seeds="0,1,2,3,4")
+    arguments, overrides = grid.parse(parser, argv)
+    command = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]
+    try:
+        outcomes: list[Outcome] = []
+        planned = cells(arguments.rows, arguments.seeds, arguments.workdir, overrides)
+        for cell in planned:
+            outcomes.append(grid.run(cell, mesh))
+            write(arguments.workdir, planned, outcomes, command)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Stopped as error:
+        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
+        return 143
+    print((arguments.workdir / "table.md").read_text())
+    return 0
+
+
+def cells(
+    rows: Sequence[str], seeds: Sequence[int], folder: Path, overrides: Sequence[str]
+) -> list[Cell]:
+    """All runs, seed by seed, so that an unfinished table already compares all rows."""
+    found = []
+    for seed in seeds:
+        for row, name in zip(rows, grid.names(rows), strict=True):
+            config = grid.load_config(row, [*overrides, f"--config.seed={seed}"])
+            found.append(Cell(name, seed, config, grid.folder_of(folder, name, f"seed_{seed}")))
+    return found
+
+
+def write(
+    folder: Path, planned: Sequence[Cell], outcomes: Sequence[Outcome], command: Sequence[str]
+) -> None:
+    """The three tables over the runs made so far, the first of those planned."""
+    caption = grid.caption(outcomes, command)
+    runs = [
+        {"row": cell.row, "seed": cell.seed, **outcome.values, "diverged": outcome.diverged}
+        for cell, outcome in zip(planned, outcomes, strict=False)
+    ]
+    rows = summary(planned, outcomes)
+    with files.whole(folder / "table.md") as path:
+        path.write_text(f"{markdown(rows)}\n\n{caption}\n")
+    with files.whole(folder / "table.csv") as path:
+        path.write_text(as_csv(runs))
+    with files.whole(folder / "table.json") as path:
+        report = {"command": list(command), "caption": caption, "rows": rows, "runs": runs}
+        path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def summary(planned: Sequence[Cell], outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """One entry a row: how many runs, and of each metric mean and standard deviation (or None).
+
+    `gain` is the mIoU above that of the first row at the same seed, where network, sample order and
+    augmentation are the same: its spread does not hold what both rows share.
+    """
+    found: dict[str, dict[int, dict[str, float]]] = {cell.row: {} for cell in planned}
+    for cell, outcome in zip(planned, outcomes, strict=False):
+        found[cell.row][cell.seed] = outcome.values
+    first = next(iter(found.values()))
+    rows = []
+    for name, by_seed in found.items():
+        finished = {seed: values for seed, values in by_seed.items() if values}
+        entry: dict[str, Any] = {
+            "row": name,
+            "planned": sum(cell.row == name for cell in planned),
+            "finished": len(finished),
+            "diverged": len(by_seed) - len(finished),
+        }
+        for metric in METRICS:
+            entry[metric] = _pair([v[metric] for v in finished.values() if metric in v])
+        entry["gain"] = _pair(
+            [
+                values["mIoU"] - first[seed]["mIoU"]
+                for seed, values in finished.items()
+                if by_seed is not first and first.get(seed)
+            ]
+        )
+        rows.append(entry)
+    return rows
+
+
+def _pair(values: Sequence[float]) -> list[float | None]:
+    """Mean and standard deviation; None, which JSON can hold, for what there is not."""
+    return [None if math.isnan(x) else x for x in grid.mean_and_spread(values)]
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The summary as a table; cells without a measurement are empty."""
+    shown = [name for name in COLUMNS if any(row[name][0] is not None for row in rows)]
+    titles = [COLUMNS[name][0].format(first=rows[0]["row"]) for name in shown]
+    lines = ["| row | runs | " + " | ".join(titles) + " |", "|---" * (len(shown) + 2) + "|"]
+    for row in rows:
+        runs = f"{row['finished']} of {row['planned']}"
+        if row["diverged"]:
+            runs += f", {row['diverged']} diverged"
+        figures = [_figure(row[name], COLUMNS[name][1]) for name in shown]
+        lines.append("| " + " | ".join([row["row"], runs, *figures]) + " |")
+    return "\n".join(lines)
+
+
+def _figure(pair: Sequence[float | None], digits: int) -> str:
+    mean, spread = (math.nan if x is None else x for x in pair)
+    return grid.figure(mean, spread, digits)
+
+
+def as_csv(runs: Sequence[dict]) -> str:
+    """A line a run."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["row", "seed", *METRICS, "diverged"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(runs)
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Where a trained network is unsure (Fig. 4): low-variance pixels painted on images, and maps.
+
+    python scripts/low_confidence.py --config configs/demo.py --workdir runs/demo --images 4
+    python scripts/low_confidence.py --config configs/demo.py --workdir runs/demo \\
+        --checkpoint best --input photographs/ --output runs/demo/unsure
+
+Looks at images spread over the evaluation split, or at those of a folder. Writes to --output one
+figure of all, low_confidence.png, and for each image two pictures of its full size:
+painted/NAME.png, with the pixels of a confidence v below --threshold in green, and
+intensity/NAME.png, brighter where v is lower. v is the variance of the class likelihoods, scaled to
+[-1, 1]; at 0 it is half of what certainty would give. Where there are labels, it also prints how
+many of the painted pixels lie near a class boundary, beside how many of all pixels do.
+
+--config takes the same overrides as arm_jax.main, such as --config.data.root=DIR.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from arm_jax import arm, boundary, grid, inference, modes, pictures
+from arm_jax import predict as prediction
+from arm_jax.data.images import decode_image
+from arm_jax.data.sources import Source
+from arm_jax.errors import InputError
+from arm_jax.networks import Segmenter
+
+GREEN = (0, 255, 0)
+NEAR = 1 / 64  # of the image's height: how far a boundary reaches
+COLUMNS = 4  # of the figure
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image, its confidence map (h, w) in [-1, 1], and its label where there is one."""
+
+    name: str
+    image: np.ndarray
+    confidence: np.ndarray
+    label: np.ndarray | None
+
+    def painted(self, threshold: float) -> np.ndarray:
+        """The image with the pixels below the threshold in green, uint8 RGB."""
+        return np.where(
+            (self.confidence < threshold)[..., None], np.array(GREEN, np.uint8), self.image
+        )
+
+    def intensity(self) -> np.ndarray:
+        """Black where the network is certain, white where all classes are equally likely."""
+        return pictures.heat(-self.confidence, -1, 1, "gray")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="the config that trained the run")
+    parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
+    parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
+    parser.add_argument("--input", type=Path, help="a folder of images, unlabelled")
+    parser.add_argument("--output", type=Path, help="where to; WORKDIR/low_confidence if none")
+    parser.add_argument("--images", type=int, default=4, help="how many")
+    parser.add_argument("--threshold", type=float, default=0.0, help="of v, from -1 to 1")
+    arguments, overrides = grid.parse(parser, argv)
+    output = arguments.output or arguments.workdir / "low_confidence"
+    try:
+        if arguments.images < 1:
+            raise InputError(f"--images = {arguments.images}; it must be at least 1")
+        config = grid.load_config(arguments.config, overrides)
+        experiment, players, state = modes.restore(config, arguments.workdir, arguments.checkpoint)
+        if arguments.input is None:
+            found = from_source(players.segmenter, experiment.evaluation_source(), arguments.images)
+        else:
+            found = from_folder(players.segmenter, arguments.input, output, arguments.images)
+        seen = []
+        for one in found:
+            seen.append(one)
+            pictures.write_image(
+                output / "painted" / f"{one.name}.png", one.painted(arguments.threshold)
+            )
+            pictures.write_image(output / "intensity" / f"{one.name}.png", one.intensity())
+        title = f"{arguments.workdir.name}, step {int(state.step):,}: v < {arguments.threshold:g}"
+        pictures.save(figure(seen, arguments.threshold, title), output / "low_confidence.png")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(summary(seen, arguments.threshold, experiment.classes.ignore))
+    print(f"pictures are in {output}")
+    return 0
+
+
+def from_source(model: Segmenter, source: Source, number: int) -> Iterator[Seen]:
+    """Records spread over a split."""
+    for index in chosen(len(source), number):
+        record = source[index]
+        yield Seen(record["id"], record["image"], look(model, record["image"]), record["label"])
+
+
+def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> Iterator[Seen]:
+    """Images spread over a folder and its subfolders, but for those in `output`."""
+    paths = prediction.find_images(folder, output)
+    for index in chosen(len(paths), number):
+        path = paths[index]
+        try:
+            data = (folder / path).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{folder / path} cannot be read ({error.strerror}); correct its permissions"
+            ) from None
+        image = decode_image(data, str(folder / path))
+        yield Seen(str(path.with_suffix("")), image, look(model, image), None)
+
+
+def chosen(length: int, number: int) -> list[int]:
+    """`number` indices spread over the length, or as many as there are."""
+    return np.linspace(0, length - 1, min(number, length)).astype(int).tolist()
+
+
+def look(model: Segmenter, image: np.ndarray) -> np.ndarray:
+    """The confidence of every pixel, float32 (h, w)."""
+    return np.asarray(arm.confidence(jnp.asarray(inference.class_scores(model, image))))
+
+
+def figure(seen: Sequence[Seen], threshold: float, title: str) -> Figure:
+    """Painted images above their intensity maps, as in Fig. 4."""
+    columns = min(COLUMNS, len(seen))
+    lines = -(-len(seen) // columns)
+    height, width = seen[0].image.shape[:2]
+    panel = 3.2
+    size = (panel * columns, 2 * lines * panel * height / width + 0.25 * lines + 0.35)
+    drawn = Figure(figsize=size, layout="constrained")
+    panels = drawn.subplots(2 * lines, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for number, one in enumerate(seen):
+        line, column = divmod(number, columns)
+        share = 100 * np.mean(one.confidence < threshold)
+        panels[2 * line, column].imshow(one.painted(threshold))
+        panels[2 * line, column].set_title(f"{one.name}: {share:.1f} %", fontsize=8)
+        panels[2 * line + 1, column].imshow(one.intensity())
+    drawn.suptitle(title, fontsize=10)
+    return drawn
+
+
+def summary(seen: Sequence[Seen], threshold: float, ignore: int) -> str:
+    """How many pixels are painted and, with labels, how many of them are near a boundary."""
+    low = np.concatenate([(one.confidence < threshold).ravel() for one in seen])
+    line = f"{100 * low.mean():.2f} % of the pixels of {len(seen)} images have v < {threshold:g}"
+    counts = np.zeros((2, 2), np.int64)  # painted or not, near a boundary or not
+    for one in seen:
+        if one.label is not None:
+            width = max(round(NEAR * len(one.label)), 1)
+            near = boundary.near_boundaries(one.label, width, ignore) != ignore
+            valid = one.label != ignore
+            np.add.at(counts, ((one.confidence < threshold)[valid].astype(int), near[valid] * 1), 1)
+    if not counts[1].sum():
+        return line
+    return (
+        f"{line}; {100 * counts[1, 1] / counts[1].sum():.1f} % of those with a label lie within"
+        f" 1/{1 / NEAR:.0f} of the image's height of a class boundary, where"
+        f" {100 * counts[:, 1].sum() / counts.sum():.1f} % of all labelled pixels lie"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -125,7 +125,7 @@ class Experiment:
             root=data.root,
             classes=tuple(data.classes),
             ignore=data.ignore,
-            values=dict(data.label_values) or None,
+            values=tuple(data.label_values),
             size=tuple(data.size),
             config=data.variant,
             seed=self.config.seed,

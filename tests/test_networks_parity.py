@@ -4,6 +4,7 @@ Every tensor is filled by the rule in tests/goldens/fill.py, keyed by mmsegmenta
 these tests also hold the name tables to account.
 """
 
+import json
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ import pytest
 from flax import nnx
 from goldens import fill
 
-from arm_jax import networks, weight_names
+from arm_jax import networks, pretrained, weight_names
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -147,3 +148,47 @@ def test_training_step(name, margin):
         assert_close(got, expected, 1e-3)
         compared += 1
     assert compared >= 13
+
+
+RESIZED = np.load(GOLDENS / "networks_resize.npz")
+
+
+@pytest.mark.parametrize("case", [name for name in RESIZED.files if name != "versions"])
+def test_resize_equals_torch(case):
+    *sizes, align_corners = map(int, case.split())
+    resized = networks.resize(images((1, *sizes[:2])), sizes[2:], bool(align_corners))
+    np.testing.assert_allclose(resized[0, :, :, 0], RESIZED[case], rtol=1e-5, atol=1e-5)
+
+
+BACKBONES = np.load(GOLDENS / "networks_backbones.npz")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("golden", "name", "variant", "size"),
+    [
+        ("timm resnet50 32", "deeplabv3plus_resnet50", "v1b", (1, 97, 113)),
+        ("timm resnet50 8", "deeplabv3plus_resnet50", "v1b", (1, 97, 113)),
+        ("timm resnet50c 8", "deeplabv3plus_resnet50", "v1c", (1, 97, 113)),
+        ("timm resnet50d 32", "deeplabv3plus_resnet50", "v1d", (1, 97, 113)),
+        # timm has no multi-grid, and neither have our OCR networks.
+        ("timm resnet50s 16", "ocr_resnet50", "v1s", (1, 97, 113)),
+        ("timm resnest50d 32", "deeplabv3plus_resnest50", "d2", (1, 97, 113)),
+        ("authors resnest50d 8", "deeplabv3plus_resnest50", "original", (1, 97, 113)),
+        ("caffe resnet50 8", "deeplabv3plus_resnet50", "caffe", (1, 96, 112)),
+    ],
+)
+def test_backbones_stage_by_stage(golden, name, variant, size):
+    output_stride = int(golden.split()[-1])
+    model = nnx.eval_shape(
+        lambda: networks.create(
+            name, 19, variant=variant, output_stride=output_stride, rngs=nnx.Rngs(0)
+        )
+    )
+    shapes = json.loads(str(BACKBONES[f"{golden} shapes"]))
+    pretrained.load(model, {key: fill.tensor(key, tuple(shape)) for key, shape in shapes.items()})
+    graphdef, state = nnx.split(model.backbone)
+    features = jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))(state, images(size))
+    for stage, feature in enumerate(features):
+        got = feature[0, ::2, ::2, ::32].transpose(2, 0, 1)
+        assert_close(got, BACKBONES[f"{golden} {stage}"], 1e-4)

@@ -89,7 +89,7 @@ class SplitAttentionBottleneck(nnx.Module):
 
 def _variants(deep_stem: tuple[float, ...]) -> dict[str, ResNeStVariant]:
     return {
-        # mmsegmentation's weights `resnest101_d2`, detectron2 and timm.
+        # mmsegmentation's weights `resnest101_d2`, and detectron2.
         "d2": ResNeStVariant(deep_stem),
         # The authors' own PyTorch code.
         "original": ResNeStVariant(deep_stem, average_when_dilated=True),

@@ -1,0 +1,236 @@
+"""Weights that others have trained, into our networks.
+
+torchvision, timm and mmsegmentation call the same tensors by different names; `weight_names` has
+the tables, and the file's own keys tell which one applies. Whatever does not fit is found before
+anything is changed.
+"""
+
+import collections
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from arm_jax import weight_files, weight_names
+from arm_jax.errors import InputError
+from arm_jax.networks import ARCHITECTURES, Segmenter
+from arm_jax.networks.resnet import Variant
+
+# Backbone keys of any layout, up to the block: what a network must have a place for.
+_BACKBONE_KEY = re.compile(r"((backbone\.)?(layer\d\.\d+|conv1|bn1|stem|stages\.\d+\.\d+))\.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `load` did; as text, a summary of a few lines.
+
+    Attributes:
+        source: where the weights came from.
+        layout: whose names they have.
+        loaded: our names of the tensors that were set.
+        fresh: our names of those that kept their values.
+        left_out: the file's names of what was not used.
+        notes: what was not as usual.
+    """
+
+    source: str
+    layout: str
+    loaded: tuple[str, ...]
+    fresh: tuple[str, ...]
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.loaded)} tensors loaded from {self.source}, by {self.layout} names",
+            f"  loaded: {_count(map(_part, self.loaded))}",
+            f"  left fresh: {_count(map(_part, self.fresh))}",
+            f"  left out of the file: {_count(key.partition('.')[0] for key in self.left_out)}",
+        ]
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
+
+
+def load(model: Segmenter, source: str | Path | Mapping[str, Any]) -> Report:
+    """Set the network's tensors from a source of weights.
+
+    A part of the backbone (its stem, or one stage) is loaded whole or not at all, and so is a
+    head. A classifier for another number of classes stays fresh. A first kernel for gray images is
+    spread over the three colours. torchvision's and Caffe's networks have equal names and shapes:
+    which of them the weights are for must be known, and chosen as the network's variant.
+
+    Args:
+        model: a network from `networks.create`.
+        source: a path, `hf://owner/repository[/file]` or a mapping: see `weight_files.read`.
+
+    Returns:
+        What was loaded, left out and left fresh.
+
+    Raises:
+        InputError: the source cannot be read, holds nothing of this network, or does not fit it,
+            in which case every misfit is listed. The model is then as it was.
+    """
+    name = weight_files.name(source)
+    tensors = weight_files.read(source)
+    layout = _recognise(model, tensors, name)
+    if layout != weight_names.OWN:
+        _check_variant(model, tensors, name)
+        tensors = {key: weight_names.to_ours(tensor) for key, tensor in tensors.items()}
+    names = weight_names.foreign_names(model, layout)
+    ours = weight_names.variables(model)
+
+    values: dict[str, np.ndarray] = {}
+    notes: list[str] = []
+    misfits = _misplaced(names, tensors)
+    for our in _wanted(names, tensors, notes):
+        try:
+            value, note = _fit(our, tensors[names[our]], ours[our].shape, layout)
+        except ValueError as error:
+            misfits.append(f"{names[our]} {error}")
+            continue
+        if note:
+            notes.append(f"{our} {note}")
+        if value is not None:
+            values[our] = value
+    if misfits:
+        raise InputError(f"{name} does not fit {_describe(model)}: {'; '.join(misfits)}")
+    if not values:
+        raise InputError(f"{name} holds no part of {_describe(model)} as a whole")
+    _assign(model, values)
+    used = {names[our] for our in values}
+    return Report(
+        source=name,
+        layout=weight_names.DESCRIPTIONS[layout],
+        loaded=tuple(values),
+        fresh=tuple(our for our in ours if our not in values),
+        left_out=tuple(key for key in tensors if key not in used),
+        notes=tuple(notes),
+    )
+
+
+def _recognise(model: Segmenter, tensors: Mapping[str, np.ndarray], source: str) -> str:
+    """The layout that has names for the most of the tensors."""
+
+    def known(layout: str) -> int:
+        return sum(key in tensors for key in weight_names.foreign_names(model, layout).values())
+
+    layout = max(weight_names.DESCRIPTIONS, key=known)
+    if not known(layout):
+        some = ", ".join(list(tensors)[:3])
+        raise InputError(
+            f"{source} holds nothing of {_describe(model)}: its tensors are called {some}, ..., "
+            f"which is none of {', '.join(weight_names.DESCRIPTIONS.values())} names"
+        )
+    return layout
+
+
+def _check_variant(model: Segmenter, tensors: Mapping[str, np.ndarray], source: str) -> None:
+    """Refuse a backbone of another variant by its name, not by a hundred wrong shapes."""
+    stems = sorted(
+        key for key in tensors if re.fullmatch(r"(backbone\.)?(stem|conv1)(\.\d)?\.weight", key)
+    )
+    stem = [tensors[key].shape[0] for key in stems if tensors[key].ndim == 4]
+    shortcuts = {match[1] for key in tensors if (match := re.search(r"downsample\.(\d)\.", key))}
+
+    def fits(variant: Variant) -> bool:
+        channels = [int(model.backbone.width * factor) for factor in variant.deep_stem]
+        fits_stem = not stem or stem == (channels or [model.backbone.width])
+        return fits_stem and (not shortcuts or ("2" in shortcuts) == variant.average_shortcut)
+
+    variants = ARCHITECTURES[model.name].variants
+    fitting = [name for name, variant in variants.items() if fits(variant)]
+    if fitting and model.variant not in fitting:
+        raise InputError(
+            f"{source} has the backbone of variant {' or '.join(fitting)}, and the network that "
+            f"of {model.variant}; create the network with the variant of the weights"
+        )
+
+
+def _misplaced(names: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Backbone tensors of the file that the network has no place for, and the other way round."""
+    places = set(names.values())
+    surplus = _blocks(key for key in tensors if key not in places)
+    present = {_part(our) for our, key in names.items() if key in tensors}
+    lacking = _blocks(
+        key for our, key in names.items() if key not in tensors and _part(our) in present
+    )
+    return [
+        *(f"{block} ({number} tensors) has no place" for block, number in surplus.items()),
+        *(f"{block} ({number} tensors) is missing" for block, number in lacking.items()),
+    ]
+
+
+def _wanted(
+    names: Mapping[str, str], tensors: Mapping[str, np.ndarray], notes: list[str]
+) -> list[str]:
+    """Our names of all tensors to load. A head that the file has only bits of is not loaded."""
+    wanted = []
+    for part in dict.fromkeys(map(_part, names)):
+        members = [our for our in names if _part(our) == part]
+        found = [our for our in members if names[our] in tensors]
+        whole = all(our in found for our in members if not _is_classifier(our))
+        if found and not whole and not part.startswith("backbone"):
+            notes.append(f"{part}: the file has a head of another kind")
+        else:
+            wanted += found
+    return wanted
+
+
+def _fit(
+    our: str, tensor: np.ndarray, shape: tuple[int, ...], layout: str
+) -> tuple[np.ndarray | None, str]:
+    """The tensor in the network's shape, or None to leave it fresh; and a remark, if any.
+
+    Raises:
+        ValueError: it does not fit; the message continues a sentence about it.
+    """
+    values = tensor.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("is not finite")
+    if values.shape == shape:
+        return values, ""
+    if _is_classifier(our) and values.shape[:-1] == shape[:-1]:
+        return None, f"stays fresh: the file scores {values.shape[-1]} classes, not {shape[-1]}"
+    is_first = our == "backbone.stem.layers.0.conv.kernel"
+    if is_first and values.shape == (*shape[:2], 1, shape[3]):
+        return np.repeat(values / 3, 3, axis=2), "is spread from one colour over three"
+    found, wanted = (weight_names.shape_there(each, layout) for each in (values.shape, shape))
+    raise ValueError(f"is {found} and not {wanted}")
+
+
+def _assign(model: Segmenter, values: Mapping[str, np.ndarray]) -> None:
+    state = nnx.to_flat_state(nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat)))
+    updates = []
+    for path, variable in state:
+        value = values.get(".".join(map(str, path)))
+        if value is not None:
+            updates.append((path, variable.replace(jnp.asarray(value))))
+    nnx.update(model, nnx.from_flat_state(updates))
+
+
+def _part(our: str) -> str:
+    """What is loaded as a whole: the stem, a stage, or a head."""
+    match = re.match(r"backbone\.(stem|stages\.\d+)|[^.]+", our)
+    return match[0] if match else our
+
+
+def _is_classifier(our: str) -> bool:
+    return ".classifier." in our
+
+
+def _blocks(keys: Iterable[str]) -> dict[str, int]:
+    matches = (_BACKBONE_KEY.match(key) for key in keys)
+    return dict(collections.Counter(match[1] for match in matches if match))
+
+
+def _count(parts: Iterable[str]) -> str:
+    counts = collections.Counter(parts)
+    return ", ".join(f"{part} ({number})" for part, number in counts.items()) or "nothing"
+
+
+def _describe(model: Segmenter) -> str:
+    return f"{model.name} (variant {model.variant})"

@@ -101,6 +101,7 @@ class Experiment:
         """The labelled images to train on."""
         data = self.config.data
         return self._open(
+            root=data.root,
             split=data.train_split,
             labels=data.train_labels,
             images=data.train_images,
@@ -111,7 +112,16 @@ class Experiment:
     def evaluation_source(self, labelled_as: str = "evaluation") -> sources.Source:
         """The labelled images to evaluate on; `labelled_as` "training" to see such labels there."""
         data = self.config.data
-        part = {"split": data.eval_split, "images": data.eval_images}
+        if data.dataset == "cityscapes" and "test" in data.eval_split.split("+"):
+            raise InputError(
+                "data.eval_split = 'test': the public labels of Cityscapes' test split are empty;"
+                " evaluate on val, and let --mode server write the file for the benchmark's server"
+            )
+        part = {
+            "root": data.eval_root or data.root,
+            "split": data.eval_split,
+            "images": data.eval_images,
+        }
         if labelled_as == "training":
             return self._open(
                 labels=data.train_labels, coarsening=data.coarsen, flip=data.flip, **part
@@ -122,7 +132,6 @@ class Experiment:
         data = self.config.data
         source = sources.open_source(
             data.dataset,
-            root=data.root,
             classes=tuple(data.classes),
             ignore=data.ignore,
             values=tuple(data.label_values),

@@ -19,9 +19,10 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data = ConfigDict()
     config.data.dataset = "folders"
     config.data.root = ""  # The folder of the data; prepared data sets are written there.
+    config.data.eval_root = ""  # Of the images to evaluate on, where they lie in another folder.
     config.data.classes = ()  # Class names in the order of the label values; () if built in.
     config.data.ignore = 255  # Label value of the pixels without a label.
-    config.data.label_values = ()  # Pairs of stored label value, class index or ignore; () as stored.
+    config.data.label_values = ()  # Pairs of stored value and class index or ignore; () as stored.
     config.data.size = (128, 256)  # Height, width of scenes drawn while training.
     config.data.variant = ""  # Of a prepared data set: its builder's config, "" for the first.
     config.data.train_split = "train"
@@ -172,6 +173,7 @@ SMOKE = {
     "batch_size": 8,
     "data.dataset": "scenes",
     "data.root": "",
+    "data.eval_root": "",
     "data.classes": (),
     "data.label_values": (),
     "data.size": (64, 128),

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -50,9 +51,9 @@ def finish(process: subprocess.Popen) -> str:
 
 def final_state(workdir: Path) -> dict[str, np.ndarray]:
     """Every array of the last checkpoint, by Orbax's own reader."""
-    import orbax.checkpoint as ocp
-
-    tree = ocp.StandardCheckpointer().restore((workdir / "checkpoints" / "12" / "state").absolute())
+    steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal()]
+    newest = workdir / "checkpoints" / str(max(steps)) / "state"
+    tree = ocp.StandardCheckpointer().restore(newest.absolute())
     leaves = {}
 
     def walk(path: str, node: object) -> None:
@@ -123,8 +124,12 @@ def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, compiled, 
 
 
 def test_two_processes_equal_one(tmp_path, compiled):
-    """Four devices in one process, and twice two."""
-    finish(start(tmp_path / "one", compiled, devices=4))
+    """Four devices in one process, and twice two.
+
+    Few steps, since the sums' order differs and training multiplies the rounding at each step.
+    """
+    short = ["--config.steps=3", "--config.eval_every=3"]
+    finish(start(tmp_path / "one", compiled, *short, devices=4))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -135,6 +140,7 @@ def test_two_processes_equal_one(tmp_path, compiled):
             f"--coordinator=127.0.0.1:{port}",
             "--processes=2",
             f"--process={i}",
+            *short,
             devices=2,
         )
         for i in range(2)
@@ -144,9 +150,9 @@ def test_two_processes_equal_one(tmp_path, compiled):
     one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
     for path, array in one.items():
         np.testing.assert_allclose(array, two[path], rtol=1e-4, atol=1e-5, err_msg=path)
-    reports = [json.loads((tmp_path / n / "eval.json").read_text()) for n in ("one", "two")]
-    assert reports[0]["mIoU"] == pytest.approx(reports[1]["mIoU"], abs=0.05)
-    assert reports[0]["images"] == reports[1]["images"] == 8
+    assert (tmp_path / "one" / "confusion.csv").read_text() == (
+        tmp_path / "two" / "confusion.csv"
+    ).read_text()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -10,15 +10,19 @@ from ml_collections import ConfigDict
 
 from arm_jax import files
 from arm_jax.data import sources
+from arm_jax.protocol import Protocol
 from arm_jax.state import TrainState
 
 
 def run(
-    config: ConfigDict, training: sources.Source, evaluation: sources.Source, mesh: Mesh
+    config: ConfigDict,
+    training: sources.Source,
+    evaluation: sources.Source,
+    mesh: Mesh,
+    protocol: Protocol,
 ) -> str:
     """What is about to happen, in plain words."""
     data = config.data
-    kind = f"coarse ({data.coarsen})" if data.coarsen else data.train_labels
     player = {
         "none": "no reweighting",
         "linear": f"Linear ARM, W(v) = {config.arm.slope:g} v + {config.arm.offset:g}",
@@ -27,21 +31,48 @@ def run(
         "closed_form": f"closed-form ARM on {config.arm.input}, p = {config.arm.p:g}",
     }[config.arm.kind]
     crop = "x".join(map(str, config.augment.crop))
-    return "\n".join(
-        [
-            f"train on     {len(training):,} images of {data.dataset} {data.train_split},"
-            f" {kind} labels, {training.classes.number} classes",
-            f"evaluate on  {len(evaluation):,} images of {data.eval_split},"
-            f" {data.eval_labels} labels",
-            f"network      {config.model.name}, output stride {config.model.output_stride},"
-            f" {config.model.dtype}",
-            f"method       {config.loss.kind} loss, {player}",
-            f"schedule     {config.steps:,} steps of {config.batch_size} crops of {crop},"
-            f" about {config.steps * config.batch_size / len(training):,.1f} epochs",
-            f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
-            f" {jax.process_count()} process(es)",
-        ]
-    )
+    width = config.evaluation.boundary_width
+    lines = [
+        f"train on     {len(training):,} images of {_part(config, data.train_split)},"
+        f" {training.classes.number} classes,"
+        f" {_labels(config, data.train_labels, data.coarsen)}",
+        f"evaluate on  {len(evaluation):,} images of {_part(config, data.eval_split)},"
+        f" {_labels(config, data.eval_labels)}",
+        f"tested by    {protocol.describe()}",
+        "scores       over all labelled pixels"
+        + (f", and over those within {width} px of a class boundary" if width else ""),
+        f"network      {config.model.name}, output stride {config.model.output_stride},"
+        f" {config.model.dtype}",
+        f"method       {config.loss.kind} loss, {player}",
+        f"schedule     {config.steps:,} steps of {config.batch_size} crops of {crop},"
+        f" about {config.steps * config.batch_size / len(training):,.1f} epochs",
+        f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
+        f" {jax.process_count()} process(es)",
+    ]
+    known = set(data.train_split.split("+")) & set(data.eval_split.split("+"))
+    if known and not data.eval_root:
+        lines.append(
+            f"note         {', '.join(sorted(known)) or 'the same folder'} is trained on too: the"
+            " scores show that the run is sound, not how good it is"
+        )
+    return "\n".join(lines)
+
+
+def _part(config: ConfigDict, split: str) -> str:
+    """A data set and which part of it."""
+    return f"{config.data.dataset} {split}" if split else config.data.dataset
+
+
+def _labels(config: ConfigDict, kind: str, preset: str = "") -> str:
+    """The kind of label, and where coarse ones come from."""
+    if config.data.dataset == "scenes" and kind == "coarse":
+        preset = preset or "medium"
+    if preset:
+        wrong = f", {config.data.flip:.0%} of them given a wrong class" if config.data.flip else ""
+        return f"coarse labels simulated from the fine ones (preset {preset}{wrong})"
+    if config.data.dataset == "folders":
+        return "labels as they are"
+    return f"{kind} labels"
 
 
 def parameters(state: TrainState, folder: Path) -> str:

@@ -13,13 +13,17 @@ from arm_jax.errors import Diverged, InputError, Stopped
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run, which continues there.")
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "report", "predict", "show"], "What to do."
+    "mode", "train", ["train", "evaluate", "report", "predict", "server", "show"], "What to do."
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "latest", "For the other modes: latest, best (by mIoU), or a step."
 )
-_INPUT = flags.DEFINE_string("input", None, "For predict: a folder of images.")
-_OUTPUT = flags.DEFINE_string("output", None, "For predict: where to; WORKDIR/predictions if none.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "For predict: a folder of images; for server: a folder or zip of test images."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "For predict: a folder; for server: a zip. In WORKDIR if not given."
+)
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "For several processes: host:port of the first, or 'auto' on a cluster."
 )
@@ -49,7 +53,8 @@ def main(argv: list[str]) -> None:
     elif _MODE.value == "report":
         modes.report(config, workdir, checkpoint)
     else:
-        modes.predict(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
+        run = modes.predict if _MODE.value == "predict" else modes.server
+        run(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
 
 
 def parse(argv: list[str]) -> list[str]:

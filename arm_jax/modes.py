@@ -1,4 +1,4 @@
-"""What can be done with a trained run: `--mode evaluate`, `report` and `predict`."""
+"""What can be done with a trained run: `--mode evaluate`, `report`, `predict` and `server`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,11 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from arm_jax import evaluate as evaluation
-from arm_jax import metrics, sharding, workdir
+from arm_jax import metrics, server_files, sharding, workdir
 from arm_jax import predict as prediction
 from arm_jax import report as reports
 from arm_jax.checkpoints import Checkpoints
-from arm_jax.data import check
+from arm_jax.data import check, trees
 from arm_jax.errors import InputError
 from arm_jax.experiment import Experiment
 from arm_jax.state import Players, TrainState
@@ -70,20 +70,98 @@ def report(config: ConfigDict, folder: str, checkpoint: str = "latest") -> None:
 def predict(
     config: ConfigDict, folder: str, checkpoint: str, images: str | None, output: str | None
 ) -> None:
-    """Label every image of a folder; index PNGs and colour overlays go to `output`."""
+    """Label every image of a folder; index PNGs and colour overlays go to `output`.
+
+    Images are looked at as the config's evaluation does it.
+    """
     if images is None:
         raise InputError("--mode predict needs --input, a folder of images")
-    if jax.process_count() > 1:
-        raise InputError("--mode predict runs in one process; leave out --coordinator")
+    _only_process("predict")
     experiment, players, _ = restore(config, folder, checkpoint)
     target = Path(output) if output else Path(folder) / "predictions"
-    prediction.predict_folder(players.segmenter, images, target, experiment.classes)
+    prediction.predict_folder(
+        players.segmenter, images, target, experiment.classes, protocol=experiment.protocol()
+    )
     workdir.say(f"predictions are in {target}")
 
 
+def server(
+    config: ConfigDict, folder: str, checkpoint: str, images: str | None, output: str | None
+) -> Path:
+    """Label a benchmark's test images and zip the predictions for its server, checked.
+
+    Args:
+      config: the config that trained the run, with the evaluation to test by.
+      folder: the run's working directory.
+      checkpoint: "latest", "best" or a step.
+      images: a folder or zip that holds the test images; None takes Cityscapes' from `data.root`.
+      output: path of the zip; None for `<benchmark>_test.zip` in the run's folder.
+
+    Returns:
+      The path of the zip.
+
+    Raises:
+      InputError: the run's classes are of no benchmark with a server, or see
+        `server_files.write_zip`.
+    """
+    _only_process("server")
+    tree = _test_images(config, images)
+    experiment, players, _ = restore(config, folder, checkpoint)
+    known = server_files.SERVERS
+    name = next((k for k, s in known.items() if s.classes.names == experiment.classes.names), None)
+    if name is None:
+        raise InputError(
+            f"{folder}: its classes are those of no benchmark with a server "
+            f"({', '.join(s.name for s in known.values())}); use --mode predict"
+        )
+    target = Path(output) if output else Path(folder) / f"{name}_test.zip"
+    if target.is_dir():
+        raise InputError(f"--output={target} is a folder; name the zip file to write")
+    workdir.say(f"tested by    {experiment.protocol().describe()}")
+    remarks = server_files.write_zip(
+        players.segmenter,
+        tree,
+        target,
+        known[name],
+        protocol=experiment.protocol(),
+        batch_size=config.evaluation.batch_size,
+        mesh=sharding.make_mesh(),
+    )
+    workdir.say("\n".join([*remarks, f"the file for the server is {target}"]))
+    return target
+
+
+def _test_images(config: ConfigDict, images: str | None) -> trees.Tree:
+    """The folder or zip that `--input` names, or the test split below the root of Cityscapes."""
+    if images is None:
+        if config.data.dataset == "cityscapes":
+            hint = "or name the folder or zip of the test images by --input"
+            return trees.locate(config.data.root, "leftImg8bit/test", hint)
+        raise InputError("--mode server needs --input, a folder or zip of the test images")
+    path = Path(images).expanduser()
+    if not path.exists():
+        raise InputError(f"--input={path}: no such folder or zip")
+    return trees.Folder(path) if path.is_dir() else trees.Zip(path)
+
+
+def _only_process(mode: str) -> None:
+    if jax.process_count() > 1:
+        raise InputError(f"--mode {mode} runs in one process; leave out --coordinator")
+
+
 def show(result: evaluation.Result, folder: str) -> None:
-    """The table of an evaluation."""
-    workdir.say(metrics.table(result.scores, workdir.read_classes(folder).names))
+    """The table of an evaluation, and how its images were looked at."""
+    lines = [
+        metrics.table(result.scores, workdir.read_classes(folder).names),
+        f"{result.images:,} images; {result.protocol.describe()}",
+    ]
+    if result.boundary is not None:
+        lines.append(
+            f"within {result.boundary_width} px of a class boundary:"
+            f" aAcc {result.boundary.aAcc:.2f}, mAcc {result.boundary.mAcc:.2f},"
+            f" mIoU {result.boundary.mIoU:.2f}"
+        )
+    workdir.say("\n".join(lines))
 
 
 def show_differences(config: ConfigDict, get_config: Callable[..., ConfigDict]) -> None:

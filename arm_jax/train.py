@@ -43,7 +43,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     workdir = workdirs.prepare(workdir, experiment.flat_config())
     train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
     workdirs.write_classes(workdir, experiment.classes)
-    workdirs.say(describe.run(config, train_source, eval_source, mesh))
+    workdirs.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol()))
     for name, source in (("training", train_source), ("evaluation", eval_source)):
         check.check(source, name=name, cache=workdir)
 

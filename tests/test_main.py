@@ -27,12 +27,13 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     [
         (["--config.arm.pp=3"], "--config.arm.pp: the config has no such key; did you mean arm.p?"),
         (["--config.steps=many"], "flag --config.steps=many: invalid literal"),
-        (["--mode=trian"], "value should be one of <train|evaluate|report|predict|show>"),
+        (["--mode=trian"], "value should be one of <train|evaluate|report|predict|server|show>"),
         (["--wrokdir=x"], "Unknown command line flag 'wrokdir'"),
         (["stray"], "unexpected argument 'stray'"),
         (["--processes=2"], "need --coordinator"),
         (["--mode=evaluate"], "does not exist; give --workdir the folder of a trained run"),
         (["--mode=predict"], "--mode predict needs --input"),
+        (["--mode=server"], "--mode server needs --input, a folder or zip of the test images"),
         (["--config.batch_size=0"], "batch_size = 0"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,8 @@ class Segmenter(nnx.Module):
 
     Attributes:
         backbone, head, auxiliary_head: the parts, which hold the parameters.
-        name, variant, num_classes, extra_channels, output_stride: what it was created as.
+        name, variant, num_classes, extra_channels, output_stride, align_corners: what it was
+            created as.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Segmenter(nnx.Module):
         self.num_classes = num_classes
         self.extra_channels = extra_channels
         self.output_stride = output_stride
+        self.align_corners = align_corners
         is_ocr = architecture.head == "ocr"
         self.backbone = resnet.ResNet(
             architecture.block,
@@ -108,6 +110,24 @@ class Segmenter(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
+
+    @overload
+    def __call__(
+        self,
+        images: jax.Array,
+        *,
+        auxiliary: Literal[False] = False,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array: ...
+
+    @overload
+    def __call__(
+        self,
+        images: jax.Array,
+        *,
+        auxiliary: Literal[True],
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]: ...
 
     def __call__(
         self,
@@ -205,7 +225,8 @@ def training(model: nnx.Module) -> nnx.Module:
     BatchNorm normalises by the batch and updates the shared running statistics; dropout is on,
     so that calls need a `dropout_key`. The model itself stays in evaluation mode.
     """
-    return nnx.view(model, use_running_average=False, deterministic=False)
+    # A part of a network may well have no dropout.
+    return nnx.view(model, use_running_average=False, deterministic=False, raise_if_not_found=False)
 
 
 _RESNET50 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[50], resnet.VARIANTS, "v1c")

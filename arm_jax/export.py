@@ -1,0 +1,131 @@
+"""Trained networks for other programs: weight files, and a compiled-anywhere StableHLO artifact."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from arm_jax import files, networks, weight_names
+from arm_jax.data import jitter
+from arm_jax.errors import InputError
+from arm_jax.networks import Segmenter
+
+MMSEGMENTATION = "mmsegmentation"
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def tensors(model: Segmenter, names: str = weight_names.OWN) -> dict[str, np.ndarray]:
+    """Every parameter and running statistic, float32, in the order of axes of the names' owner.
+
+    Args:
+        model: a network.
+        names: "arm_jax", or "mmsegmentation" for a state dict that the same network there loads
+            with strict=True. It has a counter of batches beside each BatchNorm, 0 here, and
+            scores of the classes only: a network with extra channels is exported without them.
+
+    Raises:
+        InputError: other names are asked for.
+    """
+    ours = {name: np.asarray(value[...]) for name, value in weight_names.variables(model).items()}
+    if names == weight_names.OWN:
+        return ours
+    if names != MMSEGMENTATION:
+        choices = f"{weight_names.OWN} or {MMSEGMENTATION}"
+        raise InputError(f"tensors cannot be exported by the names of {names!r}; choose {choices}")
+    state = {}
+    for our, key in weight_names.foreign_names(model, MMSEGMENTATION).items():
+        value = ours[our]
+        if our.startswith("head.classifier."):
+            value = value[..., : model.num_classes]
+        state[key] = np.ascontiguousarray(weight_names.to_torch(value))
+        module, _, leaf = key.rpartition(".")
+        if leaf == "running_var":
+            state[f"{module}.num_batches_tracked"] = np.zeros((), np.int64)
+    return state
+
+
+def save_safetensors(
+    model: Segmenter, path: str | Path, names: str = weight_names.OWN
+) -> dict[str, np.ndarray]:
+    """Write `tensors(model, names)` to a `.safetensors` file, and return them.
+
+    The file's metadata says what network it is. `pretrained.load` reads both kinds back.
+    In PyTorch: `model.load_state_dict(safetensors.torch.load_file(path))`.
+
+    Raises:
+        InputError: the file cannot be written, or `names` is not known.
+    """
+    from safetensors.numpy import save_file
+
+    state = tensors(model, names)
+    metadata = {
+        "format": "pt",
+        "network": model.name,
+        "variant": model.variant,
+        "num_classes": str(model.num_classes),
+        "output_stride": str(model.output_stride),
+    }
+    with files.whole(path) as temporary:
+        save_file(state, temporary, metadata)
+    return state
+
+
+def stablehlo(
+    model: Segmenter, size: tuple[int, int], *, platforms: Sequence[str] = PLATFORMS
+) -> bytes:
+    """The network with its weights as one serialised program for images of one size.
+
+    The program takes uint8 RGB images (b, height, width, 3) for any b, normalises them itself,
+    and returns {"labels": uint8 (b, height, width), "scores": float32 (b, h, w, num_classes)},
+    the scores at the resolution at which the network gives them, labels being the best class of
+    the scores resized to the image. It is run, without this package, by
+
+        jax.export.deserialize(bytearray(data)).call(images)
+
+    Args:
+        model: a network of at most 256 classes.
+        size: height and width.
+        platforms: where it is to run.
+
+    Raises:
+        InputError: an unknown platform, or more classes than a byte counts.
+    """
+    unknown = set(platforms) - set(PLATFORMS)
+    if unknown:
+        raise InputError(f"platforms = {sorted(unknown)}; choose from {', '.join(PLATFORMS)}")
+    if model.num_classes > 256:
+        raise InputError(f"num_classes = {model.num_classes}: labels of one byte hold 256")
+    graphdef, state = nnx.split(model)
+
+    def segment(images: jax.Array) -> dict[str, jax.Array]:
+        extent = jnp.broadcast_to(jnp.array(size, jnp.int32), (images.shape[0], 2))
+        network = nnx.merge(graphdef, state)
+        scores = network(jitter.prepare(images, extent))[..., : model.num_classes]
+        labels = jnp.argmax(networks.resize(scores, size, model.align_corners), axis=-1)
+        return {"labels": labels.astype(jnp.uint8), "scores": scores}
+
+    (batch,) = jax.export.symbolic_shape("b")
+    images = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
+    exported = jax.export.export(jax.jit(segment), platforms=tuple(platforms))(images)
+    return bytes(exported.serialize())
+
+
+def save_stablehlo(
+    model: Segmenter,
+    path: str | Path,
+    size: tuple[int, int],
+    *,
+    platforms: Sequence[str] = PLATFORMS,
+) -> None:
+    """Write `stablehlo(...)` to a file.
+
+    Raises:
+        InputError: as `stablehlo`, or the file cannot be written.
+    """
+    data = stablehlo(model, size, platforms=platforms)
+    with files.whole(path) as temporary:
+        temporary.write_bytes(data)

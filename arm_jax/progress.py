@@ -118,10 +118,10 @@ class Progress:
         )
 
     def _warn_if_uniform(self, step: int, sums: dict[str, float]) -> None:
-        """Say once that a coupled ARM is still silently the plain loss."""
+        """Say once, a quarter into the run, that ARM is still silently the plain loss."""
         config = self._config
-        coupled = step > schedules.boundary(config.arm.isolated, config.steps)
-        if config.arm.kind != "learned" or config.arm.p == 1 or self._warned or not coupled:
+        late = step > schedules.boundary(max(config.arm.isolated, 0.25), config.steps)
+        if config.arm.kind != "learned" or config.arm.p == 1 or self._warned or not late:
             return
         if sums["stayed_uniform"]:
             self._warned = True

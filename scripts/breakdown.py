@@ -34,11 +34,13 @@ from arm_jax.breakdown import CONFIDENT, CURVE, UNSURE
 from arm_jax.errors import InputError, Stopped
 from arm_jax.grid import Cell, Outcome
 
+ALIKE = 1.1  # weights within this factor count as equal in words
 # What is averaged over seeds; the table shows them in this order.
 AVERAGED = (
     "wrong",
     "wrong_confident",
     "mIoU",
+    "holder_ratio",
     "weight_ratio",
     "loss_ratio",
     "slope_confident",
@@ -99,11 +101,8 @@ def point(flip: float, cell: Cell, outcome: Outcome) -> dict[str, Any]:
     entry = {"row": cell.row, "flip": flip, "seed": cell.seed, "diverged": outcome.diverged}
     if outcome.diverged:
         return entry
-    return (
-        entry
-        | {"mIoU": outcome.values["mIoU"]}
-        | dataclasses.asdict(breakdown.measure(cell.config, cell.folder))
-    )
+    values = {name: outcome.values.get(name, math.nan) for name in ("mIoU", "holder_ratio")}
+    return entry | values | dataclasses.asdict(breakdown.measure(cell.config, cell.folder))
 
 
 def write(folder: Path, points: Sequence[dict[str, Any]], caption: str) -> None:
@@ -136,7 +135,8 @@ def averages(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         entry = {"row": row, "flip": flip, "finished": len(finished), "started": len(same)}
         entry["has_arm"] = any(one["curve"] for one in finished)
         for name in AVERAGED:
-            entry[name] = grid.mean_and_spread(one[name] for one in finished)
+            values = [one[name] for one in finished if not math.isnan(one[name])]
+            entry[name] = grid.mean_and_spread(values)
         found.append(entry)
     # In order of the rows, then of the shares, whichever run was made first.
     order = list(dict.fromkeys(one["row"] for one in points))
@@ -152,6 +152,7 @@ def markdown(table: Sequence[dict[str, Any]]) -> str:
         "wrong labels, %",
         "wrong among confident, %",
         "mIoU, %",
+        "Hölder ratio",
         "weight, confident / unsure",
         "loss, confident / unsure",
         "slope of W, confident",
@@ -200,29 +201,21 @@ def paragraph(table: Sequence[dict[str, Any]]) -> str:
 
 
 def verdict(entries: Sequence[dict[str, Any]]) -> str:
-    """Where, among the shares that were measured, suppressing turns into focusing."""
-    focusing = [entry["weight_ratio"][0] > 1 for entry in entries]
-    if not any(focusing):
-        return "It suppresses confident pixels at every share measured."
-    if all(focusing):
-        return "It focuses on confident pixels at every share measured."
-    turn = focusing.index(True)
-    if turn == 0 or not all(focusing[turn:]):
-        shares = ", ".join(
-            f"{e['flip']:g} %" for e, focuses in zip(entries, focusing, strict=True) if focuses
-        )
-        return f"It focuses on confident pixels at {shares} and suppresses them at the others."
-    before, after = entries[turn - 1], entries[turn]
-    text = (
-        "It turns from suppressing confident pixels to focusing on them between"
-        f" {before['flip']:g} % and {after['flip']:g} % of flipped components"
+    """At which of the measured shares W suppresses confident pixels, and at which it does not."""
+    meanings = (
+        ("suppresses them", lambda entry: entry["weight_ratio"][0] < 1 / ALIKE),
+        ("weighs both alike", lambda entry: 1 / ALIKE <= entry["weight_ratio"][0] <= ALIKE),
+        ("focuses on them", lambda entry: entry["weight_ratio"][0] > ALIKE),
     )
-    wrong = [100 * entry["wrong_confident"][0] for entry in (before, after)]
-    if any(map(math.isnan, wrong)):
-        return f"{text}."
+    parts = [
+        f"{meaning} at {shares}"
+        for meaning, applies in meanings
+        if (shares := ", ".join(f"{e['flip']:g} %" for e in entries if applies(e)))
+    ]
+    more = ", ".join(f"{e['flip']:g} %" for e in entries if e["loss_ratio"][0] > 1)
     return (
-        f"{text}, where {wrong[0]:.1f} % and {wrong[1]:.1f} % of the labels of confident pixels"
-        " are wrong."
+        f"That is, it {'; '.join(parts)}. The mean loss of confident pixels, which W follows by the"
+        f" theorem, is above that of unsure ones at {more or 'none of these shares'}."
     )
 
 
@@ -262,6 +255,7 @@ def figure(table: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) ->
     weight.set_title("weight (dashed: mean loss); above 1: focusing", fontsize=9.5)
     for axes in (score, weight):
         axes.set_xlabel("coarse components with a wrong class, %")
+        axes.set_xticks(sorted({entry["flip"] for entry in table}))
         _plain(axes)
     flips = sorted({one["flip"] for one in points})
     for axes, row in zip(panels.flat[2:], curved, strict=False):

@@ -6,10 +6,11 @@
 
 Looks at images spread over the evaluation split, or at those of a folder. Writes to --output one
 figure of all, low_confidence.png, and for each image two pictures of its full size:
-painted/NAME.png, with the pixels of a confidence v below --threshold in green, and
-intensity/NAME.png, brighter where v is lower. v is the variance of the class likelihoods, scaled to
-[-1, 1]; at 0 it is half of what certainty would give. Where there are labels, it also prints how
-many of the painted pixels lie near a class boundary, beside how many of all pixels do.
+painted/NAME.png, with the least sure tenth of all images' pixels in green, and intensity/NAME.png,
+brighter where the network is less sure. With --threshold the pixels of a confidence v below it are
+painted instead: v is the variance of the class likelihoods, scaled to [-1, 1]; at 0 it is half of
+what certainty would give. Where there are labels, it also prints how many of the painted pixels lie
+near a class boundary, beside how many of all pixels do.
 
 --config takes the same overrides as arm_jax.main, such as --config.data.root=DIR.
 """
@@ -32,6 +33,7 @@ from arm_jax.errors import InputError
 from arm_jax.networks import Segmenter
 
 GREEN = (0, 255, 0)
+PAINTED = 0.1  # share of the pixels, where no threshold is given
 NEAR = 1 / 64  # of the image's height: how far a boundary reaches
 COLUMNS = 4  # of the figure
 
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--input", type=Path, help="a folder of images, unlabelled")
     parser.add_argument("--output", type=Path, help="where to; WORKDIR/low_confidence if none")
     parser.add_argument("--images", type=int, default=4, help="how many")
-    parser.add_argument("--threshold", type=float, default=0.0, help="of v, from -1 to 1")
+    parser.add_argument("--threshold", type=float, help="of v, from -1 to 1")
     arguments, overrides = grid.parse(parser, argv)
     output = arguments.output or arguments.workdir / "low_confidence"
     try:
@@ -78,19 +80,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = from_source(players.segmenter, experiment.evaluation_source(), arguments.images)
         else:
             found = from_folder(players.segmenter, arguments.input, output, arguments.images)
-        seen = []
-        for one in found:
-            seen.append(one)
-            pictures.write_image(
-                output / "painted" / f"{one.name}.png", one.painted(arguments.threshold)
+        seen = list(found)
+        threshold = arguments.threshold
+        if threshold is None:
+            threshold = float(
+                np.quantile(np.concatenate([one.confidence.ravel() for one in seen]), PAINTED)
             )
+        for one in seen:
+            pictures.write_image(output / "painted" / f"{one.name}.png", one.painted(threshold))
             pictures.write_image(output / "intensity" / f"{one.name}.png", one.intensity())
-        title = f"{arguments.workdir.name}, step {int(state.step):,}: v < {arguments.threshold:g}"
-        pictures.save(figure(seen, arguments.threshold, title), output / "low_confidence.png")
+        title = f"{arguments.workdir.name}, step {int(state.step):,}: v < {threshold:.3g}"
+        pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(summary(seen, arguments.threshold, experiment.classes.ignore))
+    print(summary(seen, threshold, experiment.classes.ignore))
     print(f"pictures are in {output}")
     return 0
 
@@ -151,7 +155,7 @@ def figure(seen: Sequence[Seen], threshold: float, title: str) -> Figure:
 def summary(seen: Sequence[Seen], threshold: float, ignore: int) -> str:
     """How many pixels are painted and, with labels, how many of them are near a boundary."""
     low = np.concatenate([(one.confidence < threshold).ravel() for one in seen])
-    line = f"{100 * low.mean():.2f} % of the pixels of {len(seen)} images have v < {threshold:g}"
+    line = f"{100 * low.mean():.2f} % of the pixels of {len(seen)} images have v < {threshold:.3g}"
     counts = np.zeros((2, 2), np.int64)  # painted or not, near a boundary or not
     for one in seen:
         if one.label is not None:

@@ -256,6 +256,41 @@ def test_half_precision_training_stays_close_to_float32(dtype):
     assert cosine > 0.95
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["deeplabv3plus_resnet101", "ocr_resnet101"])
+def test_full_size_networks_learn_in_every_precision(name, dtype):
+    """A dozen steps on one batch of noise bring the loss down from log 19."""
+    model = networks.create(name, 19, dtype=dtype, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.sgd(0.02, momentum=0.9), wrt=nnx.Param)
+    graphdef, state = nnx.split((model, optimizer))
+    x = images(2, 64, 64)
+    labels = jax.random.randint(jax.random.key(1), (2, 2, 2), 0, 19)
+
+    @jax.jit(donate_argnames="state")
+    def step(state, key):
+        model, optimizer = nnx.merge(graphdef, state)
+
+        def objective(model):
+            main, auxiliary = networks.training(model)(x, auxiliary=True, dropout_key=key)
+            truth = labels.repeat(main.shape[1] // 2, 1).repeat(main.shape[2] // 2, 2)
+            coarse = labels.repeat(4, 1).repeat(4, 2)
+            losses = optax.softmax_cross_entropy_with_integer_labels(main, truth)
+            others = optax.softmax_cross_entropy_with_integer_labels(auxiliary, coarse)
+            return losses.mean() + 0.4 * others.mean()
+
+        loss, gradients = nnx.value_and_grad(objective)(model)
+        optimizer.update(model, gradients)
+        return nnx.state((model, optimizer)), loss
+
+    history = []
+    for number in range(12):
+        state, loss = step(state, jax.random.key(number))
+        history.append(float(loss))
+    assert history[0] == pytest.approx(1.4 * np.log(19), rel=0.2)
+    assert history[-1] < 0.7 * history[0]
+
+
 def test_compute_dtype_reaches_the_convolutions():
     model = tiny(dtype="bfloat16")
     features = nnx.eval_shape(lambda x: model.backbone(x), jnp.zeros((1, 32, 32, 3)))

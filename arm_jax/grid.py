@@ -84,7 +84,8 @@ def load_config(row: str, overrides: Sequence[str] = ()) -> ConfigDict:
     except (flags.Error, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
         lines = str(error).replace("\\n", "\n").strip().splitlines() or [type(error).__name__]
         remark = "the config has no such key; " if isinstance(error, AttributeError) else ""
-        raise InputError(f"{row}: {remark}{lines[-1].strip(' ').strip(chr(39))}") from error
+        line = lines[-1].removeprefix("ValueError: ").strip(" '")
+        raise InputError(f"{row}: {remark}{line}") from error
 
 
 def names(rows: Sequence[str]) -> list[str]:

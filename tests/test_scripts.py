@@ -43,7 +43,7 @@ def test_a_row_is_loaded_as_the_command_line_would():
 @pytest.mark.parametrize(
     ("row", "overrides", "message"),
     [
-        (f"{CONFIG}:lineer", [], "no row 'lineer' in this config; there are base, arm, linear"),
+        (f"{CONFIG}:lineer", [], ": no row 'lineer' in this config; there are base, arm, linear"),
         ("configs/nowhere.py", [], "No such file or directory: 'configs/nowhere.py"),
         (CONFIG, ["--config.stepss=3"], 'no such key; Did you mean "steps"'),
         (CONFIG, ["--config.steps=many"], "invalid literal for int"),
@@ -294,7 +294,7 @@ def test_grids_train_for_real(small_network, tmp_path):
     for row, cell in zip(table, ("smoke+base", "smoke+arm"), strict=True):
         report = json.loads((tmp_path / "c" / cell / "seed_0" / "eval.json").read_text())
         assert row["mIoU"] == [report["mIoU"], None]
-    assert table[0]["holder_ratio"] == [None, None] and 0 < table[1]["holder_ratio"][0] < 1
+    assert table[0]["holder_ratio"] == [None, None] and table[1]["holder_ratio"][0] > 0.9
     assert table[1]["gain"][0] == pytest.approx(table[1]["mIoU"][0] - table[0]["mIoU"][0])
     (run,) = json.loads((tmp_path / "b" / "breakdown.json").read_text())["runs"]
     assert run["wrong"] > 0.3 and len(run["curve"]) == measuring.CURVE

@@ -113,6 +113,7 @@ def assert_same(exported, folder):
         np.testing.assert_array_equal(np.asarray(Image.open(next(folder.rglob(name)))), label)
 
 
+@pytest.mark.slow
 def test_cityscapes_coarse_from_zips_and_prepared(city_zips, tmp_path, monkeypatch, capsys):
     folder = prepare.ensure("cityscapes", tmp_path / "data", source=city_zips, progress=False)
     assert checked(monkeypatch, "prepared", "--root", folder, "--compare") == 0
@@ -181,6 +182,7 @@ def test_the_coarse_extension_and_table_6_augmentation(city_zips, tmp_path, caps
     trained_and_evaluated(config, tmp_path / "prepared")
 
 
+@pytest.mark.slow
 def test_ade20k_prepared(ade_root, tmp_path, monkeypatch, capsys):
     folder = prepare.ensure("ade20k", tmp_path / "data", source=ade_root, progress=False)
     for name, root in (("prepared", folder), ("ade20k", ade_root)):
@@ -204,6 +206,7 @@ def test_ade20k_prepared(ade_root, tmp_path, monkeypatch, capsys):
     assert_same(exported, tmp_path / "predicted" / "labels")
 
 
+@pytest.mark.slow
 def test_camvid_with_simulated_coarse_labels(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     root = tmp_path / "camvid"

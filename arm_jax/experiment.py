@@ -14,6 +14,7 @@ from arm_jax import (
     arm,
     networks,
     optimizer,
+    pretrained,
     schedules,
     sharding,
     variants,
@@ -171,6 +172,7 @@ class Experiment:
             model.name,
             self.classes.number,
             output_stride=model.output_stride,
+            variant=model.variant or None,
             dtype=jnp.dtype(model.dtype),
             extra_channels=1 if self.config.loss.kind == "kl" else 0,  # log s
             rngs=rngs,
@@ -190,8 +192,6 @@ class Experiment:
         """The state before the first step, pretrained weights loaded."""
         players = self.create_players()
         if self.config.model.pretrained:
-            from arm_jax import pretrained
-
             report = pretrained.load(players.segmenter, self.config.model.pretrained)
             workdir.say(str(report))
         return create_state(players, self.transformation(), self.config.model.dtype)

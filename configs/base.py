@@ -52,6 +52,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     # Network.
     config.model = ConfigDict()
     config.model.name = "deeplabv3plus_resnet101"
+    config.model.variant = ""  # Of the backbone, to fit published weights; "" for the usual.
     config.model.output_stride = 8  # 8 or 16.
     config.model.dtype = "bfloat16"  # Of the convolutions: float32, bfloat16 or float16.
     config.model.auxiliary_weight = 0.4  # Of the auxiliary head's loss.
@@ -186,6 +187,7 @@ SMOKE = {
     "augment.base_size": (),
     "input.workers": 0,
     "model.name": "deeplabv3plus_resnet18",
+    "model.variant": "",
     "model.output_stride": 16,
     "model.dtype": "float32",
     "model.pretrained": "",

@@ -69,9 +69,9 @@ class Blocks:
                 raise InputError(f"blocks {name} = {getattr(self, name)}; use 0 to 1")
 
 
-# Share of the pixels that keep a label, and share of right ones among these, on the training labels
-# of CamVid (docs/data.md has the command): mild 74.0 and 98.49 %, medium 65.4 and 95.29 %, hard 43.9
-# and 91.62 %, cityscapes 59.8 and 99.69 %.
+# Share of the pixels that keep a label, and share of right ones among these, on CamVid's training
+# labels (docs/data.md has the command): mild 74.0 and 98.49 %, medium 65.4 and 95.29 %, hard
+# 43.9 and 91.62 %, cityscapes 59.8 and 99.69 %.
 PRESETS: dict[str, Coarsening | Blocks] = {
     "mild": Coarsening(
         smallest=2e-4,

@@ -1,0 +1,52 @@
+"""The rows of the tables: each is a step that can be traced, and changes what it says."""
+
+import functools
+
+import jax
+import pytest
+import tiny
+
+from arm_jax import networks, sharding, step
+from arm_jax.data.labels import STREET_SCENES
+from arm_jax.experiment import Experiment
+from configs import base
+
+# What another player, loss, signal, norm or input means for the code that a step runs.
+ROWS = ["base", "linear", "linear_no_detach", "norm1", "entropy", "kl", "kl_arm", "gce_arm", "ohem", "closed_form", "monotone", "trimmed_signal", "gce_signal", "image_norms", "device_norms"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_is_a_whole_step(row, monkeypatch):
+    create = networks.create
+    monkeypatch.setattr(
+        networks, "create", lambda *a, **k: create(*a, **k, **tiny.SIZES, dropout_rate=0.0)
+    )
+    mesh = sharding.make_mesh()
+    experiment = Experiment(base.get_config(f"{row},smoke"))
+    experiment.classes = STREET_SCENES
+    graphdef, state = experiment.abstract_state(mesh)
+    one_step = functools.partial(
+        step.train_step,
+        graphdef=graphdef,
+        transformation=experiment.transformation(),
+        method=experiment.method(mesh),
+    )
+    new, window = jax.eval_shape(one_step, state, tiny.batch())
+    # Nothing changes shape, type or structure from step to step, or it could not be donated.
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    for now, then in zip(jax.tree.leaves(new), jax.tree.leaves(state), strict=True):
+        assert (now.shape, now.dtype) == (then.shape, then.dtype)
+    assert window["loss"].shape == ()
+    arm = new.params.get("arm", {})
+    without = row in ("base", "kl", "ohem", "closed_form") or row.startswith("linear")
+    assert sum(leaf.size for leaf in jax.tree.leaves(arm)) == (0 if without else 53)
+    classifier = new.params["segmenter"]["head"]["classifier"]["bias"]
+    assert classifier.shape == (STREET_SCENES.number + (experiment.config.loss.kind == "kl"),)
+
+
+def test_every_row_says_what_it_changes():
+    plain = Experiment(base.get_config()).flat_config()
+    for row, changes in base.ROWS.items():
+        changed = Experiment(base.get_config(row)).flat_config()
+        assert {key: changed[key] for key in changes} == changes
+        assert {k for k in plain if changed[k] != plain[k]} <= set(changes), row

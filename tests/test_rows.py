@@ -12,7 +12,23 @@ from arm_jax.experiment import Experiment
 from configs import base
 
 # What another player, loss, signal, norm or input means for the code that a step runs.
-ROWS = ["base", "linear", "linear_no_detach", "norm1", "entropy", "kl", "kl_arm", "gce_arm", "ohem", "closed_form", "monotone", "trimmed_signal", "gce_signal", "image_norms", "device_norms"]
+ROWS = [
+    "base",
+    "linear",
+    "linear_no_detach",
+    "norm1",
+    "entropy",
+    "kl",
+    "kl_arm",
+    "gce_arm",
+    "ohem",
+    "closed_form",
+    "monotone",
+    "trimmed_signal",
+    "gce_signal",
+    "image_norms",
+    "device_norms",
+]
 
 
 @pytest.mark.parametrize("row", ROWS)

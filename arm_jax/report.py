@@ -59,14 +59,15 @@ def sample(
     """One row of the contact sheet: the labels, the prediction, and the weight map.
 
     The weights are those that ARM would give this image alone: relative to their mean over the
-    pixels that have a label to train on, nan elsewhere.
+    pixels that have a label to train on, nan elsewhere. An ARM that looks at the KL loss's s has no
+    weight map here, since inference keeps the scores of the classes only.
     """
     scores = inference.class_scores(players.segmenter, record["image"])
-    confidence = arm.confidence(jnp.asarray(scores), kind=kind)
     label = (coarse or record)["label"]
     valid = label < players.segmenter.num_classes
     weight = None
-    if players.arm is not None:
+    if players.arm is not None and kind in arm.KINDS:
+        confidence = arm.confidence(jnp.asarray(scores), kind=kind)
         weights = np.asarray(arm.normalize(players.arm(confidence), valid, p=p))
         weight = np.where(valid, weights * valid.sum(), np.nan)
     return pictures.Sample(

@@ -10,24 +10,17 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from arm_jax import (
-    arm,
-    networks,
-    optimizer,
-    pretrained,
-    schedules,
-    sharding,
-    variants,
-    workdir,
-)
-from arm_jax import evaluate as evaluation
-from arm_jax import protocol as protocols
+from arm_jax import arm, networks, optimizer, schedules, sharding, variants
 from arm_jax.data import pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.errors import InputError
-from arm_jax.objective import INPUTS, LOSSES, SCOPES, SIGNALS, Method
-from arm_jax.state import Players, TrainState, Weighting
-from arm_jax.step import create_state
+from arm_jax.evaluation import evaluate as evaluation
+from arm_jax.evaluation import protocol as protocols
+from arm_jax.training import workdir
+from arm_jax.training.objective import INPUTS, LOSSES, SCOPES, SIGNALS, Method
+from arm_jax.training.state import Players, TrainState, Weighting
+from arm_jax.training.step import create_state
+from arm_jax.weights import pretrained
 
 CHOICES = {
     "model.dtype": ("float32", "bfloat16", "float16"),

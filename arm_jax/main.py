@@ -36,7 +36,8 @@ def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # Orbax tells of every file; --verbosity=0 shows it
     # Imported here, so that a mistyped flag is answered before JAX has started.
-    from arm_jax import modes, sharding, train
+    from arm_jax import modes, sharding
+    from arm_jax.training import train
 
     sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     if _MODE.value == "show":

@@ -7,15 +7,17 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from arm_jax import evaluate as evaluation
-from arm_jax import metrics, server_files, sharding, workdir
-from arm_jax import predict as prediction
-from arm_jax import report as reports
-from arm_jax.checkpoints import Checkpoints
+from arm_jax import sharding
 from arm_jax.data import check, trees
 from arm_jax.errors import InputError
+from arm_jax.evaluation import evaluate as evaluation
+from arm_jax.evaluation import metrics, server_files
+from arm_jax.evaluation import predict as prediction
 from arm_jax.experiment import Experiment
-from arm_jax.state import Players, TrainState
+from arm_jax.reporting import report as reports
+from arm_jax.training import workdir
+from arm_jax.training.checkpoints import Checkpoints
+from arm_jax.training.state import Players, TrainState
 
 
 def restore(

@@ -29,10 +29,11 @@ from jax.sharding import Mesh
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from arm_jax import breakdown, files, grid, pictures
-from arm_jax.breakdown import CONFIDENT, CURVE, UNSURE
+from arm_jax import files
 from arm_jax.errors import InputError, Stopped
-from arm_jax.grid import Cell, Outcome
+from arm_jax.reporting import breakdown, grid, pictures
+from arm_jax.reporting.breakdown import CONFIDENT, CURVE, UNSURE
+from arm_jax.reporting.grid import Cell, Outcome
 
 ALIKE = 1.1  # weights within this factor count as equal in words
 # What is averaged over seeds; the table shows them in this order.

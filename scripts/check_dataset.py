@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from arm_jax import pictures
 from arm_jax.data import agreement, sources
 from arm_jax.data.survey import survey
 from arm_jax.errors import InputError
+from arm_jax.reporting import pictures
 
 
 def main() -> int:

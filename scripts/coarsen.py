@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from arm_jax import pictures
 from arm_jax.data import coarsen, images, parallel, sources
 from arm_jax.errors import InputError
 from arm_jax.files import whole
+from arm_jax.reporting import pictures
 
 
 def main() -> int:

@@ -22,9 +22,10 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from arm_jax import files, grid
+from arm_jax import files
 from arm_jax.errors import InputError, Stopped
-from arm_jax.grid import Cell, Outcome
+from arm_jax.reporting import grid
+from arm_jax.reporting.grid import Cell, Outcome
 
 METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
 # Column of the table -> its title and digits. `gain` is explained at `summary`.

@@ -25,12 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from arm_jax import arm, boundary, grid, inference, modes, pictures
-from arm_jax import predict as prediction
+from arm_jax import arm, modes
 from arm_jax.data.images import decode_image
 from arm_jax.data.sources import Source
 from arm_jax.errors import InputError
+from arm_jax.evaluation import boundary, inference
+from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
+from arm_jax.reporting import grid, pictures
 
 GREEN = (0, 255, 0)
 PAINTED = 0.1  # share of the pixels, where no threshold is given

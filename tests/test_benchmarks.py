@@ -19,13 +19,15 @@ import tiny
 from flax import nnx
 from PIL import Image
 
-from arm_jax import describe, modes, networks, server_files, sharding, train
+from arm_jax import modes, networks, sharding
 from arm_jax.data import prepare, sources
 from arm_jax.data.jitter import MEAN, STD
 from arm_jax.data.labels import ADE20K, ADE20K_TABLE, CAMVID, CITYSCAPES, CITYSCAPES_TABLE
 from arm_jax.errors import InputError
+from arm_jax.evaluation import server_files
 from arm_jax.experiment import Experiment
-from arm_jax.state import Players
+from arm_jax.training import describe, train
+from arm_jax.training.state import Players
 from scripts import check_dataset
 
 SIZE = test_official.SIZE

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from arm_jax import sharding
-from arm_jax.checkpoints import Checkpoints
 from arm_jax.errors import InputError
+from arm_jax.training.checkpoints import Checkpoints
 
 
 def state(value: float):

@@ -12,9 +12,11 @@ import pytest
 from evaluation_standins import Records, TinySegmenter, classes, label
 from flax import nnx
 
-from arm_jax import boundary, evaluate, examples, inference, sharding, tiles
+from arm_jax import sharding
 from arm_jax.errors import InputError
-from arm_jax.protocol import Protocol
+from arm_jax.evaluation import boundary, evaluate, inference, tiles
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.reporting import examples
 
 SIZES = [(24, 32)] * 5 + [(20, 28)] * 2 + [(24, 32)] * 4
 
@@ -255,7 +257,8 @@ jax.distributed.initialize("127.0.0.1:{port}", 2, {index})
 import numpy as np
 from evaluation_standins import Records, TinySegmenter
 from flax import nnx
-from arm_jax import evaluate, sharding
+from arm_jax.evaluation import evaluate
+from arm_jax import sharding
 from arm_jax.errors import InputError
 model = TinySegmenter(num_classes=5, rngs=nnx.Rngs(0))
 mesh = sharding.make_mesh()

@@ -10,9 +10,10 @@ import pytest
 from flax import nnx
 from safetensors import safe_open
 
-from arm_jax import export, networks, pretrained
+from arm_jax import networks
 from arm_jax.data import jitter
 from arm_jax.errors import InputError
+from arm_jax.weights import export, pretrained
 
 TINY = {
     "depths": (1, 1, 1, 1),

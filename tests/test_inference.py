@@ -10,8 +10,8 @@ import pytest
 from evaluation_standins import TinySegmenter, image
 from flax import nnx
 
-from arm_jax import inference, protocol, tiles
-from arm_jax.protocol import Protocol
+from arm_jax.evaluation import inference, protocol, tiles
+from arm_jax.evaluation.protocol import Protocol
 
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
 

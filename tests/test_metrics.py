@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from arm_jax import metrics, sharding
+from arm_jax import sharding
+from arm_jax.evaluation import metrics
 
 
 def pixels(shape, num_classes, seed=0, ignored=0.1):

@@ -15,7 +15,8 @@ import pytest
 from flax import nnx
 from goldens import fill
 
-from arm_jax import networks, pretrained, weight_names
+from arm_jax import networks
+from arm_jax.weights import pretrained, weight_names
 
 GOLDENS = Path(__file__).parent / "goldens"
 

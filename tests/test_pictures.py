@@ -7,10 +7,11 @@ import pytest
 from evaluation_standins import image, label
 from PIL import Image
 
-from arm_jax import curves, diagnostics, pictures
+from arm_jax import diagnostics
 from arm_jax.data.labels import generic
 from arm_jax.diagnostics import Histogram
 from arm_jax.errors import InputError
+from arm_jax.reporting import curves, pictures
 
 CLASSES = generic(("road", "car", "tree", "sky", "pole"))
 

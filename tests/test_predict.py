@@ -6,10 +6,11 @@ from evaluation_standins import TinySegmenter, classes, image
 from flax import nnx
 from PIL import Image
 
-from arm_jax import inference, predict, sharding
+from arm_jax import sharding
 from arm_jax.data.labels import generic
 from arm_jax.errors import InputError
-from arm_jax.protocol import Protocol
+from arm_jax.evaluation import inference, predict
+from arm_jax.evaluation.protocol import Protocol
 
 CLASSES = generic(("road", "car", "tree", "sky", "pole"))
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from arm_jax.prefetch import Prefetcher
+from arm_jax.training.prefetch import Prefetcher
 
 
 class Counter:

@@ -11,8 +11,9 @@ from flax import nnx
 from goldens import fill
 from safetensors.numpy import save_file
 
-from arm_jax import networks, pretrained, weight_names
+from arm_jax import networks
 from arm_jax.errors import InputError
+from arm_jax.weights import pretrained, weight_names
 
 GOLDENS = Path(__file__).parent / "goldens"
 BACKBONES = np.load(GOLDENS / "networks_backbones.npz")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from goldens import fill
 
-from arm_jax import torch_files, weight_files
 from arm_jax.errors import InputError
+from arm_jax.weights import torch_files, weight_files
 
 GOLDENS = Path(__file__).parent / "goldens"
 

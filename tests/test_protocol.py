@@ -2,9 +2,9 @@
 
 import pytest
 
-from arm_jax import protocol
 from arm_jax.errors import InputError
-from arm_jax.protocol import Protocol, rescaled
+from arm_jax.evaluation import protocol
+from arm_jax.evaluation.protocol import Protocol, rescaled
 
 
 @pytest.mark.parametrize(

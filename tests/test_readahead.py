@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from arm_jax.readahead import ahead, delayed, grouped
+from arm_jax.evaluation.readahead import ahead, delayed, grouped
 
 
 def test_ahead_keeps_the_order_and_reads_no_further_than_allowed():

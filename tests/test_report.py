@@ -5,8 +5,9 @@ import pytest
 import tiny
 from flax import nnx
 
-from arm_jax import arm, report
-from arm_jax.state import Players
+from arm_jax import arm
+from arm_jax.reporting import report
+from arm_jax.training.state import Players
 
 
 def record():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from arm_jax import resampling
+from arm_jax.evaluation import resampling
 
 
 def dense(taps, size):

@@ -6,9 +6,10 @@ import jax
 import pytest
 import tiny
 
-from arm_jax import networks, sharding, step
+from arm_jax import networks, sharding
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.experiment import Experiment
+from arm_jax.training import step
 from configs import base
 
 # What another player, loss, signal, norm or input means for the code that a step runs.

@@ -11,11 +11,14 @@ import pytest
 import tiny
 from PIL import Image
 
-from arm_jax import breakdown as measuring
-from arm_jax import diagnostics, grid, inference, networks, sharding, train, workdir
-from arm_jax.checkpoints import Checkpoints
+from arm_jax import diagnostics, networks, sharding
 from arm_jax.errors import Diverged, InputError, Stopped
+from arm_jax.evaluation import inference
 from arm_jax.experiment import Experiment
+from arm_jax.reporting import breakdown as measuring
+from arm_jax.reporting import grid
+from arm_jax.training import train, workdir
+from arm_jax.training.checkpoints import Checkpoints
 from scripts import breakdown, compare, low_confidence
 
 CONFIG = str(Path(__file__).parent.parent / "configs" / "base.py")

@@ -9,11 +9,11 @@ from evaluation_standins import TinySegmenter, image
 from flax import nnx
 from PIL import Image
 
-from arm_jax import inference, server_files
 from arm_jax.data import labels
 from arm_jax.data.trees import Folder, Zip
 from arm_jax.errors import InputError
-from arm_jax.server_files import SERVERS
+from arm_jax.evaluation import inference, server_files
+from arm_jax.evaluation.server_files import SERVERS
 
 SIZE = (32, 64)
 

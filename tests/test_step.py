@@ -7,9 +7,9 @@ import pytest
 import tiny
 from flax import nnx
 
-from arm_jax import objective as objectives
-from arm_jax import state as states
 from arm_jax.data import jitter
+from arm_jax.training import objective as objectives
+from arm_jax.training import state as states
 
 
 def test_eight_devices_equal_one():

@@ -7,9 +7,10 @@ import pytest
 import tiny
 
 from arm_jax import experiment as experiments
-from arm_jax import modes, networks, sharding, signals, train, workdir
-from arm_jax.checkpoints import Checkpoints
+from arm_jax import modes, networks, sharding
 from arm_jax.errors import Diverged, InputError, Stopped
+from arm_jax.training import signals, train, workdir
+from arm_jax.training.checkpoints import Checkpoints
 from configs import base
 
 

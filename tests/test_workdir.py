@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from arm_jax import workdir
 from arm_jax.errors import InputError
+from arm_jax.training import workdir
 
 CONFIG = {"steps": 10, "augment.crop": (8, 8), "save_every": 5}
 

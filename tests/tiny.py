@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax import arm, networks, optimizer, schedules, sharding, step
-from arm_jax.objective import Method
-from arm_jax.state import Players, TrainState
+from arm_jax import arm, networks, optimizer, schedules, sharding
+from arm_jax.training import step
+from arm_jax.training.objective import Method
+from arm_jax.training.state import Players, TrainState
 
 CLASSES = 5
 SIZES = {

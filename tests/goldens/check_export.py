@@ -25,7 +25,8 @@ def write(folder):
     import jax
     from flax import nnx
 
-    from arm_jax import export, networks
+    from arm_jax import networks
+    from arm_jax.weights import export
 
     for name, num_classes in NAMES.items():
         model = networks.create(name, num_classes, rngs=nnx.Rngs(0))
@@ -43,7 +44,7 @@ def write(folder):
 
 def randomise(model):
     """Fresh statistics and gammas hide mistakes: 0 and 1 everywhere."""
-    from arm_jax import weight_names
+    from arm_jax.weights import weight_names
 
     for name, variable in weight_names.variables(model).items():
         if not name.endswith("kernel"):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from arm_jax import arm, diagnostics, losses, networks
-from arm_jax.state import Players
+from arm_jax.training.state import Players
 from arm_jax.variants import ClosedFormArm, tabulated
 
 LOSSES = ("ce", "gce", "kl", "ohem")

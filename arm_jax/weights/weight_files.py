@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from arm_jax import torch_files
 from arm_jax.errors import InputError
+from arm_jax.weights import torch_files
 
 HUB = "hf://"
 # What a repository on the Hub calls its weights.

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax import files, networks, weight_names
+from arm_jax import files, networks
 from arm_jax.data import jitter
 from arm_jax.errors import InputError
 from arm_jax.networks import Segmenter
+from arm_jax.weights import weight_names
 
 MMSEGMENTATION = "mmsegmentation"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

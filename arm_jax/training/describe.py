@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from arm_jax import files
 from arm_jax.data import sources
-from arm_jax.protocol import Protocol
-from arm_jax.state import TrainState
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.training.state import TrainState
 
 
 def run(

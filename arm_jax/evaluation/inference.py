@@ -16,9 +16,9 @@ import numpy as np
 from flax import nnx
 
 from arm_jax.data import jitter
+from arm_jax.evaluation.protocol import Protocol, Window
+from arm_jax.evaluation.tiles import axes, combine
 from arm_jax.networks import Segmenter
-from arm_jax.protocol import Protocol, Window
-from arm_jax.tiles import axes, combine
 
 # Labels are computed on sizes rounded up and cropped afterwards, which changes no value and lets
 # batches of similar size share a compiled program. Mixed sizes are rounded more.

@@ -8,17 +8,19 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from arm_jax import describe, evaluate, sharding
-from arm_jax import workdir as workdirs
-from arm_jax.checkpoints import Checkpoints
+from arm_jax import sharding
 from arm_jax.data import check
 from arm_jax.errors import Stopped
+from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
-from arm_jax.prefetch import Prefetcher
-from arm_jax.progress import Progress
-from arm_jax.signals import Sigterm
-from arm_jax.state import Players, TrainState
-from arm_jax.step import compile_step
+from arm_jax.training import describe
+from arm_jax.training import workdir as workdirs
+from arm_jax.training.checkpoints import Checkpoints
+from arm_jax.training.prefetch import Prefetcher
+from arm_jax.training.progress import Progress
+from arm_jax.training.signals import Sigterm
+from arm_jax.training.state import Players, TrainState
+from arm_jax.training.step import compile_step
 
 
 def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) -> evaluate.Result:
@@ -26,7 +28,8 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
 
     Args:
       config: as from `configs/base.py`.
-      workdir: see `arm_jax.workdir`; a run that was stopped or killed continues when called again.
+      workdir: see `arm_jax.training.workdir`; a run that was stopped or killed continues when
+        called again.
       mesh: the devices (default: all of them).
 
     Returns:

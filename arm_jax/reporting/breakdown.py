@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from arm_jax import arm, diagnostics, inference, modes
+from arm_jax import arm, diagnostics, modes
 from arm_jax.data.sources import Source
 from arm_jax.diagnostics import Histogram
+from arm_jax.evaluation import inference
 from arm_jax.networks import Segmenter
 
 # Intervals of v. Two classes at even odds have v = -1/(C-1), just below 0.

@@ -15,14 +15,16 @@ from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from arm_jax import examples, files, inference, metrics, processes, sharding
+from arm_jax import files, sharding
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.errors import InputError
-from arm_jax.examples import Example
+from arm_jax.evaluation import inference, metrics, processes
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.evaluation.readahead import delayed
 from arm_jax.networks import Segmenter
-from arm_jax.protocol import Protocol
-from arm_jax.readahead import delayed
+from arm_jax.reporting import examples
+from arm_jax.reporting.examples import Example
 
 # Batches that the devices may be behind the host.
 IN_FLIGHT = 2
@@ -202,7 +204,7 @@ def write_report(
     path = Path(workdir) / "eval.json"
     if jax.process_index() == 0:
         # Training needs no matplotlib until here, and it takes a second to import.
-        from arm_jax import pictures
+        from arm_jax.reporting import pictures
 
         pictures.save(pictures.confusion(result.matrix, classes), Path(workdir) / "confusion.png")
         with files.whole(Path(workdir) / "confusion.csv") as temporary:

@@ -21,9 +21,9 @@ from absl import flags, logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, config_flags
 
-from arm_jax import train, workdir
 from arm_jax.errors import Diverged, InputError
 from arm_jax.experiment import Experiment
+from arm_jax.training import train, workdir
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from arm_jax.data.images import decode_image, decode_label, encode_png
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.trees import Tree
 from arm_jax.errors import InputError
+from arm_jax.evaluation.predict import Prediction, predictions
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.evaluation.readahead import ahead
 from arm_jax.networks import Segmenter
-from arm_jax.predict import Prediction, predictions
-from arm_jax.protocol import Protocol
-from arm_jax.readahead import ahead
 
 UNWRITTEN = 4
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arm_jax import boundary, inference, processes
 from arm_jax.data.sources import Source
 from arm_jax.errors import InputError
-from arm_jax.inference import Prepared
-from arm_jax.protocol import Protocol
-from arm_jax.readahead import ahead, grouped
+from arm_jax.evaluation import boundary, inference, processes
+from arm_jax.evaluation.inference import Prepared
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.evaluation.readahead import ahead, grouped
 
 # Images read ahead of the devices, beyond the batch in work.
 READ_AHEAD = 8

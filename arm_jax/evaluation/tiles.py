@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from arm_jax.protocol import Window
-from arm_jax.resampling import Taps, bilinear, from_windows
+from arm_jax.evaluation.protocol import Window
+from arm_jax.evaluation.resampling import Taps, bilinear, from_windows
 
 # Full-resolution logits that exist at one time, per device.
 TILE_BYTES = 32 * 2**20

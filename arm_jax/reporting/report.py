@@ -6,9 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from arm_jax import arm, curves, inference, pictures, workdir
+from arm_jax import arm
 from arm_jax.data.sources import Source
-from arm_jax.state import Players, TrainState
+from arm_jax.evaluation import inference
+from arm_jax.reporting import curves, pictures
+from arm_jax.training import workdir
+from arm_jax.training.state import Players, TrainState
 
 
 def draw(

@@ -11,14 +11,16 @@ from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from arm_jax import inference, pictures, processes, sharding
+from arm_jax import sharding
 from arm_jax.data.images import SUFFIXES, decode_image
 from arm_jax.data.labels import Classes
 from arm_jax.errors import InputError
-from arm_jax.inference import Prepared
+from arm_jax.evaluation import inference, processes
+from arm_jax.evaluation.inference import Prepared
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.evaluation.readahead import ahead, grouped
 from arm_jax.networks import Segmenter
-from arm_jax.protocol import Protocol
-from arm_jax.readahead import ahead, grouped
+from arm_jax.reporting import pictures
 
 # Images read ahead of the devices, images that may wait for others of their size, and results that
 # may wait to be written.

@@ -9,11 +9,13 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from arm_jax import evaluate, schedules, workdir
-from arm_jax.checkpoints import Checkpoints
+from arm_jax import schedules
 from arm_jax.errors import Diverged
-from arm_jax.prefetch import Prefetcher
-from arm_jax.step import AVERAGES
+from arm_jax.evaluation import evaluate
+from arm_jax.training import workdir
+from arm_jax.training.checkpoints import Checkpoints
+from arm_jax.training.prefetch import Prefetcher
+from arm_jax.training.step import AVERAGES
 
 # float16 skips a step that overflows and halves the loss scale, which takes 24 steps from its
 # largest value to 1. More than that in a row mean that the loss itself is not finite.

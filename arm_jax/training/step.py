@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 
 from arm_jax import diagnostics, schedules, sharding
 from arm_jax.data import jitter
-from arm_jax.objective import Method, forward
-from arm_jax.state import LossScale, Players, TrainState
+from arm_jax.training.objective import Method, forward
+from arm_jax.training.state import LossScale, Players, TrainState
 
 # What the log line averages over its steps.
 AVERAGES = ("loss", "mean_loss", "auxiliary_loss", "labelled")

@@ -1,0 +1,6 @@
+"""Weights in and out.
+
+pretrained    `load`: weights of torchvision, timm and mmsegmentation into a network
+export        `.safetensors` by our names and mmsegmentation's, and StableHLO
+weight_names  the tables of names; weight_files and torch_files read the files, without PyTorch
+"""

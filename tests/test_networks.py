@@ -334,7 +334,7 @@ def test_rematerialisation_changes_neither_gradient_nor_statistics():
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
 
     def found(remat):
-        model = tiny.segmenter(remat=remat)
+        model = tiny(remat=remat)
         graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
 
         @jax.jit

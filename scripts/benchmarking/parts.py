@@ -1,9 +1,9 @@
-"""The parts of a training step as programs of their own, at the shapes of the whole.
+"""The parts of a training step, or of inference, as programs of their own at the true shapes.
 
-Each computes forward and backward, from the arrays that its neighbours would hand it: the features
-to the head, their gradients to the backbone. What the whole step saves by fusing across these
-borders is missing from their sum, and what it adds to them (the check for finite gradients, the
-log window) too.
+Each gets from arrays what its neighbours would hand it: features to the head, their gradients to
+the backbone. For training each computes forward and backward. What the whole saves by fusing across
+these borders is missing from the sum of the parts; the step's check for finite gradients and its
+log window are in no part.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,15 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from arm_jax import networks
 from arm_jax.data import jitter
-from arm_jax.networks import Segmenter, training
+from arm_jax.networks import Segmenter
 from arm_jax.networks.ocr import OcrHead
 from arm_jax.training.objective import Method, forward
 from arm_jax.training.state import Players
+
+Programs = dict[str, Callable[[], Any]]
+COTANGENT = 1e-6  # the gradient at every output; its value changes no running time
 
 
 class Scores(nnx.Module):
@@ -33,97 +37,119 @@ class Scores(nnx.Module):
         return self.scores[...], self.auxiliary[...]
 
 
-def _differentiated(module: nnx.Module, call: Callable) -> tuple[Callable, Any]:
-    """forward and backward of `call(module, x)` in training mode, as (params, rest, x, cotangent)."""
-    graphdef, params, rest = nnx.split(training(module), nnx.Param, ...)
-
-    def program(state: Any, x: Any, cotangent: Any, with_input: bool) -> Any:
-        params, rest = state
-
-        def apply(params: Any, x: Any) -> Any:
-            merged = nnx.merge(graphdef, params, jax.tree.map(lambda v: v, rest))
-            return call(merged, x), nnx.state(merged, nnx.Not(nnx.Param))
-
-        if with_input:
-            out, pull, rest = jax.vjp(apply, params, x, has_aux=True)
-        else:
-            out, pull, rest = jax.vjp(lambda p: apply(p, x), params, has_aux=True)
-        return out, pull(cotangent), rest
-
-    return jax.jit(program, static_argnums=3), (params, rest)
-
-
-def programs(
+def training(
     players: Players,
     batch: dict[str, jax.Array],
     method: Method,
     transformation: optax.GradientTransformation,
-) -> dict[str, Callable[[], Any]]:
-    """Name -> a call that runs the part once; arrays are made here, once.
+) -> Programs:
+    """Name -> a call that runs the part once on arrays that are made here.
 
     Args:
         players: their variables are read, never written.
-        batch: as `train_step` takes it, on the device.
+        batch: as `train_step` takes it, on the devices.
         method, transformation: as for the step.
     """
     model: Segmenter = players.segmenter
     key = jax.random.key(0)
-    found: dict[str, Callable[[], Any]] = {}
-
     prepare = jax.jit(jitter.prepare)
-    arguments = batch["image"], batch["extent"], batch["key"] if method.jitter else None
-    images = prepare(*arguments)
-    found["input"] = lambda: prepare(*arguments)
+    bytes_in = batch["image"], batch["extent"], batch["key"] if method.jitter else None
+    images = prepare(*bytes_in)
 
-    backbone, backbone_state = _differentiated(model.backbone, lambda m, x: m(x))
-    features = jax.jit(lambda s, x: training(nnx.merge(*s))(x))(
-        (nnx.split(model.backbone)), images
-    )
-    ones = jax.tree.map(lambda x: jnp.full(x.shape, 1e-3, x.dtype), features)
-    found["backbone"] = lambda: backbone(backbone_state, images, ones, False)
+    backbone, features = _both_ways(model.backbone, (images,), of_input=False)
+    auxiliary, coarse = _both_ways(model.auxiliary_head, (features[2], key))
+    head, scores = _both_ways(model.head, (*_head_input(model, features, coarse), key))
 
-    def auxiliary(m: Any, x: Any) -> jax.Array:
-        return m(x, key)
-
-    auxiliary_head, auxiliary_state = _differentiated(model.auxiliary_head, auxiliary)
-    small = jnp.full((*features[2].shape[:3], model.num_classes), 1e-6)
-    found["auxiliary head"] = lambda: auxiliary_head(auxiliary_state, features[2], small, True)
-    coarse = auxiliary_head(auxiliary_state, features[2], small, True)[0]
-
-    if isinstance(model.head, OcrHead):
-        head, head_state = _differentiated(model.head, lambda m, x: m(*x, key))
-        head_input: Any = (features[3], coarse)
-    else:
-        head, head_state = _differentiated(model.head, auxiliary)
-        head_input = features
-    shape = jax.eval_shape(lambda s, x: training(nnx.merge(*s))(*x), nnx.split(model.head),
-        (head_input, key) if not isinstance(model.head, OcrHead) else (*head_input, key))
-    large = jnp.full(shape.shape, 1e-6, shape.dtype)
-    found["head"] = lambda: head(head_state, head_input, large, True)
-    scores = head(head_state, head_input, large, True)[0]
-
-    stand_in = Players(Scores(scores, coarse, model.num_classes), players.arm)
-    graphdef, params, rest = nnx.split(stand_in, nnx.Param, ...)
+    parameters = nnx.state(players, nnx.Param)
+    gradients = jax.tree.map(jnp.zeros_like, parameters)
+    momentum = jax.jit(transformation.init)(parameters)
 
     @jax.jit
-    def objective(params: Any, rest: Any, images: jax.Array, labels: jax.Array) -> Any:
+    def update(gradients: Any, momentum: Any, parameters: Any) -> Any:
+        updates, momentum = transformation.update(gradients, momentum, parameters)
+        return optax.apply_updates(parameters, updates), momentum
+
+    stand_in = Players(Scores(scores, coarse, model.num_classes), players.arm)
+    return {
+        "input": lambda: prepare(*bytes_in),
+        "backbone": backbone,
+        "head": head,
+        "auxiliary head": auxiliary,
+        "loss and ARM": _objective(stand_in, images, batch["label"], method, key),
+        "optimiser": lambda: update(gradients, momentum, parameters),
+    }
+
+
+def inference(model: Segmenter, images: jax.Array, extent: jax.Array) -> Programs:
+    """The same for scores from uint8 images, without the auxiliary head where it is not needed."""
+    prepare = jax.jit(jitter.prepare)
+    normal = prepare(images, extent)
+    backbone, features = _one_way(model.backbone, (normal,))
+    programs: Programs = {"input": lambda: prepare(images, extent), "backbone": backbone}
+    coarse = None
+    if isinstance(model.head, OcrHead):
+        programs["auxiliary head"], coarse = _one_way(model.auxiliary_head, (features[2], None))
+    programs["head"], _ = _one_way(model.head, (*_head_input(model, features, coarse), None))
+    return programs
+
+
+def _head_input(model: Segmenter, features: Any, coarse: Any) -> tuple[Any, ...]:
+    return (features[3], coarse) if isinstance(model.head, OcrHead) else (features,)
+
+
+def _one_way(module: Any, inputs: tuple[Any, ...]) -> tuple[Callable[[], Any], Any]:
+    """`module(*inputs)` as a program in evaluation mode, and what it returns."""
+    graphdef, state = nnx.split(module)
+    call = jax.jit(lambda state, inputs: nnx.merge(graphdef, state)(*inputs))
+    return (lambda: call(state, inputs)), call(state, inputs)
+
+
+def _both_ways(
+    module: Any, inputs: tuple[Any, ...], of_input: bool = True
+) -> tuple[Callable[[], Any], Any]:
+    """`module(*inputs)` in training mode with its gradients as a program, and what it returns.
+
+    Args:
+        of_input: also the gradient of the first input, which only images need not have.
+    """
+    graphdef, params, rest = nnx.split(networks.training(module), nnx.Param, ...)
+    first, *others = inputs
+
+    def apply(params: Any, first: Any, rest: Any, others: Any) -> Any:
+        merged = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, rest))
+        return merged(first, *others), nnx.state(merged, nnx.Not(nnx.Param))
+
+    @jax.jit
+    def program(params: Any, first: Any, rest: Any, others: Any, cotangent: Any) -> Any:
+        if of_input:
+            out, pull, statistics = jax.vjp(
+                lambda p, x: apply(p, x, rest, others), params, first, has_aux=True
+            )
+        else:
+            out, pull, statistics = jax.vjp(
+                lambda p: apply(p, first, rest, others), params, has_aux=True
+            )
+        return out, pull(cotangent), statistics
+
+    arguments = params, first, rest, others
+    shapes, _ = jax.eval_shape(apply, *arguments)
+    cotangent = jax.tree.map(lambda x: jnp.full(x.shape, COTANGENT, x.dtype), shapes)
+    return (lambda: program(*arguments, cotangent)), program(*arguments, cotangent)[0]
+
+
+def _objective(
+    players: Players, images: jax.Array, labels: jax.Array, method: Method, key: jax.Array
+) -> Callable[[], Any]:
+    """From the scores that `players` stand for to their gradients and ARM's."""
+    graphdef, params, rest = nnx.split(players, nnx.Param, ...)
+
+    @jax.jit
+    def program(params: Any, rest: Any, images: jax.Array, labels: jax.Array) -> Any:
         def total(params: Any) -> Any:
-            merged = nnx.merge(graphdef, params, jax.tree.map(lambda v: v, rest))
+            merged = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, rest))
             terms = forward(merged, images, labels, method, jnp.bool_(True), key)
             return terms["total"], terms
 
         return jax.grad(total, has_aux=True)(params)
 
-    found["loss and ARM"] = lambda: objective(params, rest, images, batch["label"])
-
-    parameters = nnx.state(players, nnx.Param)
-    state = jax.jit(transformation.init)(parameters)
-    gradients = jax.tree.map(jnp.zeros_like, parameters)
-
-    @jax.jit
-    def update(gradients: Any, state: Any, parameters: Any) -> Any:
-        updates, state = transformation.update(gradients, state, parameters)
-        return optax.apply_updates(parameters, updates), state
-
-    found["optimiser"] = lambda: update(gradients, state, parameters)
-    return found
+    return lambda: program(params, rest, images, labels)

@@ -106,7 +106,7 @@ class Head(nn.Module):
 
 
 class DeepLabV3Plus(nn.Module):
-    """Scores at a quarter of the images' size; in training also the auxiliary head's at an eighth."""
+    """Scores at stride 4; in training also the auxiliary head's, at stride 8."""
 
     def __init__(self, name: str, classes: int):
         super().__init__()

@@ -54,11 +54,15 @@ def main() -> None:
     )
     for line in sys.stdin:
         steps = int(line) if line.strip() else 1
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         for _ in range(steps):
             work()
         synchronise(device)
-        say(seconds=(time.perf_counter() - start) / steps, peak_bytes=peak(device))
+        say(
+            seconds=(time.perf_counter() - start) / steps,
+            cpu_seconds=(time.process_time() - cpu_start) / steps,
+            peak_bytes=peak(device),
+        )
 
 
 def create(arguments, device):

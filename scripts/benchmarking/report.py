@@ -17,30 +17,33 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def origin(figures: dict[str, Any]) -> list[str]:
+    """`provenance` in words."""
+    return [
+        f"command    {figures['command']}",
+        f"           {figures['time']}, checkout {figures['git'] or 'unknown'},"
+        f" Python {figures['python']}, jax {figures['packages']['jax']}",
+        f"hardware   {figures['devices']}, {figures['processors']} processors,"
+        f" load {figures['load']:.1f} at the end",
+    ]
+
+
 def text(figures: dict[str, Any]) -> str:
     return "\n".join(_lines(figures))
 
 
 def _lines(figures: dict[str, Any]) -> Iterator[str]:
     setting, whole, peak = figures["setting"], figures["whole"], figures["peak"]
-    packages = figures["packages"]
     height, width = setting["crop"]
-    yield f"command    {figures['command']}"
-    yield (
-        f"           {figures['time']}, checkout {figures['git'] or 'unknown'},"
-        f" Python {figures['python']}, jax {packages['jax']}"
-    )
-    yield (
-        f"hardware   {setting['devices']} of {figures['devices']},"
-        f" {figures['processors']} processors, load {figures['load']:.1f} at the end"
-    )
+    yield from origin(figures)
     yield (
         f"network    {setting['network']}, {setting['parameters']:,} parameters, output stride"
         f" {setting['output_stride']}, {setting['classes']} classes, ARM {setting['arm']}"
     )
     yield (
         f"work       {figures['kind']}, {setting['batch']} images of {height}x{width},"
-        f" {setting['precision']}; {whole['turns']} turns of everything"
+        f" {setting['precision']}, on {setting['devices']} device(s);"
+        f" {whole['turns']} turns of everything"
     )
     yield (
         f"peak       {_operations(peak['operations_per_second'])} by a matrix product,"

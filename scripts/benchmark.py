@@ -19,6 +19,7 @@ turns too.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -105,30 +106,40 @@ def configured(arguments: argparse.Namespace, overrides: Sequence[str]) -> Exper
 
 def measure(arguments: argparse.Namespace, experiment: Experiment) -> dict[str, Any]:
     """All figures, as they go into the JSON file."""
-
     if arguments.devices > jax.device_count():
         raise InputError(f"--devices {arguments.devices}: there are {jax.device_count()}")
     mesh = sharding.make_mesh(jax.devices()[: arguments.devices])
     sharding.local_batch_size(experiment.config.batch_size, mesh)
-    peers = [
-        peer.Peer(arguments.peer_python, name, peer_options(arguments, experiment))
-        for name in arguments.peer
-    ]
     kind = forward if arguments.forward else training
-    figures = kind.measure(experiment, mesh, peers, arguments.repeat)
+    with contextlib.ExitStack() as stack:
+        peers = []
+        for name in arguments.peer:
+            options = peer_options(arguments, experiment)
+            peers.append(peer.Peer(arguments.peer_python, name, options))
+            stack.callback(peers[-1].close)
+        figures = kind.measure(experiment, mesh, peers, arguments.repeat)
     # After all else: its arrays are large, and would be part of the peak memory.
     dtype = experiment.config.model.dtype
-    figures["peak"] = {
-        "operations_per_second": mesh.size * hardware.matrix_peak(dtype, arguments.repeat),
-        "bytes_per_second": mesh.size * hardware.bandwidth(arguments.repeat),
+    return figures | {
+        "peak": {
+            "operations_per_second": mesh.size * hardware.matrix_peak(dtype, arguments.repeat),
+            "bytes_per_second": mesh.size * hardware.bandwidth(arguments.repeat),
+        }
     }
-    for one in peers:
-        one.close()
-    return figures
 
 
 def peer_options(arguments: argparse.Namespace, experiment: Experiment) -> list[str]:
+    """What turns.py is to run.
+
+    Raises:
+        InputError: the config's network is not what is written there.
+    """
     config = experiment.config
+    if config.model.output_stride != 8 or config.model.variant not in ("", "v1c"):
+        raise InputError(
+            f"--peer: PyTorch's network has output stride 8 and variant v1c, the config's"
+            f" {config.model.output_stride} and {config.model.variant or 'v1c'!r}"
+        )
     found = [
         *("--network", config.model.name),
         *("--crop", *map(str, config.augment.crop)),

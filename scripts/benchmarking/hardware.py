@@ -8,10 +8,14 @@ import jax.numpy as jnp
 
 from benchmarking import timing
 
-CHAINED = 8  # products or passes a call
+CHAINED = 8  # products a call
+MATRIX = {"cpu": 2048}  # rows and columns, by the kind of device; elsewhere
+LARGE_MATRIX = 8192
+ARRAY = {"cpu": 2**28}  # bytes; elsewhere
+LARGE_ARRAY = 2**30
 
 
-def matrix_peak(dtype: str, repeat: int, size: int = 0) -> float:
+def matrix_peak(dtype: str, repeat: int) -> float:
     """Operations a second (multiplications and additions) of large square matrix products.
 
     float32 runs at JAX's default precision, in which GPUs may round the factors to TF32.
@@ -19,9 +23,8 @@ def matrix_peak(dtype: str, repeat: int, size: int = 0) -> float:
     Args:
         dtype: of the factors.
         repeat: turns; the best one counts.
-        size: rows and columns; by default 8192 on accelerators and 2048 on CPUs.
     """
-    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+    size = MATRIX.get(jax.default_backend(), LARGE_MATRIX)
     a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
 
     @jax.jit
@@ -35,14 +38,13 @@ def matrix_peak(dtype: str, repeat: int, size: int = 0) -> float:
     return CHAINED * 2 * size**3 / least
 
 
-def bandwidth(repeat: int, size: int = 0) -> float:
+def bandwidth(repeat: int) -> float:
     """Bytes a second that an addition of a constant to a large array reads and writes.
 
     Args:
         repeat: turns; the best one counts.
-        size: bytes of the array; by default 1 GiB on accelerators and 256 MiB on CPUs.
     """
-    size = size or (2**28 if jax.default_backend() == "cpu" else 2**30)
+    size = ARRAY.get(jax.default_backend(), LARGE_ARRAY)
     x = jnp.zeros(size // 4, jnp.float32)
     add = jax.jit(lambda x: x + 1)
     least = _least(lambda: add(x), repeat)

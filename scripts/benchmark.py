@@ -120,12 +120,7 @@ def measure(arguments: argparse.Namespace, experiment: Experiment) -> dict[str, 
         figures = kind.measure(experiment, mesh, peers, arguments.repeat)
     # After all else: its arrays are large, and would be part of the peak memory.
     dtype = experiment.config.model.dtype
-    return figures | {
-        "peak": {
-            "operations_per_second": mesh.size * hardware.matrix_peak(dtype, arguments.repeat),
-            "bytes_per_second": mesh.size * hardware.bandwidth(arguments.repeat),
-        }
-    }
+    return figures | {"peak": hardware.peak(dtype, arguments.repeat, mesh.size)}
 
 
 def peer_options(arguments: argparse.Namespace, experiment: Experiment) -> list[str]:

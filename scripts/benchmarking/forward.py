@@ -33,7 +33,6 @@ def measure(
     evaluation = programs.Evaluation(experiment, segmenter, mesh, numpy_batch["image"])
     jax.block_until_ready([evaluation() for _ in range(2)])
     peak = hardware.peak_bytes()
-    # The auxiliary head is not part of inference.
     parameters = programs.parameters(segmenter)
     peer.check(peers, config.model.name, parameters)
 

@@ -15,15 +15,26 @@ ARRAY = {"cpu": 2**28}  # bytes; elsewhere
 LARGE_ARRAY = 2**30
 
 
-def matrix_peak(dtype: str, repeat: int) -> float:
-    """Operations a second (multiplications and additions) of large square matrix products.
+def peak(dtype: str, repeat: int, devices: int) -> dict[str, float]:
+    """What `devices` devices can do, by the fastest of `repeat` turns on one of them.
 
-    float32 runs at JAX's default precision, in which GPUs may round the factors to TF32.
-
-    Args:
-        dtype: of the factors.
-        repeat: turns; the best one counts.
+    Returns:
+        "operations_per_second", multiplications and additions of large square matrix products, and
+        "operations_per_cpu_second", which is of use on CPUs; "bytes_per_second", which adding a
+        number to a large array reads and writes. float32 products run at JAX's default precision,
+        in which GPUs may round the factors to TF32.
     """
+    operations, product = _matrix_product(dtype, repeat)
+    traffic, addition = _addition(repeat)
+    return {
+        "operations_per_second": devices * operations / product.wall,
+        "operations_per_cpu_second": operations / product.cpu,
+        "bytes_per_second": devices * traffic / addition.wall,
+    }
+
+
+def _matrix_product(dtype: str, repeat: int) -> tuple[float, timing.Turn]:
+    """The operations of a call, and its time."""
     size = MATRIX.get(jax.default_backend(), LARGE_MATRIX)
     a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
 
@@ -34,27 +45,22 @@ def matrix_peak(dtype: str, repeat: int) -> float:
             x = a @ (x * jnp.asarray(1 / size, a.dtype))
         return x
 
-    least = _least(lambda: chain(a), repeat)
-    return CHAINED * 2 * size**3 / least
+    return CHAINED * 2 * size**3, _least(lambda: chain(a), repeat)
 
 
-def bandwidth(repeat: int) -> float:
-    """Bytes a second that an addition of a constant to a large array reads and writes.
-
-    Args:
-        repeat: turns; the best one counts.
-    """
+def _addition(repeat: int) -> tuple[float, timing.Turn]:
+    """The bytes that a call reads and writes, and its time."""
     size = ARRAY.get(jax.default_backend(), LARGE_ARRAY)
     x = jnp.zeros(size // 4, jnp.float32)
     add = jax.jit(lambda x: x + 1)
-    least = _least(lambda: add(x), repeat)
-    return 2 * size / least
+    return 2 * size, _least(lambda: add(x), repeat)
 
 
-def _least(work: Callable[[], Any], repeat: int) -> float:
-    """Seconds of the fastest turn: what the device can do, whatever else the machine did."""
+def _least(work: Callable[[], Any], repeat: int) -> timing.Turn:
+    """The least times of all turns: what the device can do, whatever else the machine did."""
     take_turn = timing.prepared(work)
-    return min(take_turn().wall for _ in range(repeat))
+    walls, processors = zip(*(take_turn() for _ in range(repeat)), strict=True)
+    return timing.Turn(min(walls), min(processors))
 
 
 def peak_bytes() -> int | None:

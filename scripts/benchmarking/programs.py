@@ -98,7 +98,7 @@ class Training(Compiled):
     def __init__(self, experiment: Experiment, mesh: Mesh, batch: dict[str, jax.Array]):
         self.graphdef, state = experiment.create_state()
         self.state = sharding.replicate(mesh, state)
-        self.batch = batch
+        self.mesh, self.batch = mesh, batch
         self.transformation = experiment.transformation()
         self.method = experiment.method(mesh)
         jitted = step.compile_step(mesh, self.graphdef, self.transformation, self.method)
@@ -107,6 +107,13 @@ class Training(Compiled):
     def __call__(self) -> Any:
         self.state, window = self.program(self.state, self.batch)
         return window
+
+    def leave(self) -> None:
+        """Take no memory on the devices until `come_back`."""
+        self.state = jax.device_get(self.state)
+
+    def come_back(self) -> None:
+        self.state = sharding.replicate(self.mesh, self.state)
 
     def players(self) -> Players:
         """A copy of the players, which the next step does not overwrite."""

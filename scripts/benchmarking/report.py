@@ -50,20 +50,20 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         f" {peak['bytes_per_second'] / 1e9:.1f} GB/s by an addition"
     )
     yield ""
-    head = f"{'':20}{'median, ms':>12}{'quartiles':>22}{'of whole':>10}"
-    yield head + f"{'CPU, ms':>11}{'of peak':>10}"
+    head = f"{'':20}{'median, ms':>12}{'quartiles':>22}{'of whole':>10}{'of peak':>10}"
+    yield head + f"{'CPU, ms':>11}" + f"{'of peak':>10}" * _is_cpu(figures)
     name = "step" if figures["kind"] == "training" else "network"
-    yield _row(name, whole, whole, peak)
+    yield _row(name, whole, figures)
     for part, values in figures["parts"].items():
-        yield _row(f"  {part}", values, whole, peak)
+        yield _row(f"  {part}", values, figures)
     total = {"median": whole["sum_of_parts"], "cpu": whole["sum_of_parts_cpu"]}
-    yield _row("  sum of the parts", total, whole, peak)
+    yield _row("  sum of the parts", total, figures)
     if "base" in figures:
-        yield _row("step without ARM", figures["base"], whole, peak)
+        yield _row("step without ARM", figures["base"], figures)
     if "evaluation" in figures:
-        yield _row("host to labels", figures["evaluation"], whole, peak)
+        yield _row("host to labels", figures["evaluation"], figures)
     for peer, values in figures["peers"].items():
-        yield _row(f"PyTorch {peer}", values, whole, peak)
+        yield _row(f"PyTorch {peer}", values, figures)
     yield ""
     yield (
         f"images a second     {whole['images_per_second']:.2f}"
@@ -101,6 +101,11 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
             f" (quartiles {by['lower'] - 1:+.1%} to {by['upper'] - 1:+.1%}),"
             f" {by['cpu'] - 1:+.1%} by CPU seconds,"
             f" {base['bytes_over_base'] - 1:+.2%} memory of the program"
+            + (
+                f", {whole['peak_bytes'] / base['peak_bytes'] - 1:+.2%} at the device's peak"
+                if base["peak_bytes"]
+                else ""
+            )
         )
     for peer, values in figures["peers"].items():
         by = values["over_ours"]
@@ -114,16 +119,25 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         yield line
 
 
-def _row(name: str, values: dict[str, Any], whole: dict[str, Any], peak: dict[str, float]) -> str:
+def _row(name: str, values: dict[str, Any], figures: dict[str, Any]) -> str:
+    whole, peak = figures["whole"], figures["peak"]
     line = f"{name:20}{1e3 * values['median']:12.2f}"
-    span = ""
+    span = share = cpu_share = ""
     if "lower" in values:
         span = f"{1e3 * values['lower']:.2f} to {1e3 * values['upper']:.2f}"
-    line += f"{span:>22}{values['median'] / whole['median']:10.1%}{1e3 * values['cpu']:11.1f}"
     if values.get("operations"):
-        share = values["operations"] / values["median"] / peak["operations_per_second"]
-        line += f"{share:10.1%}"
-    return line
+        rate = values["operations"] / values["median"]
+        share = f"{rate / peak['operations_per_second']:.1%}"
+        if _is_cpu(figures):
+            rate = values["operations"] / values["cpu"]
+            cpu_share = f"{rate / peak['operations_per_cpu_second']:.1%}"
+    line += f"{span:>22}{values['median'] / whole['median']:10.1%}{share:>10}"
+    return (line + f"{1e3 * values['cpu']:11.1f}{cpu_share:>10}").rstrip()
+
+
+def _is_cpu(figures: dict[str, Any]) -> bool:
+    """Whether processor seconds tell of the work itself, and not of the host's share in it."""
+    return figures["devices"].endswith("cpu")
 
 
 def _operations(rate: float) -> str:

@@ -28,6 +28,7 @@ def measure(
         base = programs.Training(programs.base_model(experiment), mesh, batch)
         jax.block_until_ready([base() for _ in range(2)])
         base_peak = hardware.peak_bytes()
+        base.leave()
     step = programs.Training(experiment, mesh, batch)
     jax.block_until_ready([step() for _ in range(2)])
     peak = hardware.peak_bytes()
@@ -38,6 +39,7 @@ def measure(
     pieces = parts.training(players, batch, step.method, step.transformation)
     turns = {"step": timing.prepared(step)}
     if base is not None:
+        base.come_back()
         turns["base"] = timing.prepared(base)
     turns |= {f"part {name}": timing.prepared(work) for name, work in pieces.items()}
     turns |= {f"peer {one.name}": one.turn for one in peers}

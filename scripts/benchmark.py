@@ -46,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("row", nargs="?", default="configs/base.py:arm", metavar="configs/x.py:row")
     parser.add_argument("--network", help="instead of the config's")
     parser.add_argument("--crop", type=int, nargs=2, help="height, width, instead of the config's")
-    parser.add_argument("--batch", type=int, help="instead of the config's")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help="instead of the config's (its evaluation.batch_size with --forward)",
+    )
     parser.add_argument("--precision", choices=PRECISIONS, help="instead of the config's")
     parser.add_argument("--classes", default="cityscapes", choices=labels.BY_NAME)
     parser.add_argument("--forward", action="store_true", help="inference instead of training")
@@ -99,7 +103,10 @@ def configured(arguments: argparse.Namespace, overrides: Sequence[str]) -> Exper
         "model.dtype": arguments.precision,
     }
     short = [f"--config.{key}={value}" for key, value in flags.items() if value is not None]
-    experiment = Experiment(grid.load_config(arguments.row, [*short, *overrides]))
+    config = grid.load_config(arguments.row, [*short, *overrides])
+    if arguments.forward and arguments.batch is None:
+        config.batch_size = config.evaluation.batch_size
+    experiment = Experiment(config)
     experiment.classes = labels.BY_NAME[arguments.classes]
     return experiment
 

@@ -9,7 +9,7 @@ import jax
 
 # A turn repeats its work until it lasts about so long, so that the host's share of a short program
 # is hidden behind the device's work as it is in training.
-TURN_SECONDS = 0.3
+TURN_SECONDS = 1.0
 MOST_CALLS = 100
 
 

@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="deeplabv3plus_resnet50")
+    parser.add_argument("--network", default="deeplabv3plus_resnet50", choices=deeplabv3plus.DEPTHS)
     parser.add_argument("--peer", default="own", choices=("own", "smp"))
     parser.add_argument("--crop", type=int, nargs=2, default=(128, 256))
     parser.add_argument("--batch", type=int, default=2)
@@ -83,37 +83,37 @@ def create(arguments, device):
     labels = labels.to(device)
     dtype = DTYPES[arguments.precision]
     cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-    run = torch.compile(model) if arguments.compile else model
+
+    def scores(images):
+        with cast:
+            return model(deeplabv3plus.normalise(images))
+
+    def classes(images):
+        resized = torch.nn.functional.interpolate(
+            scores(images).float(), images.shape[2:], mode="bilinear"
+        )
+        return resized.argmax(1).to(torch.uint8)
+
+    def objective(images, labels):
+        outputs = scores(images)
+        return deeplabv3plus.loss(outputs if isinstance(outputs, tuple) else (outputs,), labels)
 
     if arguments.forward:
         model.eval()
-
-        @torch.inference_mode()
-        def infer():
-            with cast:
-                scores = run(deeplabv3plus.normalise(images))
-            size = images.shape[2:]
-            scores = torch.nn.functional.interpolate(scores.float(), size, mode="bilinear")
-            return scores.argmax(1).to(torch.uint8)
-
-        return infer, model
+        run = torch.compile(classes) if arguments.compile else classes
+        return torch.inference_mode()(lambda: run(images)), model
 
     model.train()
+    run = torch.compile(objective) if arguments.compile else objective
     fused = True if device.type == "cuda" else None
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4, fused=fused
     )
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
-    def objective():
-        with cast:
-            outputs = run(deeplabv3plus.normalise(images))
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return deeplabv3plus.loss(outputs, labels)
-
     def step():
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(objective()).backward()
+        scaler.scale(run(images, labels)).backward()
         scaler.step(optimizer)
         scaler.update()
 

@@ -30,7 +30,7 @@ from typing import Any
 import jax
 from benchmarking import forward, hardware, peer, report, training
 
-from arm_jax import files, sharding
+from arm_jax import compilation, files, sharding
 from arm_jax.data import labels
 from arm_jax.errors import InputError
 from arm_jax.experiment import Experiment
@@ -116,7 +116,10 @@ def measure(arguments: argparse.Namespace, experiment: Experiment) -> dict[str, 
     if arguments.devices > jax.device_count():
         raise InputError(f"--devices {arguments.devices}: there are {jax.device_count()}")
     mesh = sharding.make_mesh(jax.devices()[: arguments.devices])
-    sharding.local_batch_size(experiment.config.batch_size, mesh)
+    config = experiment.config
+    parts = 1 if arguments.forward else config.accumulate
+    sharding.local_batch_size(config.batch_size, mesh, parts=parts)
+    compilation.keep_in(config.compilation_cache)
     kind = forward if arguments.forward else training
     with contextlib.ExitStack() as stack:
         peers = []
@@ -126,8 +129,7 @@ def measure(arguments: argparse.Namespace, experiment: Experiment) -> dict[str, 
             stack.callback(peers[-1].close)
         figures = kind.measure(experiment, mesh, peers, arguments.repeat)
     # After all else: its arrays are large, and would be part of the peak memory.
-    dtype = experiment.config.model.dtype
-    return figures | {"peak": hardware.peak(dtype, arguments.repeat, mesh.size)}
+    return figures | {"peak": hardware.peak(config.model.dtype, arguments.repeat, mesh.size)}
 
 
 def peer_options(arguments: argparse.Namespace, experiment: Experiment) -> list[str]:

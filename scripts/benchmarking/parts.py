@@ -3,7 +3,8 @@
 Each gets from arrays what its neighbours would hand it: features to the head, their gradients to
 the backbone. For training each computes forward and backward. What the whole saves by fusing across
 these borders is missing from the sum of the parts; the step's check for finite gradients and its
-log window are in no part.
+log window are in no part. The whole batch goes through at once, also where the config has the step
+take it in turns (`accumulate`), which then does some of the network's work twice.
 """
 
 from collections.abc import Callable
@@ -18,23 +19,11 @@ from arm_jax import networks
 from arm_jax.data import jitter
 from arm_jax.networks import Segmenter
 from arm_jax.networks.ocr import OcrHead
-from arm_jax.training.objective import Method, forward
+from arm_jax.training.objective import Method, from_scores
 from arm_jax.training.state import Players
 
 Programs = dict[str, Callable[[], Any]]
 COTANGENT = 1e-6  # the gradient at every output; its value changes no running time
-
-
-class Scores(nnx.Module):
-    """Stands for a network whose scores are its parameters, to differentiate the loss alone."""
-
-    def __init__(self, scores: jax.Array, auxiliary: jax.Array, num_classes: int):
-        self.scores = nnx.Param(scores)
-        self.auxiliary = nnx.Param(auxiliary)
-        self.num_classes = num_classes
-
-    def __call__(self, images: jax.Array, *, auxiliary: bool, dropout_key: jax.Array) -> Any:
-        return self.scores[...], self.auxiliary[...]
 
 
 def training(
@@ -57,8 +46,9 @@ def training(
     images = prepare(*bytes_in)
 
     backbone, features = _both_ways(model.backbone, (images,), of_input=False)
-    auxiliary, coarse = _both_ways(model.auxiliary_head, (features[2], key))
-    head, scores = _both_ways(model.head, (*_head_input(model, features, coarse), key))
+    auxiliary, coarse = _both_ways(model.auxiliary_head, (features[2], key), remat=model.remat)
+    inputs = (*_head_input(model, features, coarse), key)
+    head, scores = _both_ways(model.head, inputs, remat=model.remat)
 
     parameters = nnx.state(players, nnx.Param)
     gradients = jax.tree.map(jnp.zeros_like, parameters)
@@ -69,13 +59,12 @@ def training(
         updates, momentum = transformation.update(gradients, momentum, parameters)
         return optax.apply_updates(parameters, updates), momentum
 
-    stand_in = Players(Scores(scores, coarse, model.num_classes), players.arm)
     return {
         "input": lambda: prepare(*bytes_in),
         "backbone": backbone,
         "head": head,
         "auxiliary head": auxiliary,
-        "loss and ARM": _objective(stand_in, images, batch["label"], method, key),
+        "loss and ARM": _objective(players.arm, scores, coarse, batch["label"], method),
         "optimiser": lambda: update(gradients, momentum, parameters),
     }
 
@@ -97,6 +86,10 @@ def _head_input(model: Segmenter, features: Any, coarse: Any) -> tuple[Any, ...]
     return (features[3], coarse) if isinstance(model.head, OcrHead) else (features,)
 
 
+def _call(module: Any, *inputs: Any) -> Any:
+    return module(*inputs)
+
+
 def _one_way(module: Any, inputs: tuple[Any, ...]) -> tuple[Callable[[], Any], Any]:
     """`module(*inputs)` as a program in evaluation mode, and what it returns."""
     graphdef, state = nnx.split(module)
@@ -105,19 +98,21 @@ def _one_way(module: Any, inputs: tuple[Any, ...]) -> tuple[Callable[[], Any], A
 
 
 def _both_ways(
-    module: Any, inputs: tuple[Any, ...], of_input: bool = True
+    module: Any, inputs: tuple[Any, ...], of_input: bool = True, remat: bool = False
 ) -> tuple[Callable[[], Any], Any]:
     """`module(*inputs)` in training mode with its gradients as a program, and what it returns.
 
     Args:
         of_input: also the gradient of the first input, which only images need not have.
+        remat: compute it again in the backward pass, as the network does with its heads.
     """
     graphdef, params, rest = nnx.split(networks.training(module), nnx.Param, ...)
     first, *others = inputs
 
     def apply(params: Any, first: Any, rest: Any, others: Any) -> Any:
         merged = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, rest))
-        return merged(first, *others), nnx.state(merged, nnx.Not(nnx.Param))
+        call = nnx.remat(_call) if remat else _call
+        return call(merged, first, *others), nnx.state(merged, nnx.Not(nnx.Param))
 
     @jax.jit
     def program(params: Any, first: Any, rest: Any, others: Any, cotangent: Any) -> Any:
@@ -138,18 +133,22 @@ def _both_ways(
 
 
 def _objective(
-    players: Players, images: jax.Array, labels: jax.Array, method: Method, key: jax.Array
+    weighting: Any,
+    scores: jax.Array,
+    coarse: jax.Array,
+    labels: jax.Array,
+    method: Method,
 ) -> Callable[[], Any]:
-    """From the scores that `players` stand for to their gradients and ARM's."""
-    graphdef, params, rest = nnx.split(players, nnx.Param, ...)
+    """From the scores to their gradients and ARM's."""
+    graphdef, params, rest = nnx.split(weighting, nnx.Param, ...)
 
     @jax.jit
-    def program(params: Any, rest: Any, images: jax.Array, labels: jax.Array) -> Any:
-        def total(params: Any) -> Any:
+    def program(params: Any, scores: Any, coarse: Any, rest: Any, labels: jax.Array) -> Any:
+        def total(params: Any, scores: Any, coarse: Any) -> Any:
             merged = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, rest))
-            terms = forward(merged, images, labels, method, jnp.bool_(True), key)
+            terms = from_scores(merged, scores, coarse, labels, method, jnp.bool_(True))
             return terms["total"], terms
 
-        return jax.grad(total, has_aux=True)(params)
+        return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(params, scores, coarse)
 
-    return lambda: program(params, rest, images, labels)
+    return lambda: program(params, scores, coarse, rest, labels)

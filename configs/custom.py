@@ -21,5 +21,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.batch_size = 8
     config.augment.crop = (512, 512)
     config.model.name = "deeplabv3plus_resnet50"
+    config.model.pretrained = "imagenet"
     config.eval_every = 1_000
     return base.variant(config, argument)

@@ -49,10 +49,12 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
     workdirs.write_classes(workdir, experiment.classes)
     workdirs.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol()))
+    checkpoints = Checkpoints(workdir, keep=config.keep)
+    if checkpoints.latest_step() is None:
+        experiment.fetch_pretrained()
     for name, source in (("training", train_source), ("evaluation", eval_source)):
         check.check(source, name=name, cache=workdir)
 
-    checkpoints = Checkpoints(workdir, keep=config.keep)
     graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
     first = int(state.step)
     step_function = compile_step(

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
@@ -84,5 +85,5 @@ def _example(sources: dict[str, Any], index: int) -> dict[str, Any]:
                 "the other; complete the files"
             )
         example["image"] = record["image"]
-        example[kind] = images.encode_png(record["label"])
+        example[kind] = images.encode_png(np.asarray(record["label"]))
     return example

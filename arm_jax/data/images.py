@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -10,50 +11,68 @@ from PIL import Image
 from arm_jax.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+# Pillow keeps so many blocks of 16 MiB of the pictures it is done with for the next ones: fresh
+# memory takes long to get, page by page.
+Image.core.set_blocks_max(4)
 # Pixels as they are stored: a label knows nothing of the orientation that a camera noted.
 _COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_MOST_ROWS = 0.9  # share of the rows above which OpenCV decodes all of them as fast
+_PLAIN = (b"\x00", b"\x02", b"\x03")  # a PNG's colour types grey, RGB and palette
 
 
-def decode_image(data: bytes, name: str, rows: int | None = None) -> np.ndarray:
+def decode_image(
+    data: bytes, name: str, box: tuple[int, int, int, int] | None = None
+) -> np.ndarray:
     """A picture of any kind (grey, palette, CMYK, 16 bits, with alpha) as uint8 (h, w, 3) RGB.
 
     Args:
       data: the file.
       name: what to call it in a message.
-      rows: how many of the upper rows are needed; there may be more in the result. A PNG takes
-        time in proportion to the rows that are decoded.
+      box: top, left, height and width of the part to return; None for all. Of a PNG, what lies
+        below it is not decoded.
 
     Raises:
       InputError: it is cut off or no picture.
     """
-    if rows is not None:
-        data = _upper_rows(data, rows)
-    elif data:
+    upper = data if box is None else _upper_rows(data, box[0] + box[2])
+    image = None
+    if data and upper is data:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOR)
-        if image is not None:
-            return image
-    # OpenCV does not say what is wrong, reads a PNG to the end, and knows fewer formats.
-    with _open(data, name) as picture:
-        return np.asarray(picture.convert("RGB"))
+    if image is None:
+        # OpenCV does not say what is wrong, reads a PNG to the end, and knows fewer formats.
+        with _open(upper, name) as picture:
+            if box is not None:
+                picture = picture.crop((box[1], box[0], box[1] + box[3], box[0] + box[2]))
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    if box is not None:
+        image = image[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
+    return image
 
 
 def _upper_rows(data: bytes, rows: int) -> bytes:
-    """An RGB PNG that ends after so many rows, by its header alone; another file as it is."""
+    """A PNG of bytes that ends after so many rows, by its header alone.
+
+    Another file, and one that would lose few rows, as it is.
+    """
     header = data[12:29]  # type, width, height, and depth, colours and three methods, a byte each
-    plain = data[:8] == b"\x89PNG\r\n\x1a\n" and header[12:14] + header[16:17] == b"\x08\x02\x00"
-    if not plain or rows >= int.from_bytes(header[8:12], "big"):
+    depth, colors, interlaced = header[12:13], header[13:14], header[16:17]
+    plain = data[:8] == b"\x89PNG\r\n\x1a\n" and depth == b"\x08" and interlaced == b"\x00"
+    # Grey, RGB and palette; the rest may hold what depends on more than its own rows.
+    most = _MOST_ROWS * int.from_bytes(header[8:12], "big")
+    if not plain or colors not in _PLAIN or rows > most:
         return data
     header = header[:8] + rows.to_bytes(4, "big") + header[12:]
     return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
-def decode_label(data: bytes, name: str) -> np.ndarray:
+def decode_label(data: bytes, name: str, rows: int | None = None) -> np.ndarray:
     """A picture with one number a pixel (grey or palette) as uint8 (h, w) stored values.
 
-    Raises InputError, which calls the file `name`, for one that is cut off or no picture, one that
-    holds colours, and one with values above 255.
+    `rows` is how many of the upper rows are needed; there may be more. Raises InputError, which
+    calls the file `name`, for one that is cut off or no picture, one that holds colours, and one
+    with values above 255.
     """
-    with _open(data, name) as picture:
+    with _open(data if rows is None else _upper_rows(data, rows), name) as picture:
         mode = picture.mode
         label = np.asarray(picture)
     if label.ndim != 2:
@@ -69,6 +88,40 @@ def decode_label(data: bytes, name: str) -> np.ndarray:
             )
         label = label.astype(np.uint8)
     return label
+
+
+class LabelFile:
+    """The label in a file, decoded when, and as far down as, it is asked for.
+
+    Args:
+      data: the file.
+      name: what to call it in a message.
+      meaning: stored values to label values; it sees the rows that were decoded.
+
+    Raises InputError, here or later, for what `decode_label` and `meaning` refuse.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        name: str,
+        meaning: Callable[[np.ndarray], np.ndarray] = lambda stored: stored,
+    ):
+        self.shape = probe_image(data, name)
+        self._data, self._name, self._meaning = data, name, meaning
+        self._decoded: np.ndarray | None = None
+
+    def upper(self, rows: int) -> np.ndarray:
+        """uint8 (at least so many rows, w)."""
+        if self._decoded is None or rows > len(self._decoded):
+            # Who asks again, for more, may do so often.
+            some = rows if self._decoded is None else None
+            self._decoded = self._meaning(decode_label(self._data, self._name, some))
+        return self._decoded
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        """All of it, so that np.asarray takes a label whether it was decoded or not."""
+        return self.upper(self.shape[0])
 
 
 def _open(data: bytes, name: str) -> Image.Image:

@@ -52,12 +52,12 @@ class TfdsSource:
     def __getitem__(self, index: int) -> dict:
         record = self.encoded(index)
         image = images.decode_image(record["image"], f"{self._folder} {record['id']}")
-        return {**record, "image": image}
+        return {**record, "image": image, "label": np.asarray(record["label"])}
 
     def encoded(self, index: int) -> dict:
-        """The record with its image as the bytes of a file."""
+        """The record with its image as the bytes of a file, and the label still to be decoded."""
         name, record = self._record(index)
-        label = images.decode_label(record[self._labels], f"{self._folder} {name}")
+        label = images.LabelFile(record[self._labels], f"{self._folder} {name}")
         return {"image": record["image"], "label": label, "id": name}
 
     def inspect(self, index: int) -> np.ndarray:

@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8, help="how many different ones")
     parser.add_argument("--crop", type=int, nargs=2, default=(512, 1024), help="height and width")
     parser.add_argument("--draws", type=int, default=8, help="crops of each of them")
-    parser.add_argument("--repeat", type=int, default=5, help="how often each crop; the best counts")
+    parser.add_argument(
+        "--repeat", type=int, default=5, help="how often each crop; the best counts"
+    )
     parser.add_argument("--json", default="", help="file for the figures")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

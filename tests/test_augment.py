@@ -185,9 +185,7 @@ def test_a_label_is_decoded_as_far_as_the_crop_needs():
         drawn = augment.draw(ways[0], label, crop=(40, 50))
         assert drawn == augment.draw(ways[1], pixels, crop=(40, 50))
         got = augment.apply(image, label, drawn, crop=(40, 50))[1]
-        np.testing.assert_array_equal(
-            got, augment.apply(image, pixels, drawn, crop=(40, 50))[1]
-        )
+        np.testing.assert_array_equal(got, augment.apply(image, pixels, drawn, crop=(40, 50))[1])
         fewer += len(label.upper(1)) < 80
         np.testing.assert_array_equal(np.asarray(label), pixels)
     assert fewer > 15

@@ -155,9 +155,7 @@ def _is_varied(label: np.ndarray, limit: float, ignore: int) -> bool:
     return bool(np.count_nonzero(counts) > 1 and counts.max() < limit * counts.sum())
 
 
-def _nearest(
-    label: np.ndarray | Label, size: tuple[int, int], box: Box
-) -> np.ndarray:
+def _nearest(label: np.ndarray | Label, size: tuple[int, int], box: Box) -> np.ndarray:
     """cv2.resize(label, size, INTER_NEAREST) cut to the box, without resizing the rest."""
     top, left, height, width = box
     rows = _nearest_index(label.shape[0], size[0], top, height)

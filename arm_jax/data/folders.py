@@ -51,13 +51,13 @@ class FileSource:
         return {"image": image, "label": self._meaning(stored, label_name), "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
-        """Look at one pair without decoding the image: int64 (256,) pixels by label value.
+        """Look at one pair, the image by `images.verify_image`: int64 (256,) pixels by label value.
 
         Raises InputError for anything that would keep it from training.
         """
         _, image_name, label_name = self._pairs[index]
         stored = self._stored_label(label_name)
-        size = images.probe_image(
+        size = images.verify_image(
             self._image_tree.read(image_name), self._image_tree.path(image_name)
         )
         self._compare_sizes(index, size, stored.shape)
@@ -83,9 +83,9 @@ class FileSource:
         return digest.hexdigest()
 
     def _stored_label(self, label_name: str) -> np.ndarray:
-        return images.decode_label(
-            self._label_tree.read(label_name), self._label_tree.path(label_name)
-        )
+        data, path = self._label_tree.read(label_name), self._label_tree.path(label_name)
+        images.verify_image(data, path)  # a damaged label may be decoded to wrong classes
+        return images.decode_label(data, path)
 
     def _label_file(self, label_name: str) -> Any:
         """A label as `images.LabelFile` or array."""

@@ -61,9 +61,16 @@ class TfdsSource:
         return {"image": record["image"], "label": label, "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
-        """Pixels by label value, int64 (256,)."""
+        """Pixels by label value, int64 (256,). Raises InputError if the record cannot be used."""
         name, record = self._record(index)
-        label = images.decode_label(record[self._labels], f"{self._folder} {name}")
+        title = f"{self._folder} {name}"
+        label = images.decode_label(record[self._labels], title)
+        size = images.verify_image(record["image"], title)
+        if size != label.shape:
+            raise InputError(
+                f"{title}: its label is {label.shape[1]}x{label.shape[0]} pixels, but the image is "
+                f"{size[1]}x{size[0]}; prepare the data set again"
+            )
         return np.bincount(label.reshape(-1), minlength=256)
 
     def fingerprint(self) -> str:

@@ -124,7 +124,11 @@ class CoarsenedSource:
 
     def _coarsened(self, record: dict[str, Any]) -> dict[str, Any]:
         label = coarsen.coarsen(
-            np.asarray(record["label"]), self.classes, self._settings, seed=self._seed, name=record["id"]
+            np.asarray(record["label"]),
+            self.classes,
+            self._settings,
+            seed=self._seed,
+            name=record["id"],
         )
         return {**record, "label": label}
 

@@ -48,7 +48,11 @@ def test_a_row_is_loaded_as_the_command_line_would():
     [
         (f"{CONFIG}:lineer", [], ": no row 'lineer' in this config; there are base, arm, linear"),
         ("configs/nowhere.py", [], "No such file or directory: 'configs/nowhere.py"),
-        (CONFIG, ["--config.stepss=3"], "--config.stepss: the config has no such key; did you mean steps?"),
+        (
+            CONFIG,
+            ["--config.stepss=3"],
+            "--config.stepss: the config has no such key; did you mean steps?",
+        ),
         (CONFIG, ["--config.steps=many"], "invalid literal for int"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The parts that every network is made of: convolution, BatchNorm, dropout, classifier.
+"""The parts that every network is made of: convolution, dropout, classifier; BatchNorm behind them.
 
 Layout: feature maps are (b, h, w, c), kernels are (height, width, in, out). One dtype policy for
 all networks: parameters, BatchNorm and its statistics are float32; a convolution computes in the
@@ -14,6 +14,8 @@ import numpy as np
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
+
+from arm_jax.networks.batchnorm import BatchNorm
 
 
 def normal(key: jax.Array, shape: tuple[int, ...], deviation: float) -> jax.Array:
@@ -58,6 +60,9 @@ def convolve(
         return jnp.concatenate(
             [convolve(part, k, stride=stride, dilation=dilation) for part, k in parts], axis=-1
         )
+    if size == 1:
+        # A matrix product. XLA's convolutions take twice as long on CPUs for the kernel's gradient.
+        return lax.dot_general(x[:, ::stride, ::stride], kernel[0, 0], (((3,), (0,)), ((), ())))
     padding = dilation * (size - 1) // 2
     return lax.conv_general_dilated(
         x,
@@ -125,68 +130,6 @@ class Conv(nnx.Module):
         if self.has_bias:
             x = x + self.bias[...].astype(self.dtype).reshape(1, 1, 1, -1)
         return x
-
-
-class BatchNorm(nnx.Module):
-    """BatchNorm over all axes but the last, in float32; the result has the dtype of the input.
-
-    eps 1e-5; momentum 0.9, which PyTorch calls 0.1. The running variance is the biased one, where
-    PyTorch stores the unbiased one: equal within 1e-4 on maps of more than 10,000 positions.
-    Created in evaluation mode; `networks.training` makes the view that uses batch statistics.
-
-    Mean and variance come from one pass over the batch (one reduction over the devices), as
-    E[(x - r)^2] - E[x - r]^2 with the running mean r, which algebra allows to be any constant:
-    without it, float32 cancels where a channel's mean is far from 0.
-
-    Args:
-        zero_init: start gamma at 0, so that a residual branch starts as the identity.
-        few_values: take a second pass for the variance, for layers that average a few values
-            which may be nearly equal.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        zero_init: bool = False,
-        few_values: bool = False,
-        rngs: nnx.Rngs,
-    ):
-        del rngs  # Nothing here is random; every layer is made alike.
-        self.scale = nnx.Param(jnp.full((channels,), 0.0 if zero_init else 1.0, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
-        self.mean = nnx.BatchStat(jnp.zeros((channels,), jnp.float32))
-        self.var = nnx.BatchStat(jnp.ones((channels,), jnp.float32))
-        self.few_values = few_values
-        self.use_running_average = True
-
-    def set_view(self, use_running_average: bool | None = None) -> None:
-        """Args of `nnx.view`: use_running_average, False to use and track batch statistics."""
-        if use_running_average is not None:
-            self.use_running_average = use_running_average
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        values = x.astype(jnp.float32)
-        mean, var = self.mean[...], self.var[...]
-        if not self.use_running_average:
-            mean, var = self._batch_statistics(values)
-            self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
-            self.var[...] = 0.9 * self.var[...] + 0.1 * var
-        gain = self.scale[...] * lax.rsqrt(var + 1e-5)
-        row = (1,) * (x.ndim - 1) + (-1,)
-        normalised = (values - mean.reshape(row)) * gain.reshape(row) + self.bias[...].reshape(row)
-        return normalised.astype(x.dtype)
-
-    def _batch_statistics(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
-        axes = tuple(range(values.ndim - 1))
-        shift = self.mean[...]
-        shifted = values - shift.reshape((1,) * len(axes) + (-1,))
-        offset = jnp.mean(shifted, axes)
-        if self.few_values:
-            return shift + offset, jnp.var(shifted, axes)
-        var = jnp.mean(lax.square(shifted), axes) - lax.square(offset)
-        # Rounding can leave a constant channel a little below 0.
-        return shift + offset, jnp.maximum(var, 0.0)
 
 
 class ConvNorm(nnx.Module):

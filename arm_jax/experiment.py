@@ -32,7 +32,15 @@ CHOICES = {
     "loss.kind": LOSSES,
     "loss.average_over": ("valid", "all"),
 }
-POSITIVE = ("steps", "batch_size", "evaluation.batch_size", "log_every", "eval_every", "save_every")
+POSITIVE = (
+    "steps",
+    "batch_size",
+    "accumulate",
+    "evaluation.batch_size",
+    "log_every",
+    "eval_every",
+    "save_every",
+)
 FRACTIONS = ("arm.isolated", "optimizer.warmup", "data.flip")
 
 
@@ -167,6 +175,7 @@ class Experiment:
             output_stride=model.output_stride,
             variant=model.variant or None,
             dtype=jnp.dtype(model.dtype),
+            remat=model.remat,
             extra_channels=1 if self.config.loss.kind == "kl" else 0,  # log s
             rngs=rngs,
         )
@@ -187,16 +196,14 @@ class Experiment:
         if self.config.model.pretrained:
             report = pretrained.load(players.segmenter, self.config.model.pretrained)
             workdir.say(str(report))
-        return create_state(players, self.transformation(), self.config.model.dtype)
+        return self._create_state(players)
 
     def abstract_state(self, mesh: Mesh) -> tuple[nnx.GraphDef, TrainState]:
         """Shapes, types and placement of the state, without computing it: what restoring needs."""
         graphs = []
 
         def create() -> TrainState:
-            graphdef, state = create_state(
-                self.create_players(), self.transformation(), self.config.model.dtype
-            )
+            graphdef, state = self._create_state(self.create_players())
             graphs.append(graphdef)
             return state
 
@@ -206,6 +213,10 @@ class Experiment:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes
         )
         return graphs[0], state
+
+    def _create_state(self, players: Players) -> tuple[nnx.GraphDef, TrainState]:
+        config = self.config
+        return create_state(players, self.transformation(), config.model.dtype, config.seed)
 
     def schedule(self) -> optax.Schedule:
         """The segmenter's learning rate by step."""
@@ -250,7 +261,7 @@ class Experiment:
             auxiliary_weight=config.model.auxiliary_weight,
             jitter=config.augment.jitter,
             ignore=self.classes.ignore,
-            seed=config.seed,
+            parts=config.accumulate,
             log_every=config.log_every,
         )
 

@@ -42,9 +42,13 @@ def generalized_cross_entropy(
     Its gradient is p_gt^q times that of cross entropy, which is its limit at q = 0. The paper
     found q = 0.1 best; the untruncated form is meant, as no truncation is mentioned.
     """
+    return bounded(log_likelihood(logits, labels, ignore), q)
+
+
+def bounded(log_p: jax.Array, q: float = 0.1) -> jax.Array:
+    """`generalized_cross_entropy` from the log-likelihood of the labels, (...), float32."""
     if not 0 <= q <= 1:
         raise ValueError(f"GCE needs 0 <= q <= 1, got {q}")
-    log_p = log_likelihood(logits, labels, ignore)
     return -log_p if q == 0 else -jnp.expm1(q * log_p) / q
 
 
@@ -67,14 +71,18 @@ def kl(
     Args:
         log_s: (...), the extra channel, resized as log s along with the logits.
     """
-    ce = cross_entropy(logits, labels, ignore)
+    loss = tempered(cross_entropy(logits, labels, ignore), log_s, limit)
+    return jnp.where(valid_pixels(labels, ignore), loss, 0.0)
+
+
+def tempered(ce: jax.Array, log_s: jax.Array, limit: float = 5.0) -> jax.Array:
+    """`kl` from the cross entropy, (...), float32; not 0 at ignored pixels."""
     log_s = log_s.astype(jnp.float32)
     clipped = stop_gradient(clip_log_s(log_s, limit))
     slope = stop_gradient(0.5 - jnp.exp(-clipped) * ce)  # d KL / d log s
     outward = ((log_s < -limit) & (slope > 0)) | ((log_s > limit) & (slope < 0))
     log_s = clipped + jnp.where(outward, 0.0, log_s - stop_gradient(log_s))
-    loss = jnp.exp(-log_s) * ce + 0.5 * log_s
-    return jnp.where(valid_pixels(labels, ignore), loss, 0.0)
+    return jnp.exp(-log_s) * ce + 0.5 * log_s
 
 
 def clip_log_s(log_s: jax.Array, limit: float = 5.0) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from arm_jax import sharding
+from arm_jax import compilation, sharding
 from arm_jax.data import check, trees
 from arm_jax.errors import InputError
 from arm_jax.evaluation import evaluate as evaluation
@@ -34,6 +34,7 @@ def restore(
       InputError: there is no such checkpoint, or it is of another network.
     """
     experiment = Experiment(config)
+    compilation.keep_in(config.compilation_cache)
     checkpoints = Checkpoints(folder, read_only=True)
     step = checkpoints.find(checkpoint)
     experiment.classes = workdir.read_classes(folder)

@@ -56,16 +56,17 @@ def by_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def local_batch_size(batch_size: int, mesh: Mesh) -> int:
-    """This process's share of the global `batch_size`.
+def local_batch_size(batch_size: int, mesh: Mesh, parts: int = 1) -> int:
+    """This process's share of the global `batch_size`, which is worked on in `parts`.
 
-    Raises InputError when the devices do not divide the batch: a remainder would give some
+    Raises InputError when devices and parts do not divide the batch: a remainder would give some
     pixels another weight in the loss.
     """
-    if batch_size < 1 or batch_size % mesh.size:
+    if batch_size < 1 or batch_size % (mesh.size * parts):
+        each = f" in {parts} parts (accumulate)" if parts > 1 else ""
         raise InputError(
-            f"batch_size = {batch_size} cannot be split evenly over {mesh.size} devices; "
-            f"choose a multiple of {mesh.size}"
+            f"batch_size = {batch_size} cannot be split evenly over {mesh.size} devices{each}; "
+            f"choose a multiple of {mesh.size * parts}"
         )
     return batch_size // mesh.size * len(mesh.local_devices)
 

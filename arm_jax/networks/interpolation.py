@@ -32,7 +32,8 @@ def resize(x: jax.Array, size: Sequence[int], align_corners: bool = False) -> ja
     # The shrinking axis first, so that the intermediate map is the smaller one.
     for axis in sorted((1, 2), key=lambda axis: size[axis - 1] / x.shape[axis]):
         lengths = (x.shape[axis], size[axis - 1])
-        resized = _resize_axis(resized, axis, lengths, align_corners)
+        if lengths[0] != lengths[1]:
+            resized = _resize_axis(resized, axis, lengths, align_corners)
     return resized.astype(x.dtype)
 
 
@@ -40,7 +41,7 @@ def resize(x: jax.Array, size: Sequence[int], align_corners: bool = False) -> ja
 def _resize_axis(
     x: jax.Array, axis: int, lengths: tuple[int, int], align_corners: bool
 ) -> jax.Array:
-    return _gather_rows(x, axis, _weights(*lengths, align_corners))
+    return _gather_rows(x, axis, weights(*lengths, align_corners))
 
 
 def _forward(
@@ -52,14 +53,14 @@ def _forward(
 def _backward(
     axis: int, lengths: tuple[int, int], align_corners: bool, _: None, gradient: jax.Array
 ) -> tuple[jax.Array]:
-    return (_gather_rows(gradient, axis, _weights(*lengths, align_corners).T),)
+    return (_gather_rows(gradient, axis, weights(*lengths, align_corners).T),)
 
 
 _resize_axis.defvjp(_forward, _backward)
 
 
-def _weights(in_length: int, out_length: int, align_corners: bool) -> np.ndarray:
-    """The (out, in) float32 matrix of linear interpolation along one axis: two entries a row."""
+def weights(in_length: int, out_length: int, align_corners: bool) -> np.ndarray:
+    """The (out, in) float32 matrix of linear interpolation along one axis, two entries a row."""
     # PyTorch computes the positions in float32 too.
     positions = np.arange(out_length, dtype=np.float32)
     if align_corners:

@@ -7,7 +7,7 @@ its contraction at the start of a stage, and multi-grid are in `stage_plan`.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 from flax import nnx
@@ -240,6 +240,7 @@ class ResNet(nnx.Module):
         output_stride: 8, 16 or 32, of the last stage's features.
         multi_grid: see `stage_plan`.
         width: channels of the first stage's inner convolutions; 64 in every published network.
+        remat: compute what is inside a block again in the backward pass instead of keeping it.
         dtype: compute dtype of the convolutions.
 
     Raises:
@@ -255,12 +256,14 @@ class ResNet(nnx.Module):
         output_stride: int,
         multi_grid: Sequence[int] | None = None,
         width: int = 64,
+        remat: bool = False,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         plans = stage_plan(depths, output_stride, multi_grid)
         self.variant = variant
         self.width = width
+        self.remat = remat
         self.stem = Stem(width, variant, dtype=dtype, rngs=rngs)
         channels = self.stem.channels
         stages, stage_channels = [], []
@@ -278,12 +281,17 @@ class ResNet(nnx.Module):
     def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
         """(b, h, w, 3) to the four stages' features, (b, h/4, w/4, channels[0]) and on."""
         x = self.stem(images)
+        call = nnx.remat(_call) if self.remat else _call
         features = []
         for stage in self.stages:
             for block in stage:
-                x = block(x)
+                x = call(block, x)
             features.append(x)
         return tuple(features)
+
+
+def _call(block: Any, x: jax.Array) -> jax.Array:
+    return block(x)
 
 
 VARIANTS = {

@@ -55,6 +55,7 @@ class Segmenter(nnx.Module):
         output_stride: int,
         extra_channels: int,
         align_corners: bool,
+        remat: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -64,6 +65,7 @@ class Segmenter(nnx.Module):
         self.extra_channels = extra_channels
         self.output_stride = output_stride
         self.align_corners = align_corners
+        self.remat = remat
         is_ocr = architecture.head == "ocr"
         self.backbone = resnet.ResNet(
             architecture.block,
@@ -73,6 +75,7 @@ class Segmenter(nnx.Module):
             # mmsegmentation's DeepLabs of stride 16 vary the dilation that is left by block.
             multi_grid=(1, 2, 4) if output_stride == 16 and not is_ocr else None,
             width=architecture.width,
+            remat=remat,
             dtype=dtype,
             rngs=rngs,
         )
@@ -153,14 +156,19 @@ class Segmenter(nnx.Module):
         if dropout_key is not None:
             main_key, auxiliary_key = jax.random.split(dropout_key)
         features = self.backbone(images)
+        call = nnx.remat(_call) if self.remat else _call
         if isinstance(self.head, OcrHead):
-            coarse = self.auxiliary_head(features[2], auxiliary_key)
-            logits = self.head(features[3], coarse, main_key)
+            coarse = call(self.auxiliary_head, features[2], auxiliary_key)
+            logits = call(self.head, features[3], coarse, main_key)
             return (logits, coarse) if auxiliary else logits
-        logits = self.head(features, main_key)
+        logits = call(self.head, features, main_key)
         if not auxiliary:
             return logits
-        return logits, self.auxiliary_head(features[2], auxiliary_key)
+        return logits, call(self.auxiliary_head, features[2], auxiliary_key)
+
+
+def _call(module: Any, *arguments: Any) -> jax.Array:
+    return module(*arguments)
 
 
 def create(
@@ -172,6 +180,7 @@ def create(
     extra_channels: int = 0,
     variant: str | None = None,
     align_corners: bool = False,
+    remat: bool = False,
     rngs: nnx.Rngs,
     **sizes: Any,
 ) -> Segmenter:
@@ -188,6 +197,8 @@ def create(
             the architecture's usual one by default.
         align_corners: the convention of the resizing inside, True for weights that were trained
             on crops of 8 n + 1 pixels.
+        remat: in the backward pass, compute what is inside the residual blocks and the heads
+            again instead of keeping it: about a third more work, for a fraction of the memory.
         sizes: other fields of `Architecture`, to size a network down.
 
     Raises:
@@ -214,6 +225,7 @@ def create(
         output_stride=output_stride,
         extra_channels=extra_channels,
         align_corners=align_corners,
+        remat=remat,
         dtype=dtype,
         rngs=rngs,
     )

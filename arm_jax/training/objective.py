@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from arm_jax import arm, diagnostics, losses, networks
-from arm_jax.training.state import Players
+from arm_jax.training.pixel_maps import by_rows
+from arm_jax.training.state import Players, Weighting
 from arm_jax.variants import ClosedFormArm, tabulated
 
 LOSSES = ("ce", "gce", "kl", "ohem")
@@ -31,7 +32,7 @@ class Method:
         KL loss predicts (Table 4).
       p: the norm held at 1 while ARM climbs (Sec. 3.4).
       scope: over what the norms are taken: the "global" batch, each "image", or each "device".
-      devices: how many there are, for that last scope.
+      devices: how many there are, over which the batch is split.
       detach: no gradient from the weights into the segmenter (Table 1).
       signal: what ARM climbs: the "loss" itself, its bounded "gce" form, or the loss "trimmed" of
         its largest values; the last two so as not to be led by mislabelled pixels.
@@ -44,7 +45,7 @@ class Method:
       auxiliary_weight: of the auxiliary head's plain mean cross entropy.
       jitter: distort colours.
       ignore: the label of pixels that have none.
-      seed: of dropout.
+      parts: the batch goes through the network in so many parts, see `accumulation`.
       log_every: steps over which metrics are summed.
     """
 
@@ -66,7 +67,7 @@ class Method:
     auxiliary_weight: float = 0.4
     jitter: bool = True
     ignore: int = 255
-    seed: int = 0
+    parts: int = 1
     log_every: int = 50
 
 
@@ -94,19 +95,48 @@ def forward(
     """
     segmenter = networks.training(players.segmenter)
     scores, auxiliary = segmenter(images, auxiliary=True, dropout_key=dropout_key)
-    size = labels.shape[1:3]
-    valid = losses.valid_pixels(labels, method.ignore)
-    scores = networks.resize(scores, size)
-    classes = players.segmenter.num_classes
-    logits, extra = scores[..., :classes], scores[..., classes:]
+    return from_scores(players.arm, scores, auxiliary, labels, method, coupled)
 
-    pixel_loss, signal, counted = _pixel_loss(logits, extra, labels, valid, method)
+
+def from_scores(
+    weighting: Weighting | None,
+    scores: jax.Array,
+    auxiliary: jax.Array,
+    labels: jax.Array,
+    method: Method,
+    coupled: jax.Array,
+) -> dict[str, Any]:
+    """`forward` from what the network returned.
+
+    Args:
+      weighting: ARM, or None; the statistics of a `ClosedFormArm` are updated in place.
+      scores: (b, h', w', classes) float32; with the KL loss, log s behind the classes.
+      auxiliary: (b, h'', w'', classes) float32.
+      labels, method, coupled: as for `forward`.
+    """
+    valid = losses.valid_pixels(labels, method.ignore)
+    classes = auxiliary.shape[-1]
+
+    def look(scores: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+        logits = scores[..., :classes]
+        maps = {"log_p": losses.log_likelihood(logits, labels, method.ignore)}
+        if method.loss == "kl":
+            maps["log_s"] = scores[..., classes]
+        if method.confidence != "s":
+            maps["confidence"] = arm.confidence(logits, method.confidence, method.detach)
+        return maps
+
+    def look_aside(scores: jax.Array, labels: jax.Array) -> jax.Array:
+        return losses.cross_entropy(scores, labels, method.ignore)
+
+    maps = by_rows(look, scores, labels, devices=method.devices)
+    pixel_loss, signal, counted = _pixel_loss(maps, valid, method)
     if method.confidence == "s":
-        log_s = losses.clip_log_s(extra[..., 0])
+        log_s = losses.clip_log_s(maps["log_s"])
         confidence = arm.uncertainty_confidence(log_s, detach=method.detach)
     else:
-        confidence = arm.confidence(logits, kind=method.confidence, detach=method.detach)
-    weigh: Callable[[jax.Array], jax.Array] | None = players.arm
+        confidence = maps["confidence"]
+    weigh: Callable[[jax.Array], jax.Array] | None = weighting
     if method.table_points and weigh is not None:
         weigh = tabulated(weigh, method.table_points)
     objective = arm.adversarial_objective(
@@ -122,11 +152,10 @@ def forward(
         average_over=method.average_over,
     )
     histogram = diagnostics.histogram(confidence, pixel_loss, objective.weights, counted)
-    if isinstance(players.arm, ClosedFormArm):
-        players.arm.observe(histogram)
-    auxiliary_loss = losses.mean_over(
-        losses.cross_entropy(networks.resize(auxiliary, size), labels, method.ignore), valid
-    )
+    if isinstance(weighting, ClosedFormArm):
+        weighting.observe(histogram)
+    aside = by_rows(look_aside, auxiliary, labels, devices=method.devices)
+    auxiliary_loss = losses.mean_over(aside, valid)
     return {
         "total": objective.total + method.auxiliary_weight * auxiliary_loss,
         "loss": objective.main,
@@ -138,22 +167,21 @@ def forward(
 
 
 def _pixel_loss(
-    logits: jax.Array, extra: jax.Array, labels: jax.Array, valid: jax.Array, method: Method
+    maps: dict[str, jax.Array], valid: jax.Array, method: Method
 ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
     """The segmenter's loss of each pixel, what ARM climbs if not that, and which pixels count."""
-    ignore = method.ignore
+    log_p = maps["log_p"]
     if method.loss == "kl":
-        loss = losses.kl(logits, extra[..., 0], labels, ignore)
+        loss = losses.tempered(-log_p, maps["log_s"])
         return loss, losses.kl_signal(loss), valid
     if method.loss == "gce":
-        return losses.generalized_cross_entropy(logits, labels, method.q, ignore), None, valid
-    log_p = losses.log_likelihood(logits, labels, ignore)
+        return losses.bounded(log_p, method.q), None, valid
     if method.loss == "ohem":
-        kept = method.kept_per_image * labels.shape[0]
+        kept = method.kept_per_image * valid.shape[0]
         return -log_p, None, losses.hard_pixels(jnp.exp(log_p), valid, method.threshold, kept)
     signal = None
     if method.signal == "gce":
-        signal = losses.generalized_cross_entropy(logits, labels, method.q, ignore)
+        signal = losses.bounded(log_p, method.q)
     elif method.signal == "trimmed":
         signal = losses.trimmed(-log_p, valid, method.trimmed_share)
     return -log_p, signal, valid

@@ -75,6 +75,7 @@ class TrainState:
 
     Attributes:
       step: () int32, how many steps were made.
+      seed: () uint32, of dropout; not a constant of the program, so that seeds share one.
       params: the parameters of both players (float32).
       statistics: BatchNorm's running means and variances (float32).
       optimizer: optax's state, momentum included.
@@ -84,6 +85,7 @@ class TrainState:
     """
 
     step: jax.Array
+    seed: jax.Array
     params: nnx.State
     statistics: nnx.State
     optimizer: optax.OptState

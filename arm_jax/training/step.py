@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 
 from arm_jax import diagnostics, schedules, sharding
 from arm_jax.data import jitter
-from arm_jax.training.objective import Method, forward
+from arm_jax.training import accumulation
+from arm_jax.training.objective import Method, forward, from_scores
 from arm_jax.training.state import LossScale, Players, TrainState
 
 # What the log line averages over its steps.
@@ -21,13 +22,21 @@ COUNTERS = ("steps", "applied", "overflows", "unlabelled", "first_bad_step")
 
 
 def create_state(
-    players: Players, transformation: optax.GradientTransformation, dtype: Any
+    players: Players, transformation: optax.GradientTransformation, dtype: Any, seed: int = 0
 ) -> tuple[nnx.GraphDef, TrainState]:
-    """The state before the first step; `dtype` is the compute type, which decides loss scaling."""
+    """The state before the first step.
+
+    Args:
+      players: freshly made.
+      transformation: as from `optimizer.create`.
+      dtype: the compute type, which decides about loss scaling.
+      seed: of dropout.
+    """
     graphdef, params, *rest = nnx.split(players, nnx.Param, ...)
     (statistics,) = rest
     state = TrainState(
         step=jnp.int32(0),
+        seed=jnp.uint32(seed),
         params=params,
         statistics=statistics,
         optimizer=transformation.init(params),
@@ -68,14 +77,30 @@ def train_step(
     images = jitter.prepare(
         batch["image"], batch["extent"], batch["key"] if method.jitter else None
     )
-    dropout_key = jax.random.fold_in(jax.random.key(method.seed), state.step)
+    dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     coupled = state.step >= schedules.boundary(method.isolated, method.total_steps)
 
-    def objective(players: Players) -> tuple[jax.Array, dict[str, Any]]:
-        terms = forward(players, images, batch["label"], method, coupled, dropout_key)
+    labels = batch["label"]
+
+    def scaled(terms: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
         return state.loss_scale.value * terms["total"], terms
 
-    (_, terms), gradients = nnx.value_and_grad(objective, has_aux=True)(players)
+    if method.parts > 1:
+        terms, gradients = accumulation.value_and_grad(
+            players,
+            images,
+            lambda weighting, scores, auxiliary: scaled(
+                from_scores(weighting, scores, auxiliary, labels, method, coupled)
+            ),
+            dropout_key,
+            parts=method.parts,
+            devices=method.devices,
+        )
+    else:
+        (_, terms), gradients = nnx.value_and_grad(
+            lambda players: scaled(forward(players, images, labels, method, coupled, dropout_key)),
+            has_aux=True,
+        )(players)
     gradients = jax.tree.map(lambda g: g / state.loss_scale.value, gradients)
     # The first of the sorted truths is false if any is. XLA would turn a reduction into a chain of
     # `and`, and compile that chain anew into the update of every single tensor.
@@ -89,6 +114,7 @@ def train_step(
     window = _accumulate(state, terms, finite, labelled, method.log_every)
     state = TrainState(
         step=state.step + 1,
+        seed=state.seed,
         params=keep(optax.apply_updates(state.params, updates), state.params),
         statistics=keep(nnx.state(players, nnx.Not(nnx.Param)), state.statistics),
         optimizer=keep(optimizer, state.optimizer),

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from arm_jax import sharding
+from arm_jax import compilation, sharding
 from arm_jax.data import check
 from arm_jax.errors import Stopped
 from arm_jax.evaluation import evaluate
@@ -42,7 +42,9 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     """
     mesh = sharding.make_mesh() if mesh is None else mesh
     experiment = Experiment(config)
-    sharding.local_batch_size(config.batch_size, mesh)  # refuses a batch that cannot be split
+    # Refuses a batch that cannot be split.
+    sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
+    compilation.keep_in(config.compilation_cache)
     workdir = workdirs.prepare(workdir, experiment.flat_config())
     train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
     workdirs.write_classes(workdir, experiment.classes)

@@ -29,7 +29,16 @@ from arm_jax.data.labels import Classes
 from arm_jax.errors import InputError
 
 # A run may be continued with other values of these: they change neither weights nor metrics.
-HARMLESS = frozenset({"save_every", "keep", "input.workers", "input.threads", "input.prefetch"})
+HARMLESS = frozenset(
+    {
+        "save_every",
+        "keep",
+        "compilation_cache",
+        "input.workers",
+        "input.threads",
+        "input.prefetch",
+    }
+)
 
 PACKAGES = (
     "arm_jax",

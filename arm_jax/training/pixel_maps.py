@@ -1,0 +1,86 @@
+"""Maps of the full resolution from scores of the network's, a few rows at a time.
+
+What the objective needs of a pixel are one or two numbers, its loss and its confidence. The scores
+they come from are C numbers, 608 MiB in float32 for 16 crops of 512x1024 and 19 classes, and a
+softmax and its gradient hold several such arrays. Here the scores are resized, and reduced to
+maps, one tile of rows after the other, and the backward pass makes each tile again instead of
+keeping it. Two passes over the scores are the floor: the weights of the loss need the norms over
+the whole batch, so no gradient can be formed before every confidence is known.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from arm_jax.networks.interpolation import resize, weights
+
+# Full-resolution scores that exist at one time, per device.
+TILE_BYTES = 64 * 2**20
+
+
+def by_rows(
+    function: Callable[[jax.Array, jax.Array], Any],
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    devices: int = 1,
+    tile_bytes: int = TILE_BYTES,
+) -> Any:
+    """`function(networks.resize(scores, labels' size), labels)`, in bounded memory.
+
+    Equal to that in value and gradient, up to the rounding of float32.
+
+    Args:
+      function: of scores (b, r, w, n) float32 and labels (b, r, w), for any number of rows r, pixel
+        by pixel: a tree of arrays (b, r, w).
+      scores: (b, h', w', n) float32.
+      labels: (b, h, w) integers; h and w are the size of the result.
+      devices: over how many the batch is split.
+      tile_bytes: of full-resolution scores at one time, on each device.
+    """
+    batch, height, width = labels.shape
+    row_bytes = 4 * scores.shape[-1] * width * -(-batch // devices)
+    tiles = -(-height // max(tile_bytes // row_bytes, 1))
+    if tiles == 1:
+        return function(resize(scores, (height, width)), labels)
+    rows = -(-height // tiles)
+    starts, blocks = _blocks(scores.shape[1], height, rows)
+    grown = jnp.pad(labels, ((0, 0), (0, len(starts) * rows - height), (0, 0)))
+    grown = jnp.moveaxis(grown.reshape(batch, len(starts), rows, width), 1, 0)
+
+    # A loop's iterations cannot be merged, so the recomputation need not be guarded against it.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def tile(scores: jax.Array, start: jax.Array, block: jax.Array, labels: jax.Array) -> Any:
+        part = jax.lax.dynamic_slice_in_dim(scores, start, block.shape[1], axis=1)
+        # A product with a small matrix: its gradient is one too, where a gather's is a scatter.
+        part = jnp.einsum("rk,bkwc->brwc", block, part, precision=jax.lax.Precision.HIGHEST)
+        return function(resize(part, (rows, width)), labels)
+
+    found = jax.lax.map(lambda x: tile(scores, *x), (starts, blocks, grown))
+
+    def join(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x, 0, 1).reshape(batch, -1, width)[:, :height]
+
+    return jax.tree.map(join, found)
+
+
+def _blocks(in_length: int, out_length: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of linear interpolation, cut into tiles: where each begins to read, and by what.
+
+    Returns:
+      int32 (tiles,) and float32 (tiles, rows, k): output row t * rows + i is the sum over j of
+      blocks[t, i, j] * input[starts[t] + j]. Rows beyond `out_length` are 0.
+    """
+    matrix = weights(in_length, out_length, align_corners=False)
+    tiles = -(-out_length // rows)
+    matrix = np.pad(matrix, ((0, tiles * rows - out_length), (0, 0)))
+    matrix = matrix.reshape(tiles, rows, in_length)
+    used = [np.flatnonzero(block.any(axis=0)) for block in matrix]
+    reach = max(columns[-1] - columns[0] + 1 for columns in used)
+    starts = [min(columns[0], in_length - reach) for columns in used]
+    blocks = [block[:, s : s + reach] for block, s in zip(matrix, starts, strict=True)]
+    return np.asarray(starts, np.int32), np.stack(blocks)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.custom_derivatives import linear_call
 
 from arm_jax import diagnostics
 from arm_jax.diagnostics import Histogram
@@ -123,23 +122,4 @@ def _interpolate(table: jax.Array, position: jax.Array) -> jax.Array:
     left = jnp.clip(jnp.floor(position), 0, table.size - 2)
     share = position - left
     index = left.astype(jnp.int32)
-    return (1.0 - share) * _look_up(table, index) + share * _look_up(table, index + 1)
-
-
-def _look_up(table: jax.Array, index: jax.Array) -> jax.Array:
-    """`table[index]`, whose gradient is no scatter: millions of pixels meet in a few entries."""
-
-    def gather(index: jax.Array, table: jax.Array) -> jax.Array:
-        return table[index]
-
-    def sum_by_index(index: jax.Array, values: jax.Array) -> jax.Array:
-        # Sums over equal indices as a product of two matrices of zeros and ones, by the index's
-        # two digits: in one matrix of all entries a row would be as long as the table.
-        digits = 16
-        high, low = (jnp.arange(-(-table.size // digits)), jnp.arange(digits))
-        first = (index.reshape(-1, 1) // digits == high[None]).astype(jnp.float32)
-        second = (index.reshape(-1, 1) % digits == low[None]) * values.reshape(-1, 1)
-        total = jnp.dot(first.T, second, precision=jax.lax.Precision.HIGHEST)
-        return total.reshape(-1)[: table.size]
-
-    return linear_call(gather, sum_by_index, index, table)
+    return (1.0 - share) * table[index] + share * table[index + 1]

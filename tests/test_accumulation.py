@@ -25,7 +25,7 @@ def test_parts_have_the_gradient_of_the_whole_objective():
     @jax.jit
     def by_hand(params, statistics):
         def total(params):
-            players = nnx.merge(graphdef, params, statistics)
+            players = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, statistics))
             model = networks.training(players.segmenter)
             keys = jax.random.split(key, 2)
             found = [

@@ -31,6 +31,7 @@ def test_every_config_is_valid_locked_and_answers_smoke(name):
     smoke = load(name, "smoke")
     Experiment(smoke)
     assert smoke.steps == 2 and smoke.data.dataset == "scenes"
+    assert smoke.model.pretrained == ""
     assert load(name, "base").arm.kind == "none"
     with pytest.raises(ValueError, match="no row 'nonsense'"):
         load(name, "nonsense")
@@ -64,3 +65,21 @@ def test_the_other_benchmarks_differ_as_the_paper_says():
     ade20k = load("ade20k")
     assert ade20k.steps == 160_000 and tuple(ade20k.augment.crop) == (512, 512)
     assert ade20k.model.name == "deeplabv3plus_resnest101"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "source"),
+    [
+        ("cityscapes_coarse", None, "hf://timm/resnet101c.gluon_in1k"),
+        ("cityscapes_coarse", "arm,resnet50", "hf://timm/resnet50c.gluon_in1k"),
+        ("cityscapes_fine", "ocr", "hf://timm/resnet101c.gluon_in1k"),
+        ("cityscapes_coarse_extension", None, "hf://timm/resnet101c.gluon_in1k"),
+        ("ade20k", "arm", "hf://timm/resnest101e.in1k"),
+        ("camvid_coarse", None, "hf://timm/resnet50c.gluon_in1k"),
+        ("custom", None, "hf://timm/resnet50c.gluon_in1k"),
+        ("demo", None, ""),
+        ("street_scenes", "resnet101", ""),
+    ],
+)
+def test_runs_on_photographs_start_from_imagenet(name, row, source):
+    assert Experiment(load(name, row)).pretrained_source() == source

@@ -328,3 +328,30 @@ def test_seeds_make_the_weights():
     )
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
+
+
+def test_rematerialisation_changes_neither_gradient_nor_statistics():
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+
+    def found(remat):
+        model = tiny(remat=remat)
+        graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
+
+        @jax.jit
+        def gradient(params, statistics):
+            def total(params):
+                model = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, statistics))
+                scores = networks.training(model)(
+                    images, auxiliary=True, dropout_key=jax.random.key(1)
+                )
+                return sum(jnp.sum(x**2) for x in scores), nnx.state(model, nnx.Not(nnx.Param))
+
+            return jax.grad(total, has_aux=True)(params)
+
+        text = str(jax.make_jaxpr(gradient)(params, statistics))
+        return gradient(params, statistics), text.count("checkpoint") + text.count("remat")
+
+    (plain, none), (again, some) = found(False), found(True)
+    assert none == 0 and some > 0
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)

@@ -40,6 +40,32 @@ def test_tiles_change_neither_value_nor_gradient(size):
         np.testing.assert_allclose(gradient, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 4, 9])
+def test_arm_in_tiles(rows):
+    """Value, gradient for the parameters, and the derivative by v that an ablation needs."""
+    graphdef, params = nnx.split(arm.Arm(rngs=nnx.Rngs(1)))
+    v = jax.random.uniform(jax.random.key(0), (2, 10, 6), minval=-1.0)
+    cotangent = jax.random.normal(jax.random.key(1), v.shape)
+
+    def found(wrap):
+        def weigh(params, v):
+            return wrap(nnx.merge(graphdef, params))(v)
+
+        value, pull = jax.vjp(weigh, params, v)
+        slope = jax.jvp(lambda v: weigh(params, v), (v,), (jnp.ones_like(v),))[1]
+        return value, *pull(cotangent), slope
+
+    def tiled(function):
+        return pixel_maps.in_tiles(function, bytes_a_pixel=1, tile_bytes=rows * 2 * 6)
+
+    for got, wanted in zip(
+        jax.tree.leaves(jax.jit(lambda: found(tiled))()),
+        jax.tree.leaves(found(lambda function: function)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_memory_does_not_grow_with_the_number_of_classes():
     """One full-resolution copy of 150 classes' scores is 72 MiB here; a tile of them is 1."""
     scores = jax.ShapeDtypeStruct((2, 32, 60, 150), jnp.float32)
@@ -88,6 +114,8 @@ def test_the_objective_of_every_kind_is_the_same_in_tiles(settings, monkeypatch)
         return jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(params, scores, auxiliary)
 
     expected = found()
-    monkeypatch.setattr(pixel_maps.by_rows, "__kwdefaults__", {"devices": 1, "tile_bytes": 8000})
+    for function in (pixel_maps.by_rows, pixel_maps.in_tiles):
+        small = {**function.__kwdefaults__, "tile_bytes": 8000}
+        monkeypatch.setattr(function, "__kwdefaults__", small)
     for got, wanted in zip(jax.tree.leaves(found()), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)

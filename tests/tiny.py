@@ -62,6 +62,7 @@ class Run:
 
     def __init__(self, *, devices: int = 1, with_arm: bool = True, dtype="float32", **method):
         settings = {"total_steps": 100, "isolated": 0.0, "jitter": False, "log_every": 3}
+        settings["devices"] = devices
         self.method = Method(**settings | method)
         self.mesh, self.graphdef, state, self.compiled = _compiled(
             devices, with_arm, dtype, self.method

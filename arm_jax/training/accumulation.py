@@ -87,7 +87,7 @@ def value_and_grad(
     parted = [_split(x, parts, devices) for x in (for_scores, for_auxiliary)]
     (for_segmenter, statistics), _ = jax.lax.scan(back, start, (images, keys, *parted))
     nnx.update(players.segmenter, statistics)
-    return terms, nnx.State({**for_arm, "segmenter": for_segmenter})
+    return terms, nnx.merge_state(for_arm, nnx.State({"segmenter": for_segmenter}))
 
 
 def _split(x: jax.Array, parts: int, devices: int) -> jax.Array:

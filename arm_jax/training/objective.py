@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from arm_jax import arm, diagnostics, losses, networks
-from arm_jax.training.pixel_maps import by_rows
+from arm_jax.training.pixel_maps import by_rows, in_tiles
 from arm_jax.training.state import Players, Weighting
 from arm_jax.variants import ClosedFormArm, tabulated
 
@@ -19,6 +19,7 @@ LOSSES = ("ce", "gce", "kl", "ohem")
 INPUTS = (*arm.KINDS, "s")
 SIGNALS = ("loss", "gce", "trimmed")
 SCOPES = ("global", "image", "device")
+HIDDEN_BYTES = 128  # of a pixel inside ARM: three layers of four, before and after the swish
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +140,8 @@ def from_scores(
     weigh: Callable[[jax.Array], jax.Array] | None = weighting
     if method.table_points and weigh is not None:
         weigh = tabulated(weigh, method.table_points)
+    if weigh is not None:
+        weigh = in_tiles(weigh, bytes_a_pixel=HIDDEN_BYTES, devices=method.devices)
     objective = arm.adversarial_objective(
         weigh,
         confidence,

@@ -8,7 +8,6 @@ keeping it. Two passes over the scores are the floor: the weights of the loss ne
 the whole batch, so no gradient can be formed before every confidence is known.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +17,8 @@ import numpy as np
 
 from arm_jax.networks.interpolation import resize, weights
 
-# Full-resolution scores that exist at one time, per device.
-TILE_BYTES = 64 * 2**20
+# What exists at one time of full-resolution scores, or of ARM's hidden layers, per device.
+TILE_BYTES = 32 * 2**20
 
 
 def by_rows(
@@ -42,30 +41,73 @@ def by_rows(
       devices: over how many the batch is split.
       tile_bytes: of full-resolution scores at one time, on each device.
     """
-    batch, height, width = labels.shape
-    row_bytes = 4 * scores.shape[-1] * width * -(-batch // devices)
-    tiles = -(-height // max(tile_bytes // row_bytes, 1))
+    _, height, width = labels.shape
+    tiles = _tiles(labels.shape, 4 * scores.shape[-1], devices, tile_bytes)
     if tiles == 1:
         return function(resize(scores, (height, width)), labels)
     rows = -(-height // tiles)
     starts, blocks = _blocks(scores.shape[1], height, rows)
-    grown = jnp.pad(labels, ((0, 0), (0, len(starts) * rows - height), (0, 0)))
-    grown = jnp.moveaxis(grown.reshape(batch, len(starts), rows, width), 1, 0)
 
-    # A loop's iterations cannot be merged, so the recomputation need not be guarded against it.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def tile(scores: jax.Array, start: jax.Array, block: jax.Array, labels: jax.Array) -> Any:
+    def tile(start: jax.Array, block: jax.Array, labels: jax.Array) -> Any:
         part = jax.lax.dynamic_slice_in_dim(scores, start, block.shape[1], axis=1)
         # A product with a small matrix: its gradient is one too, where a gather's is a scatter.
         part = jnp.einsum("rk,bkwc->brwc", block, part, precision=jax.lax.Precision.HIGHEST)
         return function(resize(part, (rows, width)), labels)
 
-    found = jax.lax.map(lambda x: tile(scores, *x), (starts, blocks, grown))
+    return _joined(_in_turn(tile, starts, blocks, _cut(labels, rows)), height)
+
+
+def in_tiles(
+    function: Callable[[jax.Array], jax.Array],
+    *,
+    bytes_a_pixel: int,
+    devices: int = 1,
+    tile_bytes: int = TILE_BYTES,
+) -> Callable[[jax.Array], jax.Array]:
+    """`function` of a map (b, h, w), pixel by pixel to another, in bounded memory.
+
+    Args:
+      bytes_a_pixel: what `function` keeps of a pixel for its gradient.
+      devices, tile_bytes: as for `by_rows`.
+    """
+
+    def tiled(x: jax.Array) -> jax.Array:
+        tiles = _tiles(x.shape, bytes_a_pixel, devices, tile_bytes)
+        if tiles == 1:
+            return function(x)
+        return _joined(_in_turn(function, _cut(x, -(-x.shape[1] // tiles))), x.shape[1])
+
+    return tiled
+
+
+def _tiles(shape: tuple[int, ...], bytes_a_pixel: int, devices: int, tile_bytes: int) -> int:
+    batch, height, width = shape
+    row_bytes = bytes_a_pixel * width * -(-batch // devices)
+    rows = min(max(tile_bytes // row_bytes, 1), height)
+    return -(-height // rows)
+
+
+def _in_turn(function: Callable[..., Any], *parts: Any) -> Any:
+    """`function` of one tile after the other; nothing inside it is kept for its gradient."""
+    # A loop's iterations cannot be merged, so the recomputation need not be guarded against it.
+    once = jax.checkpoint(function, prevent_cse=False)
+    return jax.lax.map(lambda x: once(*x), parts)
+
+
+def _cut(x: jax.Array, rows: int) -> jax.Array:
+    """(b, h, w) to (tiles, b, rows, w), filled up with zeros."""
+    batch, height, width = x.shape
+    grown = jnp.pad(x, ((0, 0), (0, -height % rows), (0, 0)))
+    return jnp.moveaxis(grown.reshape(batch, -1, rows, width), 1, 0)
+
+
+def _joined(tiles: Any, height: int) -> Any:
+    """(tiles, b, rows, w) to (b, height, w), for every array of a tree."""
 
     def join(x: jax.Array) -> jax.Array:
-        return jnp.moveaxis(x, 0, 1).reshape(batch, -1, width)[:, :height]
+        return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1, x.shape[3])[:, :height]
 
-    return jax.tree.map(join, found)
+    return jax.tree.map(join, tiles)
 
 
 def _blocks(in_length: int, out_length: int, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from arm_jax.experiment import Experiment
+from configs import base
 
 NAMES = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -34,6 +35,15 @@ def test_every_config_is_valid_locked_and_answers_smoke(name):
     assert load(name, "base").arm.kind == "none"
     with pytest.raises(ValueError, match="no row 'nonsense'"):
         load(name, "nonsense")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_has_every_row(name):
+    plain = Experiment(load(name)).flat_config()
+    for row, changes in base.ROWS.items():
+        changed = Experiment(load(name, row)).flat_config()
+        assert {key: changed[key] for key in changes} == changes
+        assert {k for k in plain if changed[k] != plain[k]} <= set(changes), row
 
 
 def test_cityscapes_coarse_is_section_4_2():

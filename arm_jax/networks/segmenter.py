@@ -251,6 +251,18 @@ _RESNET50 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[50], resnet.V
 _RESNET101 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[101], resnet.VARIANTS, "v1c")
 
 ARCHITECTURES = {
+    # Made by the dozen on a CPU: half of the blocks, a quarter of the width.
+    "deeplabv3plus_resnet10": Architecture(
+        "deeplabv3plus",
+        BasicBlock,
+        (1, 1, 1, 1),
+        resnet.VARIANTS,
+        "v1c",
+        width=16,
+        channels=32,
+        low_level_channels=8,
+        auxiliary_channels=16,
+    ),
     # Small enough for a CPU.
     "deeplabv3plus_resnet18": Architecture(
         "deeplabv3plus",

@@ -13,7 +13,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.seed = 0  # Of the weights, the sample order, the augmentation and dropout.
     config.steps = 40_000  # T, training iterations.
     config.batch_size = 16  # Over all devices; a multiple of their number.
-    config.accumulate = 1  # Parts of a batch that go through the network in turn, to save memory.
+    config.accumulate = 1  # Parts of a batch that go through the network in turn, on GPUs and TPUs.
     config.compilation_cache = ""  # A folder that keeps compiled programs for later starts.
 
     # Data. `dataset` names the kind of source: folders, cityscapes, ade20k, camvid (the official
@@ -57,7 +57,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.model.variant = ""  # Of the backbone, to fit published weights; "" for the usual.
     config.model.output_stride = 8  # 8 or 16.
     config.model.dtype = "bfloat16"  # Of the convolutions: float32, bfloat16 or float16.
-    config.model.remat = False  # Compute activations again in the backward pass, to save memory.
+    config.model.remat = False  # Activations again in the backward pass, on GPUs and TPUs.
     config.model.auxiliary_weight = 0.4  # Of the auxiliary head's loss.
     config.model.pretrained = ""  # imagenet, a weight file, hf://owner/repository; "" for none.
 

@@ -72,11 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         experiment = configured(arguments, overrides)
-        figures = measure(arguments, experiment)
+        figures = report.provenance(command) | measure(arguments, experiment)
     except InputError as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
-    figures = report.provenance(command) | figures
     print(report.text(figures))
     if arguments.json:
         with files.whole(arguments.json) as temporary:

@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args(argv)
     command = ["python", "scripts/benchmark_ops.py", *(sys.argv[1:] if argv is None else argv)]
+    figures = report.provenance(command)
     try:
         rows = measure(arguments)
     except InputError as error:
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "precision": arguments.precision,
         "turns": arguments.repeat,
     }
-    figures = report.provenance(command) | {"setting": setting, "rows": rows}
+    figures |= {"setting": setting, "rows": rows}
     print("\n".join([*report.origin(figures), "", *table(rows)]))
     if arguments.json:
         with files.whole(arguments.json) as temporary:

@@ -13,9 +13,6 @@ from arm_jax.errors import InputError
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-# Pillow keeps so many blocks of 16 MiB of the pictures it is done with for the next ones: fresh
-# memory takes long to get, page by page.
-Image.core.set_blocks_max(4)
 # Pixels as they are stored: a label knows nothing of the orientation that a camera noted.
 _COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG = b"\x89PNG\r\n\x1a\n"  # what the file begins with
@@ -121,7 +118,11 @@ class LabelFile:
         return self._decoded
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
-        """All of it, so that np.asarray takes a label whether it was decoded or not."""
+        """All of it, so that np.asarray takes a label whether it was decoded or not.
+
+        Checked to its end: what is written to other files must not be damaged.
+        """
+        verify_image(self._data, self._name)
         return self.upper(self.shape[0])
 
 

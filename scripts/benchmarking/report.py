@@ -9,7 +9,10 @@ from arm_jax.training import workdir
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
-    """What it takes to measure the same again: command, date, hardware, versions."""
+    """What it takes to measure the same again: command, date, hardware, versions.
+
+    Taken before measuring: the checkout may be another one afterwards.
+    """
     return workdir.versions() | {
         "command": shlex.join(command),
         "processors": len(os.sched_getaffinity(0)),
@@ -24,7 +27,7 @@ def origin(figures: dict[str, Any]) -> list[str]:
         f"           {figures['time']}, checkout {figures['git'] or 'unknown'},"
         f" Python {figures['python']}, jax {figures['packages']['jax']}",
         f"hardware   {figures['devices']}, {figures['processors']} processors,"
-        f" load {figures['load']:.1f} at the end",
+        f" load {figures['load']:.1f} at the start",
     ]
 
 

@@ -156,8 +156,13 @@ def markdown(table: Sequence[dict[str, Any]]) -> str:
         if shown is None:
             continue
         title, factor, digits = shown
-        for row in dict.fromkeys(entry["row"] for entry in table):
-            found = {entry["flip"]: entry[name] for entry in table if entry["row"] == row}
+        told = list(table)
+        if name == "wrong":  # the same labels for all rows
+            told = [entry | {"row": "all"} for entry in told if entry["row"] == table[0]["row"]]
+        elif name == "weight_ratio":  # 1 without an ARM
+            told = [entry for entry in told if entry["has_arm"]]
+        for row in dict.fromkeys(entry["row"] for entry in told):
+            found = {entry["flip"]: entry[name] for entry in told if entry["row"] == row}
             cells = [
                 _figure([factor * x for x in found.get(flip, (math.nan, math.nan))], digits)
                 for flip in flips

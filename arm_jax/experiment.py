@@ -20,7 +20,7 @@ from arm_jax.training import workdir
 from arm_jax.training.objective import INPUTS, LOSSES, SCOPES, SIGNALS, Method
 from arm_jax.training.state import Players, TrainState, Weighting
 from arm_jax.training.step import create_state
-from arm_jax.weights import pretrained
+from arm_jax.weights import pretrained, published, weight_files
 
 CHOICES = {
     "model.dtype": ("float32", "bfloat16", "float16"),
@@ -193,10 +193,27 @@ class Experiment:
     def create_state(self) -> tuple[nnx.GraphDef, TrainState]:
         """The state before the first step, pretrained weights loaded."""
         players = self.create_players()
-        if self.config.model.pretrained:
-            report = pretrained.load(players.segmenter, self.config.model.pretrained)
-            workdir.say(str(report))
+        source = self.pretrained_source()
+        if source:
+            workdir.say(str(pretrained.load(players.segmenter, source)))
         return self._create_state(players)
+
+    def pretrained_source(self) -> str:
+        """Path or address of the pretrained weights; "" to start from scratch."""
+        model = self.config.model
+        return published.source(model.pretrained, model.name, model.variant or None)
+
+    def fetch_pretrained(self) -> None:
+        """Have the file of pretrained weights on this machine, before anything takes long."""
+        source = self.pretrained_source()
+        try:
+            if source:
+                weight_files.locate(source)
+        except InputError as error:
+            raise InputError(
+                f"{error}; give a file that is here by --config.model.pretrained=FILE, or train"
+                " from scratch by --config.model.pretrained="
+            ) from error
 
     def abstract_state(self, mesh: Mesh) -> tuple[nnx.GraphDef, TrainState]:
         """Shapes, types and placement of the state, without computing it: what restoring needs."""

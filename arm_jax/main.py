@@ -1,13 +1,12 @@
 """Flags only: `python -m arm_jax.main --config configs/X.py[:row] --workdir DIR`."""
 
-import difflib
-import itertools
 import runpy
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from arm_jax import command_line
 from arm_jax.errors import Diverged, InputError, Stopped
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
@@ -63,47 +62,11 @@ def parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
         _CONFIG.value.lock()  # a file that could not be loaded raises on first use
-    except (flags.Error, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
-        raise InputError(_unknown_key(argv) or _reason(error)) from error
+    except command_line.MISTAKES as error:
+        raise InputError(command_line.explain(error, argv[1:])) from error
     if len(rest) > 1:
         raise InputError(f"unexpected argument {rest[1]!r}; flags begin with --")
     return rest
-
-
-def _unknown_key(argv: list[str]) -> str | None:
-    """What to say if an override names a key that the config does not have."""
-    arguments = [a.removeprefix("-").removeprefix("-") for a in argv[1:]]
-    files = [a.split("=", 1)[1] for a in arguments if a.startswith("config=")]
-    files += [b for a, b in itertools.pairwise(arguments) if a == "config"]
-    try:
-        path, _, row = files[0].partition(":")
-        keys = runpy.run_path(path)["get_config"](*([row] if row else [])).to_dict()
-    except Exception:  # the caller has the error to show
-        return None
-    for argument in arguments:
-        key = argument.split("=")[0].removeprefix("config.")
-        if argument.startswith("config.") and key not in (known := _flatten(keys)):
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; configs/base.py lists them all"
-            return f"--config.{key}: the config has no such key{hint}"
-    return None
-
-
-def _reason(error: BaseException) -> str:
-    """One line: what absl says, or, where that only announces a traceback, the innermost error."""
-    first = str(error).splitlines()[0] if isinstance(error, flags.Error) else ":"
-    while first.endswith(":") and (error.__cause__ or error.__context__):
-        error = error.__cause__ or error.__context__ or error
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return first if not first.endswith(":") else lines[-1]
-
-
-def _flatten(tree: dict, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for key, value in tree.items():
-        nested = isinstance(value, dict)
-        keys += _flatten(value, f"{prefix}{key}.") if nested else [prefix + key]
-    return keys
 
 
 def console() -> None:

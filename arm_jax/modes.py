@@ -1,5 +1,6 @@
 """What can be done with a trained run: `--mode evaluate`, `report`, `predict` and `server`."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from arm_jax import compilation, sharding
 from arm_jax.data import check, trees
 from arm_jax.errors import InputError
 from arm_jax.evaluation import evaluate as evaluation
-from arm_jax.evaluation import metrics, server_files
+from arm_jax.evaluation import metrics, processes, server_files
 from arm_jax.evaluation import predict as prediction
 from arm_jax.experiment import Experiment
 from arm_jax.reporting import report as reports
@@ -49,7 +50,8 @@ def evaluate(config: ConfigDict, folder: str, checkpoint: str = "latest") -> eva
     """Evaluate a checkpoint on the config's evaluation split; writes `eval.json`."""
     experiment, players, state = restore(config, folder, checkpoint)
     source = experiment.evaluation_source()
-    check.check(source, name="evaluation", cache=Path(folder))
+    look = functools.partial(check.check, source, name="evaluation", cache=Path(folder))
+    processes.once(look)
     result = experiment.evaluate(players, source, sharding.make_mesh())
     experiment.write_report(Path(folder), result, step=int(state.step))
     return result

@@ -27,6 +27,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.augment.crop = (512, 512)
     config.augment.base_size = (512, 2048)  # short and long side before the random resize
     config.model.name = "deeplabv3plus_resnest101"
+    config.model.pretrained = "imagenet"
     config.evaluation.size = (2048, 512)
     config.evaluation.multiple = 64  # or each of the many sizes would be compiled
     config.evaluation.boundary_width = 5

@@ -59,7 +59,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.model.dtype = "bfloat16"  # Of the convolutions: float32, bfloat16 or float16.
     config.model.remat = False  # Compute activations again in the backward pass, to save memory.
     config.model.auxiliary_weight = 0.4  # Of the auxiliary head's loss.
-    config.model.pretrained = ""  # A weight file, or hf://owner/repository.
+    config.model.pretrained = ""  # imagenet, a weight file, hf://owner/repository; "" for none.
 
     # The reweighting (Sec. 3.3 to 3.5).
     config.arm = ConfigDict()

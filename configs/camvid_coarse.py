@@ -26,6 +26,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data.eval_split = "test"
     config.augment.crop = (320, 448)
     config.model.name = "deeplabv3plus_resnet50"
+    config.model.pretrained = "imagenet"
     config.evaluation.boundary_width = 5
     config.arm.lr_multiplier = 5.0
     config.eval_every = 1_000

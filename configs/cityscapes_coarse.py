@@ -30,5 +30,6 @@ ROWS = {"trainval": {"data.train_split": "train+val"}}
 def get_config(argument: str | None = None) -> ConfigDict:
     config = base.get_config()
     config.data.dataset = "cityscapes"
+    config.model.pretrained = "imagenet"
     config.evaluation.boundary_width = 5
     return base.variant(config, argument, ROWS)

@@ -7,7 +7,8 @@
         --config.data.root=ROOT --config.data.classes='("road","building","sky")'
 
 A pixel's label is its class's place in that list, from 0; 255 (`data.ignore`) means none. The
-defaults are for one accelerator: 10,000 steps of ResNet-50 on 512x512 crops.
+defaults are for one accelerator: 10,000 steps of ResNet-50 on 512x512 crops. ImageNet weights are
+downloaded on the first start; docs/weights.md tells what to do without a network.
 """
 
 from ml_collections import ConfigDict
@@ -21,5 +22,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.batch_size = 8
     config.augment.crop = (512, 512)
     config.model.name = "deeplabv3plus_resnet50"
+    config.model.pretrained = "imagenet"
     config.eval_every = 1_000
     return base.variant(config, argument)

@@ -36,17 +36,17 @@ from arm_jax.reporting.breakdown import CONFIDENT, CURVE, UNSURE
 from arm_jax.reporting.grid import Cell, Outcome
 
 ALIKE = 1.1  # weights within this factor count as equal in words
-# What is averaged over seeds; the table shows them in this order.
-AVERAGED = (
-    "wrong",
-    "wrong_confident",
-    "mIoU",
-    "holder_ratio",
-    "weight_ratio",
-    "loss_ratio",
-    "slope_confident",
-    "slope_unsure",
-)
+# What is averaged over seeds; with a title, factor and digits where the table shows it.
+AVERAGED: dict[str, tuple[str, float, int] | None] = {
+    "wrong": ("wrong labels, %", 100, 1),
+    "wrong_confident": ("wrong among confident pixels, %", 100, 1),
+    "mIoU": ("mIoU, %", 1, 2),
+    "weight_ratio": ("weight, confident / unsure", 1, 2),
+    "loss_ratio": ("loss, confident / unsure", 1, 2),
+    "holder_ratio": ("Hölder ratio", 1, 3),
+    "slope_confident": None,
+    "slope_unsure": None,
+}
 
 
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
@@ -145,27 +145,26 @@ def averages(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def markdown(table: Sequence[dict[str, Any]]) -> str:
-    """A line for each row and share; cells without a measurement are empty."""
-    heads = [
-        "row",
-        "flipped components, %",
-        "runs",
-        "wrong labels, %",
-        "wrong among confident, %",
-        "mIoU, %",
-        "Hölder ratio",
-        "weight, confident / unsure",
-        "loss, confident / unsure",
-        "slope of W, confident",
-        "slope of W, unsure",
-    ]
+    """A block for each quantity, a line for each row, a column for each share.
+
+    Cells without a finished run are empty; lines without any number are left out.
+    """
+    flips = sorted({entry["flip"] for entry in table})
+    heads = ["", "flipped components:", *(f"{flip:g} %" for flip in flips)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for entry in table:
-        percent = [_figure([100 * x for x in entry[name]]) for name in ("wrong", "wrong_confident")]
-        rest = [_figure(entry[name], 3) for name in AVERAGED[3:]]
-        runs = f"{entry['finished']} of {entry['started']}"
-        cells = [entry["row"], f"{entry['flip']:g}", runs, *percent, _figure(entry["mIoU"])]
-        lines.append("| " + " | ".join([*cells, *rest]) + " |")
+    for name, shown in AVERAGED.items():
+        if shown is None:
+            continue
+        title, factor, digits = shown
+        for row in dict.fromkeys(entry["row"] for entry in table):
+            found = {entry["flip"]: entry[name] for entry in table if entry["row"] == row}
+            cells = [
+                _figure([factor * x for x in found.get(flip, (math.nan, math.nan))], digits)
+                for flip in flips
+            ]
+            if any(cells):
+                lines.append("| " + " | ".join([title, row, *cells]) + " |")
+                title = ""
     return "\n".join(lines)
 
 

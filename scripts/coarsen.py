@@ -12,6 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from arm_jax.data import coarsen, images, parallel, sources
@@ -84,7 +85,9 @@ def write_record(
     else:
         record = source[index]
         data = images.encode_png(record["image"])
-    label = coarsen.coarsen(record["label"], source.classes, settings, seed=seed, name=record["id"])
+    label = coarsen.coarsen(
+        np.asarray(record["label"]), source.classes, settings, seed=seed, name=record["id"]
+    )
     suffix = images.suffix(data)
     with whole(out / "images" / split / f"{record['id']}{suffix}") as temporary:
         temporary.write_bytes(data)

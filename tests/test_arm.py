@@ -109,6 +109,17 @@ def test_kl_uncertainty_as_confidence():
     )
 
 
+@pytest.mark.parametrize("dtype", HALVES)
+def test_kl_uncertainty_is_stable_at_the_extremes(dtype):
+    log_s = jnp.array([-1e4, -5.0, 0.0, 5.0, 1e4]).astype(dtype)
+    v, gradient = jax.vmap(
+        jax.value_and_grad(lambda a: arm.uncertainty_confidence(a, detach=False))
+    )(log_s)
+    assert v.dtype == jnp.float32
+    np.testing.assert_allclose(v, [1, np.tanh(2.5), 0, -np.tanh(2.5), -1], atol=1e-6)
+    assert np.all(np.isfinite(gradient)) and np.all(gradient <= 0)
+
+
 def test_confidence_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="at least 2 classes"):
         arm.confidence(jnp.zeros((4, 1)))

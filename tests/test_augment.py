@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from arm_jax.data import augment
+from arm_jax.data import augment, images
 from arm_jax.data.augment import Drawn
 
 # OpenCV 4 warps in steps of 1/32 pixel, which shows in white noise.
@@ -134,26 +134,58 @@ def test_the_limit_counts_labelled_pixels_only():
     assert not augment._is_varied(np.full((4, 4), 255, np.uint8), 0.75, 255)
 
 
-def test_the_rows_needed_are_enough_and_not_many_more():
+def test_the_source_box_is_enough_and_not_much_more(monkeypatch):
     rng = np.random.default_rng(3)
     image = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
     label = rng.integers(0, 5, (90, 120)).astype(np.uint8)
-    fewer = 0
     for seed in range(60):
         drawn = augment.draw(np.random.default_rng(seed), label, crop=(40, 50))
-        rows = augment.rows_needed(drawn, 90)
-        whole, _, extent = augment.apply(image, label, drawn, crop=(40, 50))
-        part, _, _ = augment.apply(image[:rows], label, drawn, crop=(40, 50))
-        assert np.abs(part.astype(int) - whole).max() <= TOLERANCE
-        fewer += rows < 80
-        if rows < 89:
-            changed = image.copy()
-            changed[rows:] = 0
-            np.testing.assert_array_equal(
-                augment.apply(changed[:rows], label, drawn, crop=(40, 50))[0], part
-            )
-            # The last of them is read.
-            changed[rows - 2 :] = 255 - changed[rows - 2 :]
-            other, _, _ = augment.apply(changed[:rows], label, drawn, crop=(40, 50))
-            assert (other[extent[0] - 1] != part[extent[0] - 1]).any()
-    assert fewer > 20
+        for cost in (0, 2.6, 100):  # by the warp, by whichever is cheaper, by resizing
+            monkeypatch.setattr(augment, "_WARP_COST", cost)
+            top, left, height, width = augment.source_box(drawn, (90, 120))
+            part = image[top : top + height, left : left + width].copy()
+            got, _, extent = augment.apply(part, label, drawn, crop=(40, 50))
+            whole, _, _ = augment.apply(image, label, drawn, crop=(40, 50))
+            np.testing.assert_array_equal(got, whole)
+            if drawn.flip:
+                continue
+            # Its last rows and columns are read, and its first ones by the warp.
+            for side in (np.s_[-2:], np.s_[:, -2:], np.s_[:2], np.s_[:, :2]):
+                if cost != 0 and side in (np.s_[:2], np.s_[:, :2]):
+                    continue
+                changed = part.copy()
+                changed[side] = 255 - changed[side]
+                other, _, _ = augment.apply(changed, label, drawn, crop=(40, 50))
+                assert (other[: extent[0], : extent[1]] != got[: extent[0], : extent[1]]).any()
+
+
+def test_a_part_is_resized_to_the_bytes_of_the_whole(monkeypatch):
+    monkeypatch.setattr(augment, "_WARP_COST", 100)
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 256, (77, 130, 3)).astype(np.uint8)
+    label = rng.integers(0, 5, (77, 130)).astype(np.uint8)
+    for seed in range(40):
+        drawn = augment.draw(np.random.default_rng(seed), label, crop=(40, 50), flip=False)
+        got, _, _ = augment.apply(image, label, drawn, crop=(40, 50))
+        top, left, height, width = drawn.box
+        whole = cv2.resize(image, drawn.size[::-1], interpolation=cv2.INTER_LINEAR)
+        whole = whole[top : top + height, left : left + width]
+        np.testing.assert_array_equal(got[:height, :width], whole)
+
+
+def test_a_label_is_decoded_as_far_as_the_crop_needs():
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 5, (90, 120)).astype(np.uint8)
+    image = np.zeros((90, 120, 3), np.uint8)
+    fewer = 0
+    for seed in range(40):
+        label = images.LabelFile(images.encode_png(pixels), "label")
+        assert label.shape == (90, 120)
+        ways = [np.random.default_rng(seed), np.random.default_rng(seed)]
+        drawn = augment.draw(ways[0], label, crop=(40, 50))
+        assert drawn == augment.draw(ways[1], pixels, crop=(40, 50))
+        got = augment.apply(image, label, drawn, crop=(40, 50))[1]
+        np.testing.assert_array_equal(got, augment.apply(image, pixels, drawn, crop=(40, 50))[1])
+        fewer += len(label.upper(1)) < 80
+        np.testing.assert_array_equal(np.asarray(label), pixels)
+    assert fewer > 15

@@ -37,7 +37,17 @@ def test_it_prints_and_writes_its_figures(tmp_path):
     result = subprocess.run(
         [
             *(sys.executable, str(SCRIPT), "--dataset", "scenes", "--images", "1"),
-            *("--repeat", "1", "--crop", "32", "64", "--json", str(tmp_path / "figures.json")),
+            *(
+                "--draws",
+                "2",
+                "--repeat",
+                "1",
+                "--crop",
+                "32",
+                "64",
+                "--json",
+                str(tmp_path / "figures.json"),
+            ),
         ],
         env={"PYTHONPATH": str(SCRIPT.parents[1]), "PATH": ""},
         capture_output=True,

@@ -42,6 +42,7 @@ SMALL = {
     "model.name": "deeplabv3plus_resnet18",
     "model.output_stride": 16,
     "model.dtype": "float32",
+    "model.pretrained": "",
     "evaluation.batch_size": 1,
     "log_every": 1,
     "eval_every": 2,
@@ -364,6 +365,7 @@ WHOLE = "tested by    whole image; single scale, no flip;"
                 "train on     20,210 images of ade20k train, 150 classes, fine labels\n",
                 "whole image; image resized to fit 2048x512, shape kept; single scale, no flip;",
                 "160,000 steps of 16 crops of 512x512, about 126.7 epochs",
+                "from  ImageNet weights in the backbone, hf://timm/resnest101e.in1k, and random",
             ],
         ),
         (
@@ -389,8 +391,9 @@ def test_what_will_be_done_is_said_in_words(name, row, images, classes, expected
     assert ("note" in words) == ("trainval" in row)
 
 
-def test_sliding_windows_and_wrong_classes_are_said_too():
+def test_sliding_windows_wrong_classes_and_weight_files_are_said_too():
     config = load("camvid_coarse")
+    config.model.pretrained = "mine.pth"
     config.data.flip = 0.1
     config.evaluation.crop, config.evaluation.boundary_width = (240, 240), 0
     many = Many(9, CAMVID)
@@ -398,3 +401,7 @@ def test_sliding_windows_and_wrong_classes_are_said_too():
     assert "(preset cityscapes, 10% of them given a wrong class)" in words
     assert "sliding windows of 240x240 pixels (height x width) every 160 rows" in words
     assert "scores       over all labelled pixels\n" in words
+    assert "starts from  mine.pth, random where it has nothing that fits\n" in words
+    config.model.pretrained = ""
+    words = describe.run(config, many, many, sharding.make_mesh(), Experiment(config).protocol())
+    assert "starts from  random weights\n" in words

@@ -9,6 +9,7 @@ from PIL import Image
 from arm_jax.data import check, coarsen, sources
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import generic
+from arm_jax.data.survey import survey
 from arm_jax.errors import InputError
 
 CLASSES = generic(["a", "b", "c"])
@@ -98,6 +99,61 @@ def test_several_are_counted_and_listed(root, tmp_path):
     listed = (tmp_path / "problems_training.txt").read_text().splitlines()
     assert len(listed) == 2
     assert "02.png" in listed[0] and "05.png: is 4x4 pixels" in listed[1]
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x55
+    path.write_bytes(data)
+
+
+def other_size(path):
+    with Image.open(path) as picture:
+        Image.new(picture.mode, (6, 6)).save(path)
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("no picture"),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-40]),
+    "damaged inside": damage,
+    "other size": other_size,
+    "gone": lambda path: path.unlink(),
+    "link to nowhere": lambda path: (path.unlink(), path.symlink_to("nowhere.png")),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_what_the_survey_reports_training_refuses(root, kind, what):
+    """All that scripts/check_dataset.py calls bad, the check before training calls bad too."""
+    if kind == "images":
+        rng = np.random.default_rng(0)
+        Image.fromarray(rng.integers(0, 256, (10, 10, 3)).astype(np.uint8)).save(
+            root / "images" / "03.png"
+        )
+    source = FolderSource(root, "", CLASSES)
+    DAMAGES[what](root / kind / "03.png")
+    found = survey(source, progress=False)
+    assert len(found.problems) == 1 and f"{kind}/03.png" in found.problems[0]
+    with pytest.raises(InputError, match=rf"{kind}/03\.png"):
+        check.check(source, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((10, 10), 7, np.uint8), "label values 7"),
+        (np.zeros((10, 10, 3), np.uint8), "colours"),
+        (np.full((10, 10), 300, np.uint16), "do not fit a byte"),
+    ],
+)
+def test_labels_that_the_survey_reports_training_refuses(root, pixels, message):
+    Image.fromarray(pixels).save(root / "labels" / "03.png")
+    source = FolderSource(root, "", CLASSES)
+    assert message in survey(source, progress=False).problems[0]
+    with pytest.raises(InputError, match=message):
+        check.check(source, progress=False)
 
 
 def test_labels_without_any_class_are_refused():

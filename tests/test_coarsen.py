@@ -119,6 +119,30 @@ def test_a_square_is_eroded_by_the_margin_and_its_hole_survives():
     assert (swallowed[80:120, 80:120] == 1).all()
 
 
+def test_minor_components_are_drawn_by_chance_and_closely():
+    """Forty poles of 5 x 60 pixels: none is kept without `minor`, about half by 0.5."""
+    label = np.zeros((200, 400), np.uint8)
+    for left in range(5, 400, 10):
+        label[60:120, left : left + 5] = 1
+    classes = generic(["ground", "pole"])
+    settings = dataclasses.replace(
+        coarsen.PRESETS["cityscapes"], thinnest=0.05, omit=0.0, expand=0.0, jitter=0.0, wobble=0.0
+    )
+    without = dataclasses.replace(settings, minor=0.0)
+    assert not (coarsen.coarsen(label, classes, without, seed=0, name="x") == 1).any()
+    drawn = coarsen.coarsen(
+        label, classes, dataclasses.replace(settings, minor=0.5), seed=0, name="x"
+    )
+    poles = np.array([(drawn[60:120, left : left + 5] == 1).mean() for left in range(5, 400, 10)])
+    assert 0.25 < (poles > 0).mean() < 0.75
+    # A tenth of a pole's half width is left out, instead of all of it.
+    close = dataclasses.replace(settings, minor=1.0, hug=0.1)
+    drawn = coarsen.coarsen(label, classes, close, seed=0, name="x")
+    assert ((drawn == 1) & (label == 1)).sum() > 0.9 * (label == 1).sum()
+    specks = dataclasses.replace(close, speck=0.01)
+    assert not (coarsen.coarsen(label, classes, specks, seed=0, name="x") == 1).any()
+
+
 def test_ignored_pixels_stay_without_label_unless_swallowed(fine):
     label = fine[2].copy()
     label[:, :100] = 255
@@ -186,6 +210,14 @@ def test_edge_distance_and_counts():
     assert total.wrong_by_distance[1] == pytest.approx(2 / 4)
     np.testing.assert_allclose(total.recall, [19 / 20, 0])
     assert "90.48%" in total.table()
+    assert "a 0.95, b 0.00" in total.table()
+
+
+def test_recall_is_shown_beside_the_reference():
+    total = Agreement(STREET_SCENES)
+    label = np.full((4, 4), STREET_SCENES.names.index("sign"), np.uint8)
+    total.add(label, label)
+    assert "sign 1.00 (0.30)" in total.table()
 
 
 def test_bad_settings_are_refused():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from arm_jax.experiment import Experiment
+from configs import base
 
 NAMES = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -30,9 +31,19 @@ def test_every_config_is_valid_locked_and_answers_smoke(name):
     smoke = load(name, "smoke")
     Experiment(smoke)
     assert smoke.steps == 2 and smoke.data.dataset == "scenes"
+    assert smoke.model.pretrained == ""
     assert load(name, "base").arm.kind == "none"
     with pytest.raises(ValueError, match="no row 'nonsense'"):
         load(name, "nonsense")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_has_every_row(name):
+    plain = Experiment(load(name)).flat_config()
+    for row, changes in base.ROWS.items():
+        changed = Experiment(load(name, row)).flat_config()
+        assert {key: changed[key] for key in changes} == changes
+        assert {k for k in plain if changed[k] != plain[k]} <= set(changes), row
 
 
 def test_cityscapes_coarse_is_section_4_2():
@@ -54,3 +65,21 @@ def test_the_other_benchmarks_differ_as_the_paper_says():
     ade20k = load("ade20k")
     assert ade20k.steps == 160_000 and tuple(ade20k.augment.crop) == (512, 512)
     assert ade20k.model.name == "deeplabv3plus_resnest101"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "source"),
+    [
+        ("cityscapes_coarse", None, "hf://timm/resnet101c.gluon_in1k"),
+        ("cityscapes_coarse", "arm,resnet50", "hf://timm/resnet50c.gluon_in1k"),
+        ("cityscapes_fine", "ocr", "hf://timm/resnet101c.gluon_in1k"),
+        ("cityscapes_coarse_extension", None, "hf://timm/resnet101c.gluon_in1k"),
+        ("ade20k", "arm", "hf://timm/resnest101e.in1k"),
+        ("camvid_coarse", None, "hf://timm/resnet50c.gluon_in1k"),
+        ("custom", None, "hf://timm/resnet50c.gluon_in1k"),
+        ("demo", None, ""),
+        ("street_scenes", "resnet101", ""),
+    ],
+)
+def test_runs_on_photographs_start_from_imagenet(name, row, source):
+    assert Experiment(load(name, row)).pretrained_source() == source

@@ -251,5 +251,4 @@ def test_150_classes_at_2000_by_3000_fit_with_augmentation():
     total = jax.ShapeDtypeStruct((1, tile, 3008, 150), jnp.float32)
     program = tiles._add.lower(total, logits, rows, columns, average="probabilities")
     used = program.compile().memory_analysis().temp_size_in_bytes
-    print(used / 2**20)
     assert used < 8 * tiles.TILE_BYTES

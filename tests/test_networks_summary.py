@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
     ("name", "size", "billions", "tolerance"),
     [
         ("deeplabv3plus_resnet50", (512, 512), 177.3, 0.03),
+        ("deeplabv3plus_resnet50", (512, 1024), 352.3, 0.02),
         ("deeplabv3plus_resnet50", (1024, 2048), 1409.3, 0.01),
         ("deeplabv3plus_resnet101", (512, 512), 254.8, 0.03),
         ("deeplabv3plus_resnet101", (512, 1024), 507.5, 0.02),

@@ -1,6 +1,7 @@
 """Weights of others into our networks: every layout, every way a file can be wrong."""
 
 import json
+import pickle
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ from safetensors.numpy import save_file
 
 from arm_jax import networks
 from arm_jax.errors import InputError
-from arm_jax.weights import pretrained, weight_names
+from arm_jax.weights import pretrained, published, weight_names
 
 GOLDENS = Path(__file__).parent / "goldens"
 BACKBONES = np.load(GOLDENS / "networks_backbones.npz")
@@ -96,6 +97,41 @@ def test_backbone_files_are_recognised(golden, name, variant, layout):
     )
     np.testing.assert_array_equal(block.conv3.norm.scale[...], tensors["layer3.1.bn3.weight"])
     np.testing.assert_array_equal(block.conv3.norm.var[...], tensors["layer3.1.bn3.running_var"])
+
+
+# The paper's networks in any case; every other one takes seconds too.
+FAST = {("resnet18", "v1b"), ("resnet50", "v1c"), ("resnet101", "v1c"), ("resnest101", "d2")}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "variant"),
+    [
+        pytest.param(*row, marks=[] if row in FAST else pytest.mark.slow)
+        for row in ((name, variant) for name, rows in published.SOURCES.items() for variant in rows)
+    ],
+)
+def test_published_files_fill_the_backbone(backbone, variant):
+    """By timm's keys and shapes of each file: see tests/goldens/make_backbones.py."""
+    shapes = json.loads(str(np.load(GOLDENS / "published.npz")["shapes"]))
+    name = f"deeplabv3plus_{backbone}"
+    address = published.source("imagenet", name, variant)
+    tensors = {key: np.zeros(shape, np.float16) for key, shape in shapes[address].items()}
+    model = abstract(name, variant=variant)
+    report = pretrained.load(model, tensors)
+    ours = {our for our in weight_names.variables(model) if our.startswith("backbone")}
+    assert set(report.loaded) == ours
+    assert set(report.left_out) == {"fc.weight", "fc.bias"} and not report.notes
+
+
+def test_the_networks_of_the_paper_have_published_weights():
+    for name in ("deeplabv3plus_resnet50", "ocr_resnet101", "deeplabv3plus_resnest101"):
+        assert published.source("imagenet", name).startswith("hf://timm/")
+    assert published.source("file.pth", "deeplabv3plus_resnet50") == "file.pth"
+    assert published.source("", "deeplabv3plus_resnet50") == ""
+    with pytest.raises(InputError, match="resnet18 of variant v1c, only for v1b and v1d"):
+        published.source("imagenet", "deeplabv3plus_resnet18")
+    with pytest.raises(InputError, match="'resnet102' is not known"):
+        published.source("imagenet", "resnet102")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +292,10 @@ def test_files_that_are_not_weights(tmp_path):
         "empty.safetensors": b"",
         "empty.pth": b"",
         "text.pth": b"<html>404</html>",
+        "text.safetensors": b"<html>404</html>",
         "short.safetensors": None,
+        "short.pth": (GOLDENS / "pretrained_zip.pth").read_bytes()[:900],
+        "code.pth": pickle.dumps({"backbone.stem.0.weight": print}),
     }
     for name, content in files.items():
         if content is not None:
@@ -268,27 +307,36 @@ def test_files_that_are_not_weights(tmp_path):
         message = refusal(model, tmp_path / name)
         assert name in message
         assert ("no such file" in message) == name.startswith("missing")
+        assert ("refused, because its pickle asks for" in message) == name.startswith("code")
     assert "holds no tensors" in refusal(model, {"state_dict": {}})
 
 
 # The Hub
 
 
-def test_the_hub_is_asked_for_safetensors_first(tmp_path, monkeypatch):
+def hub(monkeypatch, download):
+    """Puts `download(repository, name, local_files_only)` in place of the Hub's client."""
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+
+
+def test_the_hub_is_asked_for_safetensors_first(tmp_path, monkeypatch):
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     model = tiny()
     save_file(as_mmsegmentation(model), tmp_path / "weights.safetensors")
     asked = []
 
-    def download(repository, name):
+    def download(repository, name, local_files_only):
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
         asked.append((repository, name))
         if name == "model.safetensors":
             raise EntryNotFoundError("404")
         return str(tmp_path / "weights.safetensors")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    hub(monkeypatch, download)
     assert not pretrained.load(model, "hf://owner/net").fresh
     assert not pretrained.load(model, "hf://owner/net/folder/file.safetensors").fresh
     assert asked == [
@@ -298,14 +346,40 @@ def test_the_hub_is_asked_for_safetensors_first(tmp_path, monkeypatch):
     ]
 
 
-def test_without_a_network_the_hub_gives_one_line(monkeypatch):
-    import huggingface_hub
+def test_what_is_in_the_cache_needs_no_network(tmp_path, monkeypatch):
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def offline(repository, name):
+    model = tiny()
+    save_file(as_mmsegmentation(model), tmp_path / "cached.safetensors")
+
+    def download(repository, name, local_files_only):
+        assert local_files_only
+        if name == "model.safetensors":
+            raise LocalEntryNotFoundError("not here")
+        return str(tmp_path / "cached.safetensors")
+
+    hub(monkeypatch, download)
+    assert not pretrained.load(model, "hf://owner/net").fresh
+
+
+def test_without_a_network_the_hub_gives_one_line(monkeypatch, capfd):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils import logging
+
+    client = logging.get_logger("huggingface_hub.utils._http")
+    level = logging.get_verbosity()
+
+    def offline(repository, name, local_files_only):
+        if not local_files_only:
+            client.warning("Name or service not known; retrying")
         raise LocalEntryNotFoundError("Name or service not known\nRetrying")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    hub(monkeypatch, offline)
     message = refusal(tiny(), "hf://timm/resnet101c.none")
-    assert "hf://timm/resnet101c.none" in message and "is there a network?" in message
+    assert message == "hf://timm/resnet101c.none: not in the cache, and the Hub cannot be reached"
     assert "owner/repository" in refusal(tiny(), "hf://resnet101c")
+    assert "retrying" not in "".join(capfd.readouterr()) and logging.get_verbosity() == level
+
+
+def test_an_address_that_the_client_refuses_is_one_line():
+    assert "cannot be downloaded" in refusal(tiny(), "hf://owner/not a name")

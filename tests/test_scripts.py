@@ -48,7 +48,11 @@ def test_a_row_is_loaded_as_the_command_line_would():
     [
         (f"{CONFIG}:lineer", [], ": no row 'lineer' in this config; there are base, arm, linear"),
         ("configs/nowhere.py", [], "No such file or directory: 'configs/nowhere.py"),
-        (CONFIG, ["--config.stepss=3"], 'no such key; Did you mean "steps"'),
+        (
+            CONFIG,
+            ["--config.stepss=3"],
+            "--config.stepss: the config has no such key; did you mean steps?",
+        ),
         (CONFIG, ["--config.steps=many"], "invalid literal for int"),
     ],
 )
@@ -267,6 +271,9 @@ def test_breakdown_measures_every_run(sweep):
         slope = np.interp(0.9375, np.linspace(-1, 1, measuring.CURVE), np.gradient(run["curve"]))
         assert run["slope_confident"] == pytest.approx(slope / step, rel=0.01)
     text = (folder / "breakdown.md").read_text()
+    assert text.startswith("|  | flipped components: | 0 % | 60 % |\n")
+    assert "| weight, confident / unsure | smoke,arm | 0.50 | 2.00 |\n" in text
+    assert "wrong among confident" not in text  # of which there are none
     assert "mIoU is 30.00 % at 0 % of flipped components and 24.00 % at 60 %." in text
     assert "this multiple of the weight of unsure ones: 0.50 at 0 %, 2.00 at 60 %." in text
     assert "it suppresses them at 0 %; focuses on them at 60 %." in text and "--flips=60,0" in text

@@ -2,15 +2,19 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from flax import nnx
 
 from arm_jax import experiment as experiments
 from arm_jax import modes, networks, sharding
+from arm_jax.data import check
 from arm_jax.errors import Diverged, InputError, Stopped
 from arm_jax.training import signals, train, workdir
 from arm_jax.training.checkpoints import Checkpoints
+from arm_jax.weights import export
 from configs import base
 
 
@@ -83,6 +87,35 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.matrix, whole.matrix)
     finished = train.train(config(), tmp_path / "whole", mesh=one_device())
     np.testing.assert_array_equal(finished.matrix, whole.matrix)
+
+
+def test_a_run_starts_from_its_weight_file_and_continues_without_it(tmp_path, monkeypatch):
+    settings = config(**{"model.pretrained": str(tmp_path / "start.safetensors")})
+    # Refused before a label is looked at, with both ways out.
+    with monkeypatch.context() as patch:
+        patch.delattr(check, "check")
+        with pytest.raises(InputError) as caught:
+            train.train(settings, tmp_path / "run", mesh=one_device())
+    for part in ("start.safetensors: no such file", "pretrained=FILE", "from scratch by --config"):
+        assert part in str(caught.value)
+
+    experiment = experiments.Experiment(settings)
+    source = experiment.evaluation_source()
+    start = networks.create(
+        settings.model.name, source.classes.number, output_stride=16, rngs=nnx.Rngs(5)
+    )
+    written = export.save_safetensors(start, tmp_path / "start.safetensors")
+    _, state = experiment.create_state()
+    kernel = state.params["segmenter"]["head"]["classifier"]["kernel"][...]
+    np.testing.assert_array_equal(kernel, written["head.classifier.kernel"])
+
+    checkpoints = Checkpoints(tmp_path / "run")
+    finished = state.replace(step=jnp.int32(settings.steps))
+    checkpoints.save(settings.steps, finished, {"examples": 0, "records": 16})
+    checkpoints.close()
+    (tmp_path / "start.safetensors").unlink()
+    result = train.train(settings, tmp_path / "run", mesh=one_device())
+    assert result.images == 3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(tmp_path):

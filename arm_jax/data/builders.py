@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
@@ -83,6 +84,9 @@ def _example(sources: dict[str, Any], index: int) -> dict[str, Any]:
                 f"image {index} is {example['id']} for one kind of label and {record['id']} for "
                 "the other; complete the files"
             )
-        example["image"] = record["image"]
-        example[kind] = images.encode_png(record["label"])
+        if "image" not in example:
+            # What is damaged must not get into a data set that is taken for whole.
+            images.verify_image(record["image"], f"the image of {record['id']}")
+            example["image"] = record["image"]
+        example[kind] = images.encode_png(np.asarray(record["label"]))
     return example

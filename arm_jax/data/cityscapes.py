@@ -10,6 +10,7 @@ absent its polygons are drawn.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -43,6 +44,11 @@ class CityscapesSource(FileSource):
         if not label_name.endswith(".json"):
             return super()._stored_label(label_name)
         return draw_polygons(self._label_tree.read(label_name), self._label_tree.path(label_name))
+
+    def _label_file(self, label_name: str) -> Any:
+        if not label_name.endswith(".json"):
+            return super()._label_file(label_name)
+        return self._meaning(self._stored_label(label_name), label_name)
 
 
 def open_split(root: str | Path, split: str, labels: str = "fine") -> Source:

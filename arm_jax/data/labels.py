@@ -75,6 +75,11 @@ class Table:
     @classmethod
     def of(cls, mapping: Mapping[int, int], classes: Classes) -> "Table":
         """The table that knows exactly the stored values in `mapping`."""
+        if classes.ignore == UNKNOWN:
+            raise InputError(
+                f"value map: the ignore value cannot be {UNKNOWN}, which marks what the map does "
+                "not list; use 255"
+            )
         values = [UNKNOWN] * 256
         for stored, label in mapping.items():
             if not 0 <= stored <= 255:

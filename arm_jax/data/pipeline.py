@@ -17,7 +17,6 @@ from arm_jax.data import augment, images
 from arm_jax.data.records import Source, encoded
 from arm_jax.errors import InputError
 
-_MOST_ROWS = 0.85  # Share of an image's rows above which decoding all of them is faster.
 _ENDLESS = 1 << 48  # examples; Grain counts them in floats here and there
 
 
@@ -33,10 +32,8 @@ class Augment:
         )
         image = record["image"]
         if isinstance(image, bytes):
-            height = len(record["label"])
-            rows = augment.rows_needed(drawn, height)
-            worth_it = rows < _MOST_ROWS * height
-            image = images.decode_image(image, record["id"], rows if worth_it else None)
+            box = augment.source_box(drawn, record["label"].shape)
+            image = images.decode_image(image, record["id"], box)
         image, label, extent = augment.apply(
             image, record["label"], drawn, crop=self._crop, ignore=self._ignore
         )

@@ -52,18 +52,25 @@ class TfdsSource:
     def __getitem__(self, index: int) -> dict:
         record = self.encoded(index)
         image = images.decode_image(record["image"], f"{self._folder} {record['id']}")
-        return {**record, "image": image}
+        return {**record, "image": image, "label": np.asarray(record["label"])}
 
     def encoded(self, index: int) -> dict:
-        """The record with its image as the bytes of a file."""
+        """The record with its image as the bytes of a file, and the label still to be decoded."""
         name, record = self._record(index)
-        label = images.decode_label(record[self._labels], f"{self._folder} {name}")
+        label = images.LabelFile(record[self._labels], f"{self._folder} {name}")
         return {"image": record["image"], "label": label, "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
-        """Pixels by label value, int64 (256,)."""
+        """Pixels by label value, int64 (256,). Raises InputError if the record cannot be used."""
         name, record = self._record(index)
-        label = images.decode_label(record[self._labels], f"{self._folder} {name}")
+        title = f"{self._folder} {name}"
+        label = images.decode_label(record[self._labels], title)
+        size = images.verify_image(record["image"], title)
+        if size != label.shape:
+            raise InputError(
+                f"{title}: its label is {label.shape[1]}x{label.shape[0]} pixels, but the image is "
+                f"{size[1]}x{size[0]}; prepare the data set again"
+            )
         return np.bincount(label.reshape(-1), minlength=256)
 
     def fingerprint(self) -> str:

@@ -37,9 +37,10 @@ def inspect(source: Source, index: int) -> np.ndarray:
 
 
 def encoded(source: Source, index: int) -> dict[str, Any]:
-    """The record with its image as the bytes of a file, if the source has such, else as pixels.
+    """The record with its pictures as files, if the source has such, else as pixels.
 
-    The image has the size of the label.
+    The image is then the bytes of a file, and the label may be an `images.LabelFile`. The image
+    has the size of the label.
     """
     return source.encoded(index) if hasattr(source, "encoded") else source[index]
 

@@ -17,8 +17,8 @@ class Tree(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
-    def stamp(self, name: str) -> tuple[int, int]:
-        """Size, and time or checksum of the content."""
+    def stamp(self, name: str) -> tuple[int, ...]:
+        """Size, time, and checksum where there is one; other content has another stamp."""
         ...
 
     def path(self, name: str) -> str:
@@ -50,16 +50,20 @@ class Folder:
         try:
             return (self.root / name).read_bytes()
         except OSError as error:
-            raise InputError(
-                f"{self.path(name)}: cannot be read ({error.strerror}); restore the file"
-            ) from None
+            raise self._unreadable(name, error) from None
 
-    def stamp(self, name: str) -> tuple[int, int]:
-        status = (self.root / name).stat()
+    def stamp(self, name: str) -> tuple[int, ...]:
+        try:
+            status = (self.root / name).stat()
+        except OSError as error:
+            raise self._unreadable(name, error) from None
         return status.st_size, status.st_mtime_ns
 
     def path(self, name: str) -> str:
         return str(self.root / name)
+
+    def _unreadable(self, name: str, error: OSError) -> InputError:
+        return InputError(f"{self.path(name)}: cannot be read ({error.strerror}); restore the file")
 
 
 class Zip:
@@ -100,9 +104,10 @@ class Zip:
                 f"{self.path(name)}: cannot be read ({error}); fetch the zip again"
             ) from None
 
-    def stamp(self, name: str) -> tuple[int, int]:
+    def stamp(self, name: str) -> tuple[int, ...]:
         entry = self._archive.getinfo(self._prefix + name)
-        return entry.file_size, entry.CRC
+        # The directory of a zip that was damaged, or fetched anew, may say the same as before.
+        return entry.file_size, entry.CRC, self.file.stat().st_mtime_ns
 
     def path(self, name: str) -> str:
         return f"{self.file}:{self._prefix}{name}"

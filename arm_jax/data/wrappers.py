@@ -51,7 +51,7 @@ class JoinedSource:
         return source[place]
 
     def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its image as bytes if the source has them."""
+        """The record, its pictures as files if the source has them."""
         return encoded(*self._find(index))
 
     def inspect(self, index: int) -> np.ndarray:
@@ -85,7 +85,7 @@ class FirstSource:
         return self._source[self._checked(index)]
 
     def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its image as bytes if the source has them."""
+        """The record, its pictures as files if the source has them."""
         return encoded(self._source, self._checked(index))
 
     def _checked(self, index: int) -> int:
@@ -119,12 +119,16 @@ class CoarsenedSource:
         return self._coarsened(self._source[index])
 
     def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its image as bytes if the source has them."""
+        """The record, its pictures as files if the source has them."""
         return self._coarsened(encoded(self._source, index))
 
     def _coarsened(self, record: dict[str, Any]) -> dict[str, Any]:
         label = coarsen.coarsen(
-            record["label"], self.classes, self._settings, seed=self._seed, name=record["id"]
+            np.asarray(record["label"]),
+            self.classes,
+            self._settings,
+            seed=self._seed,
+            name=record["id"],
         )
         return {**record, "label": label}
 

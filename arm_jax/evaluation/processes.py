@@ -6,6 +6,7 @@ and runs it on its own devices with its own copy of the state; the only thing ex
 the result.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -44,6 +45,24 @@ def local_copy(mesh: Mesh, tree: Any) -> Any:
 def share(number: int) -> range:
     """The indices below `number` that this process takes care of."""
     return range(jax.process_index(), number, jax.process_count())
+
+
+def once(action: Callable[[], object]) -> None:
+    """Do something in the first process, and go on in all of them when it is done.
+
+    For what depends on files alone, which all processes are taken to see alike. Every process must
+    call this.
+
+    Raises:
+      InputError: in every process, what `action` raised.
+    """
+    error = None
+    if jax.process_index() == 0:
+        try:
+            action()
+        except InputError as mistake:
+            error = mistake
+    total(np.zeros(1, np.int64), error)
 
 
 def total(values: np.ndarray, error: InputError | None = None) -> np.ndarray:

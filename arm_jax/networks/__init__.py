@@ -1,6 +1,6 @@
 """The networks of the paper's experiments, made by name with `create`."""
 
 from arm_jax.networks.interpolation import resize
-from arm_jax.networks.segmenter import ARCHITECTURES, Segmenter, create, training
+from arm_jax.networks.segmenter import ARCHITECTURES, Segmenter, architecture, create, training
 
-__all__ = ["ARCHITECTURES", "Segmenter", "create", "resize", "training"]
+__all__ = ["ARCHITECTURES", "Segmenter", "architecture", "create", "resize", "training"]

@@ -204,23 +204,14 @@ def create(
     Raises:
         InputError: unknown name, variant or dtype, unsupported output stride, no class.
     """
-    if name not in ARCHITECTURES:
-        raise InputError(f"network {name!r} is not known; choose one of {', '.join(ARCHITECTURES)}")
-    architecture = dataclasses.replace(ARCHITECTURES[name], **sizes)
-    if variant is not None:
-        architecture = dataclasses.replace(architecture, variant=variant)
-    if architecture.variant not in architecture.variants:
-        raise InputError(
-            f"{name} has no variant {architecture.variant!r}; "
-            f"choose one of {', '.join(architecture.variants)}"
-        )
+    sized = dataclasses.replace(architecture(name, variant), **sizes)
     if str(jnp.dtype(dtype)) not in DTYPES:
         raise InputError(f"compute dtype {jnp.dtype(dtype)} is not one of {', '.join(DTYPES)}")
     if num_classes < 1:
         raise InputError(f"num_classes = {num_classes}; a network needs at least one class")
     return Segmenter(
         name,
-        architecture,
+        sized,
         num_classes,
         output_stride=output_stride,
         extra_channels=extra_channels,
@@ -229,6 +220,21 @@ def create(
         dtype=dtype,
         rngs=rngs,
     )
+
+
+def architecture(name: str, variant: str | None = None) -> Architecture:
+    """The row of `ARCHITECTURES` of this name, with a variant of the backbone.
+
+    Raises:
+        InputError: unknown name or variant.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"network {name!r} is not known; choose one of {', '.join(ARCHITECTURES)}")
+    row = ARCHITECTURES[name]
+    if variant is not None and variant not in row.variants:
+        choices = ", ".join(row.variants)
+        raise InputError(f"{name} has no variant {variant!r}; choose one of {choices}")
+    return row if variant is None else dataclasses.replace(row, variant=variant)
 
 
 def training(model: nnx.Module) -> nnx.Module:
@@ -245,6 +251,18 @@ _RESNET50 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[50], resnet.V
 _RESNET101 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[101], resnet.VARIANTS, "v1c")
 
 ARCHITECTURES = {
+    # Made by the dozen on a CPU: half of the blocks, a quarter of the width.
+    "deeplabv3plus_resnet10": Architecture(
+        "deeplabv3plus",
+        BasicBlock,
+        (1, 1, 1, 1),
+        resnet.VARIANTS,
+        "v1c",
+        width=16,
+        channels=32,
+        low_level_channels=8,
+        auxiliary_channels=16,
+    ),
     # Small enough for a CPU.
     "deeplabv3plus_resnet18": Architecture(
         "deeplabv3plus",

@@ -21,6 +21,7 @@ from absl import flags, logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, config_flags
 
+from arm_jax import command_line
 from arm_jax.errors import Diverged, InputError
 from arm_jax.experiment import Experiment
 from arm_jax.training import train, workdir
@@ -81,11 +82,8 @@ def load_config(row: str, overrides: Sequence[str] = ()) -> ConfigDict:
         holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
         values(["", *arguments])
         return holder.value.lock()
-    except (flags.Error, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
-        lines = str(error).replace("\\n", "\n").strip().splitlines() or [type(error).__name__]
-        remark = "the config has no such key; " if isinstance(error, AttributeError) else ""
-        line = lines[-1].removeprefix("ValueError: ").strip(" '")
-        raise InputError(f"{row}: {remark}{line}") from error
+    except command_line.MISTAKES as error:
+        raise InputError(f"{row}: {command_line.explain(error, arguments)}") from error
 
 
 def names(rows: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from arm_jax import files
 from arm_jax.data import sources
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.training.state import TrainState
+from arm_jax.weights import published
 
 
 def run(
@@ -43,6 +44,7 @@ def run(
         + (f", and over those within {width} px of a class boundary" if width else ""),
         f"network      {config.model.name}, output stride {config.model.output_stride},"
         f" {config.model.dtype}",
+        f"starts from  {_start(config)}",
         f"method       {config.loss.kind} loss, {player}",
         f"schedule     {config.steps:,} steps of {config.batch_size} crops of {crop},"
         f" about {config.steps * config.batch_size / len(training):,.1f} epochs",
@@ -56,6 +58,17 @@ def run(
             " scores show that the run is sound, not how good it is"
         )
     return "\n".join(lines)
+
+
+def _start(config: ConfigDict) -> str:
+    """Where the weights of the first step come from."""
+    model = config.model
+    source = published.source(model.pretrained, model.name, model.variant or None)
+    if not source:
+        return "random weights"
+    if model.pretrained == published.IMAGENET:
+        return f"ImageNet weights in the backbone, {source}, and random heads"
+    return f"{source}, random where it has nothing that fits"
 
 
 def _part(config: ConfigDict, split: str) -> str:

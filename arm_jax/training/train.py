@@ -1,5 +1,6 @@
 """The training loop: from a config and labelled images to a checkpoint and a number (Sec. 4.2)."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from arm_jax import compilation, sharding
 from arm_jax.data import check
 from arm_jax.errors import Stopped
-from arm_jax.evaluation import evaluate
+from arm_jax.evaluation import evaluate, processes
 from arm_jax.experiment import Experiment
 from arm_jax.training import describe
 from arm_jax.training import workdir as workdirs
@@ -49,10 +50,12 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
     workdirs.write_classes(workdir, experiment.classes)
     workdirs.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol()))
-    for name, source in (("training", train_source), ("evaluation", eval_source)):
-        check.check(source, name=name, cache=workdir)
-
     checkpoints = Checkpoints(workdir, keep=config.keep)
+    if checkpoints.latest_step() is None:
+        experiment.fetch_pretrained()
+    for name, source in (("training", train_source), ("evaluation", eval_source)):
+        processes.once(functools.partial(check.check, source, name=name, cache=workdir))
+
     graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
     first = int(state.step)
     step_function = compile_step(

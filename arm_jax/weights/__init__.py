@@ -1,6 +1,7 @@
 """Weights in and out.
 
 pretrained    `load`: weights of torchvision, timm and mmsegmentation into a network
+published     where the ImageNet weights of each backbone are
 export        `.safetensors` by our names and mmsegmentation's, and StableHLO
 weight_names  the tables of names; weight_files and torch_files read the files, without PyTorch
 """

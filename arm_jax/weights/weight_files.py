@@ -1,6 +1,7 @@
 """A weight file or its address -> its tensors by name, as numpy arrays in the file's own layout."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     if isinstance(source, Mapping):
         contents: Any = source
     else:
-        path = _download(source) if str(source).startswith(HUB) else Path(source).expanduser()
-        if not path.is_file():
-            raise InputError(f"{path}: no such file of pretrained weights")
+        path = locate(source)
         contents = _read_safetensors(path) if _is_safetensors(path) else torch_files.read(path)
     tensors = {
         str(key): np.asarray(value)
@@ -48,6 +47,18 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     if all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
     return tensors
+
+
+def locate(source: str | Path) -> Path:
+    """The file of a source on this machine, downloaded if it is an address and not in the cache.
+
+    Raises:
+        InputError: no such file, or no network.
+    """
+    path = _download(str(source)) if str(source).startswith(HUB) else Path(source).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of pretrained weights")
+    return path
 
 
 def name(source: str | Path | Mapping[str, Any]) -> str:
@@ -80,26 +91,42 @@ def _state_dict(contents: Any) -> Mapping[str, Any]:
     return contents
 
 
-def _download(address: str | Path) -> Path:
-    parts = str(address).removeprefix(HUB).split("/", 2)
+def _download(address: str) -> Path:
+    """The cached file if there is one: what was published under a name does not change."""
+    parts = address.removeprefix(HUB).split("/", 2)
     if len(parts) < 2 or not all(parts):
         raise InputError(f"{address}: write {HUB}owner/repository or {HUB}owner/repository/file")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    candidates = parts[2:] or _HUB_NAMES
-    for candidate in candidates:
-        try:
-            return Path(hf_hub_download("/".join(parts[:2]), candidate))
-        except LocalEntryNotFoundError:
-            raise InputError(
-                f"{address}: neither in the cache nor reachable; is there a network? Otherwise "
-                "download the file elsewhere and give its path"
-            ) from None
-        except EntryNotFoundError:
-            continue
-        # The client raises errors of its own, of its HTTP library and of the system.
-        except Exception as error:
-            reason = " ".join(str(error).split()).partition(". ")[0]
-            raise InputError(f"{address}: cannot be downloaded ({reason})") from None
+    repository, candidates = "/".join(parts[:2]), parts[2:] or _HUB_NAMES
+    for in_cache in (True, False):
+        for candidate in candidates:
+            try:
+                with _without_warnings():
+                    return Path(hf_hub_download(repository, candidate, local_files_only=in_cache))
+            except LocalEntryNotFoundError:
+                if not in_cache:
+                    raise InputError(
+                        f"{address}: not in the cache, and the Hub cannot be reached"
+                    ) from None
+            except EntryNotFoundError:
+                continue
+            # The client raises errors of its own, of its HTTP library and of the system.
+            except Exception as error:
+                reason = " ".join(str(error).split()).partition(". ")[0]
+                raise InputError(f"{address}: cannot be downloaded ({reason})") from None
     raise InputError(f"{address}: the repository has no {' and no '.join(candidates)}")
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without a network the client says so a dozen times before it gives up."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

@@ -1,0 +1,59 @@
+"""What is wrong with a config and its overrides, in one line, for whatever reads them with absl."""
+
+import difflib
+import itertools
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+# What absl and ml_collections raise for a file, row, key or value that cannot be used.
+MISTAKES = (flags.Error, AttributeError, LookupError, TypeError, ValueError, OSError)
+
+
+def explain(error: BaseException, arguments: Sequence[str]) -> str:
+    """One line on why `--config=FILE:ROW --config.KEY=VALUE ...` could not be used.
+
+    Args:
+      error: one of `MISTAKES`, as caught.
+      arguments: all of the command line behind the program's name.
+    """
+    return _unknown_key(arguments) or _innermost(error)
+
+
+def _unknown_key(arguments: Sequence[str]) -> str | None:
+    """What to say if an override names a key that the config does not have."""
+    arguments = [a.removeprefix("-").removeprefix("-") for a in arguments]
+    files = [a.split("=", 1)[1] for a in arguments if a.startswith("config=")]
+    files += [b for a, b in itertools.pairwise(arguments) if a == "config"]
+    try:
+        path, _, row = files[0].partition(":")
+        keys = runpy.run_path(path)["get_config"](*([row] if row else [])).to_dict()
+    except Exception:  # the caller has the error to show
+        return None
+    known = list(_dotted(keys))
+    for argument in arguments:
+        key = argument.split("=")[0].removeprefix("config.")
+        if argument.startswith("config.") and key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; configs/base.py lists them all"
+            return f"--config.{key}: the config has no such key{hint}"
+    return None
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _innermost(error: BaseException) -> str:
+    """What absl says or, where that only announces a traceback, the error that it comes from."""
+    first = str(error).splitlines()[0] if isinstance(error, flags.Error) else ":"
+    while first.endswith(":") and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return first if not first.endswith(":") else lines[-1]

@@ -110,3 +110,15 @@ def test_arm_sees_the_named_confidence_and_climbs_the_named_signal(settings):
     assert max(np.abs(x).max() for x in wanted) > 1e-4
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_histogram_is_of_what_arm_climbs():
+    """The KL loss may be negative; a Hölder ratio against it would mean nothing."""
+    players, logits, log_s, labels, valid, method = case(loss="kl", confidence="s")
+    kl = losses.kl(logits, log_s, jnp.asarray(labels))
+    assert kl.min() < 0
+    histogram = run(players, labels, method)["histogram"]
+    counted = valid[:, ::5, ::5]
+    expected = np.asarray(losses.kl_signal(kl))[:, ::5, ::5][counted].sum()
+    np.testing.assert_allclose(histogram.loss.sum(), expected, rtol=1e-5)
+    assert histogram.loss.min() >= 0

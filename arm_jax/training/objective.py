@@ -154,7 +154,9 @@ def from_scores(
         groups={"global": 1, "image": labels.shape[0], "device": method.devices}[method.scope],
         average_over=method.average_over,
     )
-    histogram = diagnostics.histogram(confidence, pixel_loss, objective.weights, counted)
+    # Theorem 3.1 speaks of the loss that ARM climbs. The KL loss itself may be negative.
+    climbed = pixel_loss if signal is None else signal
+    histogram = diagnostics.histogram(confidence, climbed, objective.weights, counted)
     if isinstance(weighting, ClosedFormArm):
         weighting.observe(histogram)
     aside = by_rows(look_aside, auxiliary, labels, devices=method.devices)

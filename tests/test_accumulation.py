@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import tiny
 from flax import nnx
 
@@ -68,6 +69,7 @@ def test_splitting_keeps_each_device_to_what_it_holds_and_joining_undoes_it():
     np.testing.assert_array_equal(accumulation._join(split, 3), x)
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_trains_on_one_device_as_on_four():
     runs = [tiny.Run(devices=1, parts=2), tiny.Run(devices=4, parts=2)]
     batch = tiny.batch(8)

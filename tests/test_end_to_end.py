@@ -154,9 +154,19 @@ def test_two_processes_equal_one(tmp_path, compiled):
     for process in processes:
         finish(process)
     one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
-    for path, array in one.items():
-        # Gradients through BatchNorm of few pixels differ by up to 1.1e-5 by that order alone.
-        np.testing.assert_allclose(array, two[path], rtol=1e-5, atol=2e-5, err_msg=path)
+    momentum = {path for path in one if "/trace/" in path}  # after one step, the gradient
+    assert len(momentum) > 50
+    for path in one.keys() - momentum:
+        np.testing.assert_allclose(one[path], two[path], rtol=1e-5, atol=1e-4, err_msg=path)
+    # BatchNorm of few nearly equal values enlarges rounding: changing the image by one unit in
+    # the last place moves some gradients by 0.8 % of their norm. Statistics or norms by the
+    # process would move them by tens of per cent.
+    for player in ("segmenter", "arm"):
+        paths = [path for path in momentum if f"/trace/{player}/" in path]
+        whole = np.sqrt(sum(np.sum(np.square(one[path])) for path in paths))
+        for path in paths:
+            error = np.linalg.norm(one[path] - two[path])
+            assert error <= 0.03 * np.linalg.norm(one[path]) + 1e-3 * whole, (path, error)
     assert (tmp_path / "one" / "confusion.csv").read_text() == (
         tmp_path / "two" / "confusion.csv"
     ).read_text()

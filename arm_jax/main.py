@@ -6,7 +6,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from arm_jax import command_line
+from arm_jax import command_line, host_memory
 from arm_jax.errors import Diverged, InputError, Stopped
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
@@ -34,6 +34,7 @@ flags.mark_flag_as_required("config")
 def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # Orbax tells of every file; --verbosity=0 shows it
+    host_memory.keep_freed()
     # Imported here, so that a mistyped flag is answered before JAX has started.
     from arm_jax import modes, sharding
     from arm_jax.training import train

@@ -30,7 +30,7 @@ from typing import Any
 import jax
 from benchmarking import forward, hardware, peer, report, training
 
-from arm_jax import compilation, files, sharding
+from arm_jax import compilation, files, host_memory, sharding
 from arm_jax.data import labels
 from arm_jax.errors import InputError
 from arm_jax.experiment import Experiment
@@ -154,4 +154,5 @@ def peer_options(arguments: argparse.Namespace, experiment: Experiment) -> list[
 
 
 if __name__ == "__main__":
+    host_memory.keep_freed()
     raise SystemExit(main())

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from benchmarking import operations, report, timing
 from tqdm import tqdm
 
-from arm_jax import files
+from arm_jax import files, host_memory
 from arm_jax.errors import InputError
 
 
@@ -121,4 +121,5 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
+    host_memory.keep_freed()
     raise SystemExit(main())

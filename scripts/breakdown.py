@@ -29,7 +29,7 @@ from jax.sharding import Mesh
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from arm_jax import files
+from arm_jax import files, host_memory
 from arm_jax.errors import InputError, Stopped
 from arm_jax.reporting import breakdown, grid, pictures
 from arm_jax.reporting.breakdown import CONFIDENT, CURVE, UNSURE
@@ -287,4 +287,5 @@ def _plain(axes: Axes) -> None:
 
 
 if __name__ == "__main__":
+    host_memory.keep_freed()
     sys.exit(main())

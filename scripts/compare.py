@@ -22,7 +22,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from arm_jax import files
+from arm_jax import files, host_memory
 from arm_jax.errors import InputError, Stopped
 from arm_jax.reporting import grid
 from arm_jax.reporting.grid import Cell, Outcome
@@ -159,4 +159,5 @@ def as_csv(runs: Sequence[dict]) -> str:
 
 
 if __name__ == "__main__":
+    host_memory.keep_freed()
     sys.exit(main())

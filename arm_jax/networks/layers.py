@@ -15,7 +15,9 @@ from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 
+from arm_jax.networks import winograd
 from arm_jax.networks.batchnorm import BatchNorm
+from arm_jax.networks.depthwise import depthwise_3x3
 
 
 def normal(key: jax.Array, shape: tuple[int, ...], deviation: float) -> jax.Array:
@@ -61,8 +63,12 @@ def convolve(
             [convolve(part, k, stride=stride, dilation=dilation) for part, k in parts], axis=-1
         )
     if size == 1:
-        # A matrix product. XLA's convolutions take twice as long on CPUs for the kernel's gradient.
-        return lax.dot_general(x[:, ::stride, ::stride], kernel[0, 0], (((3,), (0,)), ((), ())))
+        # A matrix product, of flat maps: XLA's convolutions take twice as long on CPUs for the
+        # kernel's gradient, and a product over three axes copies the map to its transpose there.
+        x = x[:, ::stride, ::stride]
+        return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
+    if size == 3 and stride == 1 and winograd.pays(x.shape, kernel.shape, dilation):
+        return winograd.convolve_3x3(x, kernel, dilation)
     padding = dilation * (size - 1) // 2
     return lax.conv_general_dilated(
         x,
@@ -72,25 +78,6 @@ def convolve(
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-
-
-def depthwise_3x3(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
-    """A depthwise 3x3 convolution as nine shifted multiply-adds.
-
-    XLA fuses the nine terms into one pass over memory, forward and backward, whatever the
-    dilation; its own depthwise convolution gets slower as the dilation grows. The sum is float32.
-    """
-    height, width, channels = x.shape[1:]
-    spatial = (dilation, dilation)
-    padded = jnp.pad(x, ((0, 0), spatial, spatial, (0, 0))).astype(jnp.float32)
-    taps = kernel.astype(jnp.float32).reshape(3, 3, 1, 1, 1, channels)
-    total = jnp.zeros(x.shape, jnp.float32)
-    for row in range(3):
-        for column in range(3):
-            top, left = row * dilation, column * dilation
-            window = padded[:, top : top + height, left : left + width]
-            total += window * taps[row, column]
-    return total.astype(x.dtype)
 
 
 class Conv(nnx.Module):

@@ -87,7 +87,8 @@ def _measure(
         merged = nnx.merge(graphdef, state)
         return merged(x) if call is None else call(merged, x)
 
-    lowered = jax.jit(apply).lower(state, x)
+    # The plain operations, which a CPU may do with fewer multiplications (winograd.py).
+    lowered = jax.jit(apply).trace(state, x).lower(lowering_platforms=("cuda",))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
     analysis = lowered.cost_analysis()
     assert analysis is not None

@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -23,10 +22,15 @@ def depthwise_3x3(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
     Returns:
         (b, h, w, c), of the dtype of `x`.
     """
+    height, width = x.shape[1:3]
+    # The padding is an array of its own, lest XLA compute what leads to x once for every tap.
+    above, before = (dilation if dilation < length else 0 for length in (height, width))
+    padded = jnp.pad(x, ((0, 0), (above, above), (before, before), (0, 0))).astype(jnp.float32)
     y = jnp.zeros(x.shape, jnp.float32)
     for row, column in _taps(x.shape, dilation):
-        weights = kernel[row + 1, column + 1, 0].astype(jnp.float32)
-        y += _shifted(x, row * dilation, column * dilation) * weights.reshape(1, 1, 1, -1)
+        top, left = above + row * dilation, before + column * dilation
+        weights = kernel[row + 1, column + 1, 0].astype(jnp.float32).reshape(1, 1, 1, -1)
+        y += padded[:, top : top + height, left : left + width] * weights
     return y.astype(x.dtype)
 
 
@@ -67,12 +71,6 @@ def _taps(shape: tuple[int, ...], dilation: int) -> list[tuple[int, int]]:
         for column in (-1, 0, 1)
         if abs(row) * dilation < shape[1] and abs(column) * dilation < shape[2]
     ]
-
-
-def _shifted(x: jax.Array, row: int, column: int) -> jax.Array:
-    """float32 y[i, j] = x[i + row, j + column], 0 outside the map."""
-    edges = ((0, 0, 0), (-row, row, 0), (-column, column, 0), (0, 0, 0))
-    return lax.pad(x.astype(jnp.float32), jnp.float32(0), edges)
 
 
 def _overlap(x: jax.Array, row: int, column: int) -> jax.Array:

@@ -5,8 +5,8 @@ from mmsegmentation 0.x and 1.x (`Resize`, `RandomCrop`, `RandomFlip`, `Pad`) is
 not the result: the crop is chosen on labels alone, and only the pixels that it needs are resized.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -32,6 +32,8 @@ class Drawn:
     size: tuple[int, int]  # height, width after the resize
     box: Box  # of the crop in the resized image
     flip: bool
+    # The label it was drawn on, and its crop in the box, where that was looked at.
+    seen: tuple[Any, np.ndarray] | None = field(default=None, compare=False, repr=False)
 
 
 def resized(
@@ -84,13 +86,15 @@ def draw(
         left = int(rng.integers(size[1] - taken[1] + 1))
         return top, left, *taken
 
-    chosen = box()
+    chosen, seen = box(), None
     if category_limit < 1 and taken != size:
         for _ in range(CROP_TRIES):
-            if _is_varied(_nearest(label, size, chosen), category_limit, ignore):
+            part = _nearest(label, size, chosen)
+            if _is_varied(part, category_limit, ignore):
+                seen = label, part
                 break
             chosen = box()
-    return Drawn(size, chosen, bool(flip and rng.uniform() < 0.5))
+    return Drawn(size, chosen, bool(flip and rng.uniform() < 0.5), seen)
 
 
 def source_box(drawn: Drawn, size: tuple[int, int]) -> Box:
@@ -135,7 +139,10 @@ def apply(
     if image.shape[:2] == full:
         image = image[part[0] : part[0] + part[2], part[1] : part[1] + part[3]]
     image = _linear(image, part, full, drawn)
-    label = _nearest(label, drawn.size, drawn.box)
+    if drawn.seen is not None and drawn.seen[0] is label:
+        label = drawn.seen[1]
+    else:
+        label = _nearest(label, drawn.size, drawn.box)
     if drawn.flip:
         image, label = cv2.flip(image, 1), cv2.flip(label, 1)
     extent = (label.shape[0], label.shape[1])

@@ -41,9 +41,7 @@ def decode_image(
     if image is None:
         # OpenCV does not say what is wrong, reads a PNG to the end, and knows fewer formats.
         with _open(data, name, rows if shortened else None) as picture:
-            if box is not None:
-                picture = picture.crop((box[1], box[0], box[1] + box[3], box[0] + box[2]))
-            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+            image = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     if box is not None:
         image = image[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
     return image

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import lax
 from jax.typing import DTypeLike
 
 from arm_jax.networks import winograd
@@ -69,15 +68,7 @@ def convolve(
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
     if size == 3 and stride == 1 and winograd.pays(x.shape, kernel.shape, dilation):
         return winograd.convolve_3x3(x, kernel, dilation)
-    padding = dilation * (size - 1) // 2
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=((padding, padding), (padding, padding)),
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    return winograd.plain(x, kernel, dilation, stride)
 
 
 class Conv(nnx.Module):

@@ -23,8 +23,7 @@ _MOST_PADDING = 1.5
 def pays(shape: tuple[int, ...], kernel_shape: tuple[int, ...], dilation: int) -> bool:
     """Whether `convolve_3x3` is worth its transformations for x and kernel of these shapes."""
     _, height, width, channels = shape
-    tile = 2 * dilation
-    padded = math.prod(tile * -(-length // tile) for length in (height, width))
+    padded = math.prod(_whole_tiles(length, dilation) for length in (height, width))
     return (
         min(channels, kernel_shape[-1]) >= _FEWEST_CHANNELS
         and height * width >= _FEWEST_PIXELS
@@ -77,13 +76,14 @@ def _backward(
 convolve_3x3.defvjp(_forward, _backward)
 
 
-def plain(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
-    """XLA's convolution."""
+def plain(x: jax.Array, kernel: jax.Array, dilation: int, stride: int = 1) -> jax.Array:
+    """XLA's convolution, of any size of kernel."""
+    padding = dilation * (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(1, 1),
-        padding=((dilation, dilation), (dilation, dilation)),
+        window_strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
@@ -96,9 +96,10 @@ def winograd(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
     A tile has four values of each axis, `dilation` apart, and overlaps the next one by half.
     """
     height, width = x.shape[1:3]
-    x_dtype = x.dtype
-    tile = 2 * dilation
-    below, right = (tile * -(-length // tile) - length + dilation for length in (height, width))
+    dtype = x.dtype
+    below, right = (
+        _whole_tiles(length, dilation) - length + dilation for length in (height, width)
+    )
     x = jnp.pad(x, ((0, 0), (dilation, below), (dilation, right), (0, 0))).astype(jnp.float32)
     kernel = kernel.astype(jnp.float32)
     rows = []
@@ -115,7 +116,13 @@ def winograd(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
         ]
         rows.append(_interleave(_combine(_OUTPUT, products), 4))
     y = _interleave(_combine(_OUTPUT, rows), 2)
-    return y[:, :height, :width].astype(x_dtype)
+    return y[:, :height, :width].astype(dtype)
+
+
+def _whole_tiles(length: int, dilation: int) -> int:
+    """The length of an axis when it is filled up to tiles of two outputs, `dilation` apart."""
+    tile = 2 * dilation
+    return tile * -(-length // tile)
 
 
 def _windows(x: jax.Array, axis: int, dilation: int) -> list[jax.Array]:

@@ -69,6 +69,16 @@ def test_splitting_keeps_each_device_to_what_it_holds_and_joining_undoes_it():
     np.testing.assert_array_equal(accumulation._join(split, 3), x)
 
 
+def test_remat_changes_no_step_in_parts():
+    """README recommends the two together for small cards."""
+    runs = [tiny.Run(parts=2, remat=remat) for remat in (False, True)]
+    windows = [run.step(tiny.batch(4)) for run in runs]
+    assert windows[0] == windows[1]
+    assert windows[0]["applied"] == 1
+    np.testing.assert_array_equal(runs[0].params(), runs[1].params())
+    np.testing.assert_allclose(runs[0].statistics(), runs[1].statistics(), rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_a_run_in_parts_trains_on_one_device_as_on_four():
     runs = [tiny.Run(devices=1, parts=2), tiny.Run(devices=4, parts=2)]

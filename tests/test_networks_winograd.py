@@ -31,6 +31,16 @@ def test_it_equals_the_convolution_and_its_gradients(size, dilation):
         np.testing.assert_allclose(a, b, rtol=0, atol=3e-6 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.parametrize("dilation", [2, 4])
+@pytest.mark.parametrize("size", [(8, 16), (7, 17)])
+def test_the_folded_gradients_equal_the_plain_ones(size, dilation):
+    x, kernel, cotangent = normal(0, 2, *size, 5), normal(1, 3, 3, 5, 7), normal(2, 2, *size, 7)
+    plain = functools.partial(winograd.plain, dilation=dilation)
+    _, *expected = value_and_gradients(plain, x, kernel, cotangent)
+    for a, b in zip(winograd.pull_folded(dilation, x, kernel, cotangent), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * float(jnp.abs(b).max()))
+
+
 def test_it_rounds_no_more_than_twice_as_much_as_the_convolution():
     x, kernel = normal(0, 1, 32, 32, 64), normal(1, 3, 3, 64, 64)
     with jax.enable_x64(True):

@@ -47,9 +47,11 @@ def batch(size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 @functools.cache
-def _compiled(devices: int, with_arm: bool, dtype: str, method: Method):
+def _compiled(devices: int, with_arm: bool, dtype: str, remat: bool, method: Method):
     """What runs of equal settings share: the program, and a first state to copy."""
-    players = Players(segmenter(dtype), arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None)
+    players = Players(
+        segmenter(dtype, remat=remat), arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None
+    )
     schedule = schedules.learning_rate(method.total_steps, warmup=0.0)
     transformation = optimizer.create(schedule, arm_multiplier=10.0)
     graphdef, state = step.create_state(players, transformation, dtype)
@@ -60,12 +62,20 @@ def _compiled(devices: int, with_arm: bool, dtype: str, method: Method):
 class Run:
     """A state and the step that changes it, on the first `devices` simulated devices."""
 
-    def __init__(self, *, devices: int = 1, with_arm: bool = True, dtype="float32", **method):
+    def __init__(
+        self,
+        *,
+        devices: int = 1,
+        with_arm: bool = True,
+        dtype: str = "float32",
+        remat: bool = False,
+        **method,
+    ):
         settings = {"total_steps": 100, "isolated": 0.0, "jitter": False, "log_every": 3}
         settings["devices"] = devices
         self.method = Method(**settings | method)
         self.mesh, self.graphdef, state, self.compiled = _compiled(
-            devices, with_arm, dtype, self.method
+            devices, with_arm, dtype, remat, self.method
         )
         self.state: TrainState = sharding.replicate(self.mesh, state)
 

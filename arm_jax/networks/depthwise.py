@@ -1,9 +1,13 @@
 """Depthwise 3x3 convolutions as shifted sums, with a gradient of their own."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from arm_jax.networks import platforms
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -31,7 +35,7 @@ def depthwise_3x3(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
         top, left = above + row * dilation, before + column * dilation
         weights = kernel[row + 1, column + 1, 0].astype(jnp.float32).reshape(1, 1, 1, -1)
         y += padded[:, top : top + height, left : left + width] * weights
-    return y.astype(x.dtype)
+    return _apart(y.astype(x.dtype))
 
 
 def _forward(
@@ -43,7 +47,8 @@ def _forward(
 def _backward(
     dilation: int, kept: tuple[jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
+    kernel = kept[1]
+    x, cotangent = _apart((kept[0], cotangent))
     of_x = depthwise_3x3(cotangent, kernel[::-1, ::-1], dilation)
     # The derived gradient would sum over padded copies of x, which at dilation 24 are ten times
     # its size; the overlap of x and the shifted cotangent is at most as large as x.
@@ -61,6 +66,15 @@ def _backward(
 
 
 depthwise_3x3.defvjp(_forward, _backward)
+
+
+def _apart(arrays: Any) -> Any:
+    """The same, as arrays of their own precision on platforms where XLA would keep float32 ones."""
+    return platforms.choose(
+        "apart_in_depthwise",
+        lambda apart, arrays: lax.optimization_barrier(arrays) if apart else arrays,
+        arrays,
+    )
 
 
 def _taps(shape: tuple[int, ...], dilation: int) -> list[tuple[int, int]]:

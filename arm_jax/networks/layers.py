@@ -6,15 +6,17 @@ dtype it was built with; sums over many pixels are float32. Padding is always ha
 kernel, so a stride-s layer maps n pixels to ceil(n / s), as PyTorch's arithmetic does.
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 from jax.typing import DTypeLike
 
-from arm_jax.networks import winograd
+from arm_jax.networks import platforms, winograd
 from arm_jax.networks.batchnorm import BatchNorm
 from arm_jax.networks.depthwise import depthwise_3x3
 
@@ -64,11 +66,45 @@ def convolve(
     if size == 1:
         # A matrix product, of flat maps: XLA's convolutions take twice as long on CPUs for the
         # kernel's gradient, and a product over three axes copies the map to its transpose there.
-        x = x[:, ::stride, ::stride]
+        x = every_nth(x, stride)
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
-    if size == 3 and stride == 1 and winograd.pays(x.shape, kernel.shape, dilation):
+    if (
+        size == 3
+        and stride == 1
+        and (dilation > 1 or winograd.pays(x.shape, kernel.shape, dilation))
+    ):
         return winograd.convolve_3x3(x, kernel, dilation)
     return winograd.plain(x, kernel, dilation, stride)
+
+
+def every_nth(x: jax.Array, stride: int) -> jax.Array:
+    """(b, h, w, c) to (b, ceil(h / stride), ceil(w / stride), c): what a strided 1x1 reads."""
+    return x if stride == 1 else _every_nth(x, stride, x.shape[1:3])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _every_nth(x: jax.Array, stride: int, size: tuple[int, int]) -> jax.Array:
+    def sliced(apart: bool, x: jax.Array) -> jax.Array:
+        x = lax.optimization_barrier(x) if apart else x
+        return x[:, ::stride, ::stride]
+
+    return platforms.choose("apart_before_stride", sliced, x)
+
+
+def _every_nth_forward(x: jax.Array, stride: int, size: tuple[int, int]) -> tuple[jax.Array, None]:
+    return _every_nth(x, stride, size), None
+
+
+def _every_nth_backward(
+    stride: int, size: tuple[int, int], _: None, cotangent: jax.Array
+) -> tuple[jax.Array]:
+    # Without the barrier, so that XLA need not write the zeros in between.
+    inside = [(0, (length - 1) % stride, stride - 1) for length in size]
+    zero = jnp.zeros((), cotangent.dtype)
+    return (lax.pad(cotangent, zero, [(0, 0, 0), *inside, (0, 0, 0)]),)
+
+
+_every_nth.defvjp(_every_nth_forward, _every_nth_backward)
 
 
 class Conv(nnx.Module):

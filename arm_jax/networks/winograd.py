@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from arm_jax.networks import platforms
+
 # A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016, equation 7:
 # two outputs of a 3-tap filter are OUTPUT ((KERNEL g) * (INPUT d)), of four values d.
 _INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
@@ -33,7 +35,7 @@ def pays(shape: tuple[int, ...], kernel_shape: tuple[int, ...], dilation: int) -
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_3x3(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
-    """A dense 3x3 convolution of stride 1: by Winograd's method on CPUs, by XLA's elsewhere.
+    """A dense 3x3 convolution of stride 1: by Winograd's method on CPUs where it pays, else XLA's.
 
     Args:
         x: (b, h, w, c).
@@ -44,11 +46,13 @@ def convolve_3x3(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
         (b, h, w, n), of the dtype of `x`. Both methods round as much: they differ by about 1e-6 of
         the largest value in float32.
     """
-    return lax.platform_dependent(
+    if not pays(x.shape, kernel.shape, dilation):
+        return plain(x, kernel, dilation)
+    return platforms.choose(
+        "winograd",
+        lambda chosen, x, kernel: (winograd if chosen else plain)(x, kernel, dilation=dilation),
         x,
         kernel,
-        cpu=functools.partial(winograd, dilation=dilation),
-        default=functools.partial(plain, dilation=dilation),
     )
 
 
@@ -65,15 +69,48 @@ def _backward(
     def pull(way, x, kernel, cotangent):
         return jax.vjp(functools.partial(way, dilation=dilation), x, kernel)[1](cotangent)
 
-    return lax.platform_dependent(
+    def folded_or_plain(folded, *arrays):
+        return pull_folded(dilation, *arrays) if folded else pull(plain, *arrays)
+
+    def otherwise(*arrays):
+        if dilation == 1:
+            return pull(plain, *arrays)
+        return platforms.choose("folded_kernel_gradient", folded_or_plain, *arrays)
+
+    if not pays(kept[0].shape, kept[1].shape, dilation):
+        return otherwise(*kept, cotangent)
+    return platforms.choose(
+        "winograd",
+        lambda chosen, *arrays: pull(winograd, *arrays) if chosen else otherwise(*arrays),
         *kept,
         cotangent,
-        cpu=functools.partial(pull, winograd),
-        default=functools.partial(pull, plain),
     )
 
 
 convolve_3x3.defvjp(_forward, _backward)
+
+
+def pull_folded(
+    dilation: int, x: jax.Array, kernel: jax.Array, cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients of `plain`, the kernel's from each phase of the maps as an undilated one.
+
+    A dilated convolution's kernel gradient is itself a convolution with a window as large as the
+    map, for which cuDNN has no kernel that fills a card.
+    """
+    (of_x,) = jax.vjp(lambda x: plain(x, kernel, dilation), x)[1](cotangent)
+    phases, of_phases = (_phases(array, dilation) for array in (x, cotangent))
+    (of_kernel,) = jax.vjp(lambda kernel: plain(phases, kernel, 1), kernel)[1](of_phases)
+    return of_x, of_kernel
+
+
+def _phases(x: jax.Array, dilation: int) -> jax.Array:
+    """(b, h, w, c) to (b * d * d, ceil(h / d), ceil(w / d), c): every d-th pixel of both axes."""
+    batch, height, width, channels = x.shape
+    x = jnp.pad(x, ((0, 0), (0, -height % dilation), (0, -width % dilation), (0, 0)))
+    height, width = (length // dilation for length in x.shape[1:3])
+    x = x.reshape(batch, height, dilation, width, dilation, channels)
+    return x.transpose(0, 2, 4, 1, 3, 5).reshape(-1, height, width, channels)
 
 
 def plain(x: jax.Array, kernel: jax.Array, dilation: int, stride: int = 1) -> jax.Array:

@@ -63,7 +63,9 @@ def value_and_grad(
     def network(
         params: nnx.State, statistics: nnx.State, images: jax.Array, key: jax.Array
     ) -> tuple[tuple[jax.Array, jax.Array], nnx.State]:
-        model = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, statistics))
+        # Both copied: a module with `remat` owns the variables that it is merged from, and these
+        # belong to the trace around the loop.
+        model = nnx.merge(graphdef, *jax.tree.map(lambda x: x, (params, statistics)))
         scores = networks.training(model)(images, auxiliary=True, dropout_key=key)
         return scores, nnx.state(model, nnx.Not(nnx.Param))
 

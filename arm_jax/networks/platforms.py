@@ -1,0 +1,64 @@
+"""What pays on one platform and costs on another: one row a platform, chosen when XLA compiles.
+
+Figures are of compiled programs (docs/performance.md, "Compiled, not run") unless a row says
+otherwise. A platform without a row of its own has the plain forms.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jax import lax
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """The forms of a platform; the defaults are the plain ones.
+
+    Attributes:
+      winograd: 3x3 convolutions by `networks.winograd`, where its `pays` agrees.
+      folded_kernel_gradient: the kernel's gradient of a dilated convolution phase by phase.
+      apart_before_stride: a map is an array of its own before every n-th pixel of it is taken.
+      apart_in_depthwise: what depthwise convolutions read and write is kept in its own precision.
+    """
+
+    winograd: bool = False
+    folded_kernel_gradient: bool = False
+    apart_before_stride: bool = False
+    apart_in_depthwise: bool = False
+
+
+PLAIN = Choices()
+ROWS = {
+    # 1.4 to 2.3 times as fast as the primitive, measured on two cores ("Single operations").
+    "cpu": Choices(winograd=True),
+    "cuda": Choices(
+        # Plain, it becomes a convolution with a window as large as the map, a tenth of
+        # ResNet-101's arithmetic; folded it is cuDNN's own. On a TPU v5e the folded form takes
+        # 5.4 times the plain one's cycles.
+        folded_kernel_gradient=True,
+        # jaxlib 0.10.2's Triton fusion aborts the process on the strided slice of a map with two
+        # users, on every card since Ampere: https://github.com/openxla/xla/issues/47381.
+        # tests/test_compiled_for_cuda.py fails when it no longer does; then this can go.
+        apart_before_stride=True,
+        # XLA drops the rounding between fusions otherwise, and keeps float32 maps: 431 GB a step of
+        # ResNet-101 become 408.
+        apart_in_depthwise=True,
+    ),
+}
+
+
+def choose(field: str, form: Callable[..., Any], *arrays: Any) -> Any:
+    """`form(value, *arrays)` with the platform's value of a field of `Choices`.
+
+    Only the form of the platform that is compiled for becomes part of the program; a program that
+    is exported for several has them all. Not differentiated through: for the inside of functions
+    with gradients of their own.
+    """
+
+    def branch(row: Choices) -> Callable[..., Any]:
+        return lambda *arrays: form(getattr(row, field), *arrays)
+
+    default = getattr(PLAIN, field)
+    others = {name: branch(row) for name, row in ROWS.items() if getattr(row, field) != default}
+    return lax.platform_dependent(*arrays, default=branch(PLAIN), **others)

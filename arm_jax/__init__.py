@@ -1,22 +1,26 @@
 """Semantic segmentation on coarse or noisy labels, with learned per-pixel reweighting.
 
-The method, on plain arrays:
+The rooms of the package. A room uses the rooms above it, and none below it; tests/test_arrows.py
+reads this list.
 
-    arm          confidence, the 53-parameter module, the two norms, the objective of both players
+    version      of the package
+    system       files, devices, processes, the terminal; nothing about segmentation
     losses       of single pixels: CE, GCE, KL; which pixels OHEM keeps
-    variants     other W: monotone, closed-form, tabulated
-    diagnostics  the theorem, measured: L(v), W(v), the Hoelder ratio
-    optimizer    SGD down for the segmenter and up for ARM; schedules is its learning rate
-
-What trains with it, an arrow pointing only to what stands above:
-
+    arm          confidence, the 53-parameter module, the two norms, the objective of both players
+    theorem      the theorem, measured: L(v), W(v), the Hölder ratio
+    weightings   other W: monotone, closed-form, tabulated
+    schedules    the learning rate of Sec. 4.2
+    optimizer    SGD down for the segmenter and up for ARM
     networks     DeepLabv3+ and OCR on ResNets and ResNeSts, by name
     weights      pretrained weights in, trained ones out
     data         labelled images to batches
+    training     one step: what it minimises and maximises, and its state
     evaluation   a network on whole images: inference, metrics, files for the servers
-    training     the step, the loop, checkpoints; sharding is where arrays live
-    experiment   a config to all of these; modes is what `python -m arm_jax.main` does with them
-    reporting    pictures and tables of finished runs
+    reporting    figures and tables, drawn from what they are given
+    experiment   a config to all of these
+    run          the folder of a run: the loop, checkpoints, restoring, many runs
+    modes        what `python -m arm_jax.main` does
+    main         its flags
 
 `from arm_jax import arm, networks, pretrained, inference` is what a notebook needs.
 """

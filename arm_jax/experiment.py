@@ -10,13 +10,13 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from arm_jax import arm, networks, optimizer, schedules, sharding, variants
+from arm_jax import arm, networks, optimizer, schedules, weightings
 from arm_jax.data import pipeline, sources
 from arm_jax.data.labels import Classes
-from arm_jax.errors import InputError
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import protocol as protocols
-from arm_jax.training import workdir
+from arm_jax.system import sharding, terminal
+from arm_jax.system.errors import InputError
 from arm_jax.training.objective import INPUTS, LOSSES, SCOPES, SIGNALS, Method
 from arm_jax.training.state import Players, TrainState, Weighting
 from arm_jax.training.step import create_state
@@ -185,9 +185,9 @@ class Experiment:
         elif settings.kind == "linear":
             player = arm.LinearArm(settings.slope, settings.offset)
         elif settings.kind == "monotone":
-            player = variants.MonotoneArm(rngs=rngs)
+            player = weightings.MonotoneArm(rngs=rngs)
         elif settings.kind == "closed_form":
-            player = variants.ClosedFormArm(settings.p)
+            player = weightings.ClosedFormArm(settings.p)
         return Players(segmenter, player)
 
     def create_state(self) -> tuple[nnx.GraphDef, TrainState]:
@@ -195,7 +195,7 @@ class Experiment:
         players = self.create_players()
         source = self.pretrained_source()
         if source:
-            workdir.say(str(pretrained.load(players.segmenter, source)))
+            terminal.say(str(pretrained.load(players.segmenter, source)))
         return self._create_state(players)
 
     def pretrained_source(self) -> str:
@@ -318,4 +318,7 @@ class Experiment:
             "split": data.eval_split,
             "labels": data.eval_labels,
         }
-        evaluation.write_report(folder, result, self.classes, extra)
+        # Training needs no matplotlib until here, and it takes a second to import.
+        from arm_jax.reporting import scores
+
+        scores.write_report(folder, result, self.classes, extra)

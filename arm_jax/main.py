@@ -6,8 +6,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from arm_jax import command_line, host_memory
-from arm_jax.errors import Diverged, InputError, Stopped
+from arm_jax.system import command_line, host_memory
+from arm_jax.system.errors import Diverged, InputError, Stopped
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run, which continues there.")
@@ -36,8 +36,9 @@ def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.ERROR)  # Orbax tells of every file; --verbosity=0 shows it
     host_memory.keep_freed()
     # Imported here, so that a mistyped flag is answered before JAX has started.
-    from arm_jax import modes, sharding
-    from arm_jax.training import train
+    from arm_jax import modes
+    from arm_jax.run import loop
+    from arm_jax.system import sharding
 
     sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     if _MODE.value == "show":
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> None:
         raise InputError("--workdir is missing; name the folder of the run")
     config, workdir, checkpoint = _CONFIG.value, _WORKDIR.value, _CHECKPOINT.value
     if _MODE.value == "train":
-        modes.show(train.train(config, workdir), workdir)
+        modes.show(loop.train(config, workdir), workdir)
     elif _MODE.value == "evaluate":
         modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
     elif _MODE.value == "report":

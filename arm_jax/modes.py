@@ -5,45 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from flax import nnx
 from ml_collections import ConfigDict
 
-from arm_jax import compilation, sharding
 from arm_jax.data import check, trees
-from arm_jax.errors import InputError
 from arm_jax.evaluation import evaluate as evaluation
-from arm_jax.evaluation import metrics, processes, server_files
+from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
 from arm_jax.experiment import Experiment
 from arm_jax.reporting import report as reports
-from arm_jax.training import workdir
-from arm_jax.training.checkpoints import Checkpoints
-from arm_jax.training.state import Players, TrainState
-
-
-def restore(
-    config: ConfigDict, folder: str | Path, checkpoint: str
-) -> tuple[Experiment, Players, TrainState]:
-    """The trained players of a run, and all the rest of its state.
-
-    Args:
-      config: the config that trained it.
-      folder: the run's working directory.
-      checkpoint: "latest", "best" or a step.
-
-    Raises:
-      InputError: there is no such checkpoint, or it is of another network.
-    """
-    experiment = Experiment(config)
-    compilation.keep_in(config.compilation_cache)
-    checkpoints = Checkpoints(folder, read_only=True)
-    step = checkpoints.find(checkpoint)
-    experiment.classes = workdir.read_classes(folder)
-    graphdef, state = experiment.abstract_state(sharding.make_mesh())
-    state, _ = checkpoints.restore(step, state)
-    checkpoints.close()
-    workdir.say(f"restored step {step} of {folder}")
-    return experiment, nnx.merge(graphdef, state.params, state.statistics), state
+from arm_jax.run import folder as run_folder
+from arm_jax.run.restore import restore
+from arm_jax.system import processes, sharding, terminal
+from arm_jax.system.errors import InputError
 
 
 def evaluate(config: ConfigDict, folder: str, checkpoint: str = "latest") -> evaluation.Result:
@@ -66,10 +39,11 @@ def report(config: ConfigDict, folder: str, checkpoint: str = "latest") -> None:
         state,
         experiment.evaluation_source(),
         experiment.evaluation_source(labelled_as="training"),
+        run_folder.read_metrics(folder),
         kind=config.arm.input,
         p=config.arm.p,
     )
-    workdir.say("\n".join(f"drew {path}" for path in drawn))
+    terminal.say("\n".join(f"drew {path}" for path in drawn))
 
 
 def predict(
@@ -87,7 +61,7 @@ def predict(
     prediction.predict_folder(
         players.segmenter, images, target, experiment.classes, protocol=experiment.protocol()
     )
-    workdir.say(f"predictions are in {target}")
+    terminal.say(f"predictions are in {target}")
 
 
 def server(
@@ -122,7 +96,7 @@ def server(
     target = Path(output) if output else Path(folder) / f"{name}_test.zip"
     if target.is_dir():
         raise InputError(f"--output={target} is a folder; name the zip file to write")
-    workdir.say(f"tested by    {experiment.protocol().describe()}")
+    terminal.say(f"tested by    {experiment.protocol().describe()}")
     remarks = server_files.write_zip(
         players.segmenter,
         tree,
@@ -132,7 +106,7 @@ def server(
         batch_size=config.evaluation.batch_size,
         mesh=sharding.make_mesh(),
     )
-    workdir.say("\n".join([*remarks, f"the file for the server is {target}"]))
+    terminal.say("\n".join([*remarks, f"the file for the server is {target}"]))
     return target
 
 
@@ -157,7 +131,7 @@ def _only_process(mode: str) -> None:
 def show(result: evaluation.Result, folder: str) -> None:
     """The table of an evaluation, and how its images were looked at."""
     lines = [
-        metrics.table(result.scores, workdir.read_classes(folder).names),
+        metrics.table(result.scores, run_folder.read_classes(folder).names),
         f"{result.images:,} images; {result.protocol.describe()}",
     ]
     if result.boundary is not None:
@@ -166,7 +140,7 @@ def show(result: evaluation.Result, folder: str) -> None:
             f" aAcc {result.boundary.aAcc:.2f}, mAcc {result.boundary.mAcc:.2f},"
             f" mIoU {result.boundary.mIoU:.2f}"
         )
-    workdir.say("\n".join(lines))
+    terminal.say("\n".join(lines))
 
 
 def show_differences(config: ConfigDict, get_config: Callable[..., ConfigDict]) -> None:
@@ -177,6 +151,6 @@ def show_differences(config: ConfigDict, get_config: Callable[..., ConfigDict]) 
         for key, value in Experiment(config).flat_config().items()
         if value != base[key]
     ]
-    workdir.say("\n".join(["changed against the base model (row `base`):", *changes]))
+    terminal.say("\n".join(["changed against the base model (row `base`):", *changes]))
     if not changes:
-        workdir.say("  nothing")
+        terminal.say("  nothing")

@@ -18,8 +18,8 @@ import numpy as np
 
 from arm_jax.data import agreement, sources
 from arm_jax.data.survey import survey
-from arm_jax.errors import InputError
 from arm_jax.reporting import pictures
+from arm_jax.system.errors import InputError
 
 
 def main() -> int:

@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax.data import coarsen, images, parallel, sources
-from arm_jax.errors import InputError
-from arm_jax.files import whole
-from arm_jax.reporting import pictures
+from arm_jax.data import coarsen, colors, images, parallel, sources
+from arm_jax.system.errors import InputError
+from arm_jax.system.files import whole
 
 
 def main() -> int:
@@ -91,7 +90,7 @@ def write_record(
     suffix = images.suffix(data)
     with whole(out / "images" / split / f"{record['id']}{suffix}") as temporary:
         temporary.write_bytes(data)
-    pictures.write_label(out / "labels" / split / f"{record['id']}.png", label, source.classes)
+    colors.write_label(out / "labels" / split / f"{record['id']}.png", label, source.classes)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from arm_jax import files, host_memory
-from arm_jax.errors import InputError, Stopped
-from arm_jax.reporting import grid
-from arm_jax.reporting.grid import Cell, Outcome
+from arm_jax.run import grid
+from arm_jax.run.grid import Cell, Outcome
+from arm_jax.system import command_line, files, host_memory
+from arm_jax.system.errors import InputError, Stopped
 
 METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
 # Column of the table -> its title and digits. `gain` is explained at `summary`.
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     grid.add_rows(parser, seeds="0,1,2,3,4")
-    arguments, overrides = grid.parse(parser, argv)
+    arguments, overrides = command_line.parse(parser, argv)
     command = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]
     try:
         outcomes: list[Outcome] = []
@@ -69,7 +69,7 @@ def cells(
     found = []
     for seed in seeds:
         for row, name in zip(rows, grid.names(rows), strict=True):
-            config = grid.load_config(row, [*overrides, f"--config.seed={seed}"])
+            config = command_line.load_config(row, [*overrides, f"--config.seed={seed}"])
             found.append(Cell(name, seed, config, grid.folder_of(folder, name, f"seed_{seed}")))
     return found
 

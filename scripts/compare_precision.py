@@ -22,14 +22,14 @@ from flax import nnx
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from arm_jax import modes
 from arm_jax.data.sources import Source
-from arm_jax.errors import InputError
 from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter
-from arm_jax.reporting import grid
+from arm_jax.run.restore import restore
+from arm_jax.system import command_line
+from arm_jax.system.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16"))
     parser.add_argument("--images", type=int, help="how many; all if not given")
-    arguments, overrides = grid.parse(parser, argv)
+    arguments, overrides = command_line.parse(parser, argv)
     try:
         if arguments.images is not None and arguments.images < 1:
             raise InputError(f"--images = {arguments.images}; it must be at least 1")
-        config = grid.load_config(arguments.config, overrides)
-        experiment, players, _ = modes.restore(config, arguments.workdir, arguments.checkpoint)
+        config = command_line.load_config(arguments.config, overrides)
+        experiment, players, _ = restore(config, arguments.workdir, arguments.checkpoint)
         exact = in_precision(experiment, players.segmenter, "float32")
         half = in_precision(experiment, players.segmenter, arguments.dtype)
         source = experiment.evaluation_source()

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from arm_jax import modes
-from arm_jax.errors import InputError
-from arm_jax.reporting import grid
+from arm_jax.run.restore import restore
+from arm_jax.system import command_line
+from arm_jax.system.errors import InputError
 from arm_jax.weights import export, weight_names
 
 SUFFIXES = (".safetensors", ".stablehlo")
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, required=True, help=f"ends in {' or '.join(SUFFIXES)}"
     )
-    arguments, overrides = grid.parse(parser, argv)
+    arguments, overrides = command_line.parse(parser, argv)
     output = arguments.output
     try:
         is_program = output.suffix == SUFFIXES[1]
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.names if is_program else arguments.size:
             option = "--names" if arguments.names else "--size"
             raise InputError(f"{option} does not go with {output}; leave it out")
-        config = grid.load_config(arguments.config, overrides)
-        _, players, _ = modes.restore(config, arguments.workdir, arguments.checkpoint)
+        config = command_line.load_config(arguments.config, overrides)
+        _, players, _ = restore(config, arguments.workdir, arguments.checkpoint)
         if is_program:
             export.save_stablehlo(players.segmenter, output, tuple(arguments.size))
         else:

@@ -25,14 +25,17 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from arm_jax import arm, modes
+from arm_jax import arm
+from arm_jax.data import colors
 from arm_jax.data.images import decode_image
 from arm_jax.data.sources import Source
-from arm_jax.errors import InputError
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
-from arm_jax.reporting import grid, pictures
+from arm_jax.reporting import pictures
+from arm_jax.run.restore import restore
+from arm_jax.system import command_line
+from arm_jax.system.errors import InputError
 
 GREEN = (0, 255, 0)
 PAINTED = 0.1  # share of the pixels, where no threshold is given
@@ -71,13 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="where to; WORKDIR/low_confidence if none")
     parser.add_argument("--images", type=int, default=4, help="how many")
     parser.add_argument("--threshold", type=float, help="of v, from -1 to 1")
-    arguments, overrides = grid.parse(parser, argv)
+    arguments, overrides = command_line.parse(parser, argv)
     output = arguments.output or arguments.workdir / "low_confidence"
     try:
         if arguments.images < 1:
             raise InputError(f"--images = {arguments.images}; it must be at least 1")
-        config = grid.load_config(arguments.config, overrides)
-        experiment, players, state = modes.restore(config, arguments.workdir, arguments.checkpoint)
+        config = command_line.load_config(arguments.config, overrides)
+        experiment, players, state = restore(config, arguments.workdir, arguments.checkpoint)
         if arguments.input is None:
             found = from_source(players.segmenter, experiment.evaluation_source(), arguments.images)
         else:
@@ -89,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 np.quantile(np.concatenate([one.confidence.ravel() for one in seen]), PAINTED)
             )
         for one in seen:
-            pictures.write_image(output / "painted" / f"{one.name}.png", one.painted(threshold))
-            pictures.write_image(output / "intensity" / f"{one.name}.png", one.intensity())
+            colors.write_image(output / "painted" / f"{one.name}.png", one.painted(threshold))
+            colors.write_image(output / "intensity" / f"{one.name}.png", one.intensity())
         title = f"{arguments.workdir.name}, step {int(state.step):,}: v < {threshold:.3g}"
         pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
     except InputError as error:

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from arm_jax.data import prepare
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 
 def main() -> int:

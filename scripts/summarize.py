@@ -8,8 +8,8 @@ import sys
 
 import jax
 
-from arm_jax.errors import InputError
 from arm_jax.networks import ARCHITECTURES, summary
+from arm_jax.system.errors import InputError
 
 
 def main() -> int:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tiny
 
-from arm_jax import diagnostics, modes, networks, sharding
-from arm_jax.training import train
+from arm_jax import networks, theorem
+from arm_jax.run import loop
+from arm_jax.run.restore import restore
+from arm_jax.system import sharding
 from configs import grid
 
 SETTINGS = {
@@ -28,10 +30,10 @@ def made(tmp_path, monkeypatch):
     def train_row(row):
         config = grid.get_config(row)
         config.update_from_flattened_dict(SETTINGS)
-        result = train.train(config, tmp_path / row, mesh=mesh)
-        _, _, state = modes.restore(config, tmp_path / row, "latest")
+        result = loop.train(config, tmp_path / row, mesh=mesh)
+        _, _, state = restore(config, tmp_path / row, "latest")
         pixels = np.asarray(state.histogram.pixels)
-        v = np.average(diagnostics.bin_centers(len(pixels)), weights=pixels)
+        v = np.average(theorem.bin_centers(len(pixels)), weights=pixels)
         return result.scores.mIoU, v
 
     return train_row

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from arm_jax import losses, sharding
+from arm_jax import losses
+from arm_jax.system import sharding
 
 GOLDEN = Path(__file__).parent / "goldens" / "ohem.npz"
 

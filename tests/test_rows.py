@@ -9,9 +9,10 @@ import jax
 import pytest
 import tiny
 
-from arm_jax import modes, networks, sharding
+from arm_jax import modes, networks
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.experiment import Experiment
+from arm_jax.system import sharding
 from arm_jax.training import step
 from configs import base
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax import arm, networks, optimizer, schedules, sharding
+from arm_jax import arm, networks, optimizer, schedules
+from arm_jax.system import sharding
 from arm_jax.training import step
 from arm_jax.training.objective import Method
 from arm_jax.training.state import Players, TrainState

@@ -13,7 +13,7 @@ from arm_jax.data.labels import ADE20K, ADE20K_TABLE
 from arm_jax.data.records import Source
 from arm_jax.data.trees import locate
 from arm_jax.data.wrappers import JoinedSource
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 FOLDERS = {"train": "training", "val": "validation"}
 _TOP = "ADEChallengeData2016"

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from arm_jax.data import images, parallel
 from arm_jax.data.labels import Classes
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 
 def information(

@@ -11,7 +11,7 @@ from arm_jax.data.labels import CAMVID, Table
 from arm_jax.data.records import Source
 from arm_jax.data.trees import locate
 from arm_jax.data.wrappers import JoinedSource
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 SPLITS = ("train", "val", "test")
 # SegNet's 11 and the usual 255 both mean that there is no label.

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from arm_jax.data import parallel
 from arm_jax.data.records import Source, fingerprint, inspect
-from arm_jax.errors import InputError
-from arm_jax.files import whole
+from arm_jax.system.errors import InputError
+from arm_jax.system.files import whole
 
 CACHE_FILE = "checked_labels.json"
 

@@ -20,7 +20,7 @@ from arm_jax.data.labels import CITYSCAPES, CITYSCAPES_TABLE
 from arm_jax.data.records import Source
 from arm_jax.data.trees import locate
 from arm_jax.data.wrappers import JoinedSource
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 SPLITS = ("train", "val", "test", "train_extra")
 KINDS = {"fine": "gtFine", "coarse": "gtCoarse"}

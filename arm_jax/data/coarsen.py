@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from arm_jax.data.labels import Classes
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 # Polygons are found on labels of at most this height, and drawn at full size.
 _WORKING_HEIGHT = 512

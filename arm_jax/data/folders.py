@@ -16,7 +16,7 @@ import numpy as np
 from arm_jax.data import images
 from arm_jax.data.labels import UNKNOWN, Classes, Table
 from arm_jax.data.trees import Folder, Tree
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 
 class FileSource:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 # OpenCV warns of a damaged file on the terminal, beside the line that says what is wrong with it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)

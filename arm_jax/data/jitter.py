@@ -1,6 +1,6 @@
-"""Colour jitter and normalisation on the device: uint8 in, what the network reads out.
+"""Colour jitter on the device: uint8 images in, distorted ones out.
 
-The jitter is mmsegmentation's `PhotoMetricDistortion` (mmseg/datasets/transforms/transforms.py)
+It is mmsegmentation's `PhotoMetricDistortion` (mmseg/datasets/transforms/transforms.py)
 with its intermediate results in bytes and OpenCV's colour conversions, so that the same drawn
 parameters give the same picture. Bytes cross to the device, a quarter of what floats would take.
 """
@@ -9,9 +9,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-
-MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255
-STD = (58.395, 57.12, 57.375)
 
 BRIGHTNESS = 32.0  # largest shift
 CONTRAST = (0.5, 1.5)
@@ -64,6 +61,11 @@ def draw(keys: jax.Array) -> Distortion:
     return jax.vmap(one)(keys)
 
 
+def jitter(images: jax.Array, keys: jax.Array) -> jax.Array:
+    """Distort each image by what its key draws: uint8 RGB (b, h, w, 3) -> int32 in 0..255."""
+    return distort(images, draw(keys))
+
+
 def distort(images: jax.Array, drawn: Distortion) -> jax.Array:
     """Apply drawn distortions: uint8 RGB (b, h, w, 3) -> int32 of the same shape in 0..255."""
 
@@ -78,26 +80,6 @@ def distort(images: jax.Array, drawn: Distortion) -> jax.Array:
         return _bytes(image * jnp.where(how.contrast_first, 1.0, how.contrast))
 
     return jax.vmap(one)(images, drawn)
-
-
-def prepare(images: jax.Array, extent: jax.Array, keys: jax.Array | None = None) -> jax.Array:
-    """Jitter (when there are keys), normalise, and blank the padding.
-
-    Args:
-      images: uint8 (b, h, w, 3) RGB.
-      extent: int32 (b, 2), height and width that are no padding.
-      keys: uint32 (b, 2), random bits of each example; None for no jitter, as in evaluation.
-
-    Returns:
-      float32 (b, h, w, 3) with ImageNet's mean and deviation removed; padding is exactly 0.
-    """
-    pixels = images if keys is None else distort(images, draw(keys))
-    mean, std = (jnp.asarray(c, jnp.float32).reshape(1, 1, 1, 3) for c in (MEAN, STD))
-    normal = (pixels.astype(jnp.float32) - mean) / std
-    rows = jnp.arange(images.shape[1])[None, :] < extent[:, :1]
-    columns = jnp.arange(images.shape[2])[None, :] < extent[:, 1:]
-    inside = rows[:, :, None, None] & columns[:, None, :, None]
-    return jnp.where(inside, normal, 0.0)
 
 
 def _bytes(x: jax.Array) -> jax.Array:

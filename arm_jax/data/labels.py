@@ -12,7 +12,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 # Never a class and never the ignore value: what a table makes of a value it does not list.
 UNKNOWN = 254

@@ -15,7 +15,7 @@ import numpy as np
 
 from arm_jax.data import augment, images
 from arm_jax.data.records import Source, encoded
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 _ENDLESS = 1 << 48  # examples; Grain counts them in floats here and there
 
@@ -197,7 +197,7 @@ def training_batches(
     Returns:
       An iterable. Its iterators yield dicts of image uint8 (b, h, w, 3), label uint8 (b, h, w),
       extent int32 (b, 2) (height, width that are no padding), key uint32 (b, 2) (random bits for
-      `jitter.prepare`) and index int64 (b,) (the record), where b is the process's share; they have
+      `jitter.jitter`) and index int64 (b,) (the record), where b is the process's share; they have
       `get_state`, `set_state` and `close`.
 
     Raises:

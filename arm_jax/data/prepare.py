@@ -17,7 +17,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"
 

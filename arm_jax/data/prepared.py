@@ -13,7 +13,7 @@ import numpy as np
 
 from arm_jax.data import images
 from arm_jax.data.labels import Classes
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 
 class TfdsSource:

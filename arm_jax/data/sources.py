@@ -13,7 +13,7 @@ from arm_jax.data.labels import BY_NAME, Classes, Table, generic
 from arm_jax.data.prepared import TfdsSource
 from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.data.wrappers import CoarsenedSource, FirstSource, JoinedSource, ScenesSource
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 __all__ = [
     "CoarsenedSource",

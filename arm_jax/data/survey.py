@@ -15,7 +15,7 @@ from arm_jax.data import parallel
 from arm_jax.data.agreement import Agreement
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 
 @dataclass

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 
 class Tree(Protocol):

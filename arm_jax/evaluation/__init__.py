@@ -1,9 +1,12 @@
 """From a trained network to labels and numbers.
 
-protocol      how an image is looked at: whole or in windows, once or at many scales
+A network, images and a protocol enter; labels, class scores and metrics leave. The package knows
+nothing of training, of a run's folder or of figures.
+
+protocol      how an image goes through the network: whole or in windows, once or at many scales
 inference     images to labels, in bounded memory; tiles and resampling are its parts
+labelled      labelled images, checked, in batches of one size
 evaluate      a labelled split to metrics; boundary scores what lies near edges
-predict       any images to label files and pictures; readahead keeps images ready
+predict       any images to label files and overlays; readahead keeps images ready
 server_files  predictions as the benchmarks' servers want them
-processes     sums over the processes of a run
 """

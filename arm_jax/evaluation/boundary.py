@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 
 def near_boundaries(label: np.ndarray, width: int, ignore: int = 255) -> np.ndarray:

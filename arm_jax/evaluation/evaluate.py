@@ -1,12 +1,9 @@
-"""A labelled split -> one confusion matrix -> numbers and a report."""
+"""A labelled split -> one confusion matrix -> numbers."""
 
 import functools
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +12,15 @@ from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from arm_jax import files, sharding
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
-from arm_jax.errors import InputError
-from arm_jax.evaluation import inference, metrics, processes
+from arm_jax.evaluation import inference, labelled, metrics
+from arm_jax.evaluation.labelled import Example
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.evaluation.readahead import delayed
 from arm_jax.networks import Segmenter
-from arm_jax.reporting import examples
-from arm_jax.reporting.examples import Example
+from arm_jax.system import processes, sharding
+from arm_jax.system.errors import InputError
 
 # Batches that the devices may be behind the host.
 IN_FLIGHT = 2
@@ -107,7 +103,7 @@ def evaluate(
 
     def counted() -> Iterator[tuple[int, jax.Array]]:
         """The number of images of each batch and its matrices, as soon as they are dispatched."""
-        for batch in examples.batches(
+        for batch in labelled.batches(
             source, protocol, local_batch, boundary_width=boundary_width, threads=threads
         ):
             full = batch + [batch[0]] * (local_batch - len(batch))
@@ -166,50 +162,3 @@ def _labels(images: list[Example], counted: int, classes: Classes) -> np.ndarray
         for kind, label in enumerate(image.labels):
             labels[number, kind, : label.shape[0], : label.shape[1]] = label
     return labels
-
-
-def report(result: Result, classes: Classes) -> dict[str, Any]:
-    """A result as plain values that JSON can hold, figures unrounded."""
-    values = metrics.as_dict(result.scores, classes.names)
-    if result.boundary is not None:
-        values["boundary"] = {
-            "width": result.boundary_width,
-            **metrics.as_dict(result.boundary, classes.names),
-        }
-    values["images"] = result.images
-    values["protocol"] = result.protocol.describe()
-    return values
-
-
-def write_report(
-    workdir: str | Path,
-    result: Result,
-    classes: Classes,
-    extra: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write `eval.json`, `confusion.csv` and `confusion.png`, each whole or not at all.
-
-    Args:
-      workdir: made where it does not exist.
-      result: as from `evaluate`.
-      classes: of the data.
-      extra: further entries of eval.json, e.g. dataset, split, checkpoint step.
-
-    Returns:
-      The path of eval.json. Only the first process writes.
-
-    Raises:
-      InputError: the folder cannot be written.
-    """
-    path = Path(workdir) / "eval.json"
-    if jax.process_index() == 0:
-        # Training needs no matplotlib until here, and it takes a second to import.
-        from arm_jax.reporting import pictures
-
-        pictures.save(pictures.confusion(result.matrix, classes), Path(workdir) / "confusion.png")
-        with files.whole(Path(workdir) / "confusion.csv") as temporary:
-            temporary.write_text(metrics.matrix_csv(result.matrix, classes.names))
-        with files.whole(path) as temporary:
-            text = json.dumps({**report(result, classes), **(extra or {})}, indent=2)
-            temporary.write_text(text + "\n")
-    return path

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax.data import jitter
 from arm_jax.evaluation.protocol import Protocol, Window
 from arm_jax.evaluation.tiles import axes, combine
 from arm_jax.networks import Segmenter
+from arm_jax.networks.input import normalize
 
 # Labels are computed on sizes rounded up and cropped afterwards, which changes no value and lets
 # batches of similar size share a compiled program. Mixed sizes are rounded more.
@@ -215,7 +215,7 @@ def _network(
         x = jnp.arange(images.shape[2])[None]
         source = jnp.where(x < views[:, 1:], views[:, 1:] - 1 - x, x)
         images = jnp.take_along_axis(images, source[:, None, :, None], axis=2)
-    images = jitter.prepare(images, views)
+    images = normalize(images, views)
     batch, m, n = len(images), rows.shape[1], columns.shape[1]
     if m * n == 1:  # All protocols that look at the whole image.
         return model(images)[..., : model.num_classes]

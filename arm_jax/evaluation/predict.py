@@ -11,16 +11,16 @@ from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from arm_jax import sharding
+from arm_jax.data import colors
 from arm_jax.data.images import SUFFIXES, decode_image
 from arm_jax.data.labels import Classes
-from arm_jax.errors import InputError
-from arm_jax.evaluation import inference, processes
+from arm_jax.evaluation import inference
 from arm_jax.evaluation.inference import Prepared
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.evaluation.readahead import ahead, grouped
 from arm_jax.networks import Segmenter
-from arm_jax.reporting import pictures
+from arm_jax.system import processes, sharding
+from arm_jax.system.errors import InputError
 
 # Images read ahead of the devices, images that may wait for others of their size, and results that
 # may wait to be written.
@@ -228,6 +228,6 @@ def _read(folder: Path, path: Path) -> np.ndarray:
 
 def _write(folder: Path, classes: Classes, one: Prediction) -> None:
     label = one.label()
-    pictures.write_label(folder / "labels" / one.name.with_suffix(".png"), label, classes)
-    blend = pictures.overlay(one.image, label, classes)
-    pictures.write_image(folder / "overlays" / one.name.with_suffix(".jpg"), blend)
+    colors.write_label(folder / "labels" / one.name.with_suffix(".png"), label, classes)
+    blend = colors.overlay(one.image, label, classes)
+    colors.write_image(folder / "overlays" / one.name.with_suffix(".jpg"), blend)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from arm_jax.errors import InputError
 from arm_jax.evaluation.resampling import window_starts
+from arm_jax.system.errors import InputError
 
 # The scales of openseg's ms_test for the OCR networks, the paper's [35]
 # (configs/cityscapes/R_101_D_8_TEST.json, `scale_search`), and of mmsegmentation's --aug-test.

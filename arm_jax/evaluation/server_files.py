@@ -18,16 +18,16 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from arm_jax import files
 from arm_jax.data import labels
 from arm_jax.data.images import decode_image, decode_label, encode_png
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.trees import Tree
-from arm_jax.errors import InputError
 from arm_jax.evaluation.predict import Prediction, predictions
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.evaluation.readahead import ahead
 from arm_jax.networks import Segmenter
+from arm_jax.system import files
+from arm_jax.system.errors import InputError
 
 UNWRITTEN = 4
 

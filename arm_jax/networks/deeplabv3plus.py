@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from arm_jax.networks.interpolation import resize
 from arm_jax.networks.layers import Classifier, ConvNorm, SeparableConv
+from arm_jax.networks.resampling import resize
 
 # Dilations of the three atrous branches, by output stride. At 32, which mmsegmentation has no
 # DeepLab for, they reach as far over the image as the others do.

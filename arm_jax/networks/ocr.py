@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from arm_jax.networks.interpolation import resize
 from arm_jax.networks.layers import Classifier, ConvNorm
+from arm_jax.networks.resampling import resize
 
 
 def gather_objects(features: jax.Array, coarse_logits: jax.Array) -> jax.Array:

@@ -13,9 +13,9 @@ import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
-from arm_jax.errors import InputError
 from arm_jax.networks.layers import ConvNorm
 from arm_jax.networks.pooling import average_pool, max_pool
+from arm_jax.system.errors import InputError
 
 STAGE_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from arm_jax.errors import InputError
 from arm_jax.networks import resnest, resnet
 from arm_jax.networks.deeplabv3plus import RATES, DeepLabV3PlusHead
 from arm_jax.networks.fcn import FcnHead
 from arm_jax.networks.ocr import OcrHead
 from arm_jax.networks.resnest import SplitAttentionBottleneck
 from arm_jax.networks.resnet import STAGE_DEPTHS, BasicBlock, Bottleneck
+from arm_jax.system.errors import InputError
 
 DTYPES = ("float32", "bfloat16", "float16")
 

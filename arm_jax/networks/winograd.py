@@ -16,7 +16,7 @@ _INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _KERNEL = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
-# Where it was faster than XLA's convolution, by scripts/benchmark_ops.py.
+# Where it was faster than XLA's convolution, by scripts/benchmarks/benchmark_ops.py.
 _FEWEST_CHANNELS = 256
 _FEWEST_PIXELS = 256
 _MOST_PADDING = 1.5

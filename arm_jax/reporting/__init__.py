@@ -1,6 +1,10 @@
-"""From finished runs to pictures and tables.
+"""Figures and files for people.
 
-report     the pictures of one run: curves, examples, pictures draw them
-grid       many runs: rows of a table times seeds
-breakdown  whether one run's W suppresses confident pixels or label noise has turned it
+Results, samples, histograms and logged records enter; figures and report files leave. The package
+draws what it is given: it reads no run's folder and restores no checkpoint.
+
+pictures  the contact sheet, the confusion matrix
+curves    training curves; weight and loss against confidence
+report    the figures of one run
+scores    the result of an evaluation as files
 """

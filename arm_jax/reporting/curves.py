@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from arm_jax import diagnostics
-from arm_jax.diagnostics import Histogram
+from arm_jax import theorem
+from arm_jax.theorem import Histogram
 
 # Bins with fewer of the pixels than this have no mean worth drawing.
 LEAST_SHARE = 1e-5
@@ -23,13 +23,13 @@ def weight_and_loss(histogram: Histogram, p: float = 2.0, title: str = "") -> Fi
     of pixels in each bin, without which the other two are easily misread.
 
     Args:
-      histogram: as from `diagnostics`.
+      histogram: as from `theorem`.
       p: the norm held at 1 while ARM climbs.
       title: of the figure.
     """
     pixels = np.asarray(histogram.pixels, np.float64)
     share = pixels / max(pixels.sum(), 1.0)
-    centers = np.asarray(diagnostics.bin_centers(len(pixels)))
+    centers = np.asarray(theorem.bin_centers(len(pixels)))
     enough = share >= LEAST_SHARE
 
     def drawn(values: object) -> np.ndarray:
@@ -37,17 +37,17 @@ def weight_and_loss(histogram: Histogram, p: float = 2.0, title: str = "") -> Fi
 
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
     upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 1.3))
-    ratio = float(diagnostics.holder_ratio(histogram, p))
+    ratio = float(theorem.holder_ratio(histogram, p))
     upper.plot(
         centers,
-        drawn(diagnostics.mean_weight(histogram)),
+        drawn(theorem.mean_weight(histogram)),
         color=BLUE,
         lw=2.2,
         label="W(v), learned",
     )
     upper.plot(
         centers,
-        drawn(diagnostics.closed_form(histogram, p)),
+        drawn(theorem.closed_form(histogram, p)),
         color=ORANGE,
         lw=1.6,
         ls=(0, (5, 2.5)),
@@ -57,7 +57,7 @@ def weight_and_loss(histogram: Histogram, p: float = 2.0, title: str = "") -> Fi
     upper.set_ylabel("relative weight")
     upper.set_ylim(bottom=0)
     upper.legend(frameon=False, fontsize=9, loc="upper right")
-    middle.plot(centers, drawn(diagnostics.mean_loss(histogram)), color=GREEN, lw=2.0)
+    middle.plot(centers, drawn(theorem.mean_loss(histogram)), color=GREEN, lw=2.0)
     middle.set_ylabel("mean loss L(v)")
     middle.set_ylim(bottom=0)
     lower.bar(centers, 100 * share, width=2 / len(pixels), color=GREY)

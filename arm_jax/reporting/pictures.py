@@ -1,7 +1,6 @@
-"""What people look at: labels in colour, overlays, maps, the contact sheet, the confusion matrix.
+"""Figures: maps of numbers, the contact sheet, the confusion matrix.
 
-The first functions work on uint8 arrays; the sheets are matplotlib figures, drawn without pyplot
-and so without any global state, a display or a window.
+They are drawn by matplotlib without pyplot, and so without any global state, a display or a window.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,27 +15,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from PIL import Image
 
-from arm_jax import files
+from arm_jax.data.colors import overlay
 from arm_jax.data.labels import Classes
+from arm_jax.system import files
 
 # Pixels without a label or weight in maps: neither end of any colour map.
 NOTHING = (150, 150, 150)
 DPI = 150
-
-
-def colorize(label: np.ndarray, classes: Classes) -> np.ndarray:
-    """uint8 (h, w) class indices -> uint8 (h, w, 3) RGB; what is no class becomes black."""
-    return classes.palette[label]
-
-
-def overlay(
-    image: np.ndarray, label: np.ndarray, classes: Classes, opacity: float = 0.5
-) -> np.ndarray:
-    """The image with the class colours laid over it; pixels of no class stay as they are."""
-    blend = cv2.addWeighted(colorize(label, classes), opacity, image, 1 - opacity, 0)
-    return np.where((label < classes.number)[..., None], blend, image)
 
 
 def heat(values: np.ndarray, low: float, high: float, colors: str = "magma") -> np.ndarray:
@@ -44,20 +30,6 @@ def heat(values: np.ndarray, low: float, high: float, colors: str = "magma") -> 
     scaled = np.clip((values - low) / (high - low), 0, 1)
     picture = matplotlib.colormaps[colors](np.nan_to_num(scaled), bytes=True)[..., :3]
     return np.where(np.isnan(values)[..., None], np.array(NOTHING, np.uint8), picture)
-
-
-def write_label(path: str | Path, label: np.ndarray, classes: Classes) -> None:
-    """Write class indices as a palette PNG: the values stay indices, viewers show colours."""
-    picture = Image.fromarray(label)
-    picture.putpalette(classes.palette.tobytes())
-    with files.whole(path) as temporary:
-        picture.save(temporary, format="PNG")
-
-
-def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write uint8 (h, w, 3) RGB as PNG or JPEG, by the path's ending."""
-    with files.whole(path) as temporary:
-        Image.fromarray(image).save(temporary, quality=92)
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -1,5 +1,6 @@
 """Pictures of a run: predictions beside labels, what ARM learned, how training went."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -10,7 +11,6 @@ from arm_jax import arm
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference
 from arm_jax.reporting import curves, pictures
-from arm_jax.training import workdir
 from arm_jax.training.state import Players, TrainState
 
 
@@ -20,6 +20,7 @@ def draw(
     state: TrainState,
     fine: Source,
     coarse: Source | None,
+    records: Sequence[Mapping[str, float]],
     *,
     kind: str,
     p: float,
@@ -28,11 +29,12 @@ def draw(
     """Draw a run's pictures into its folder.
 
     Args:
-      folder: the working directory, whose metrics are drawn as well.
+      folder: to write to; the run's own.
       players: as trained.
       state: with the running histogram over confidence.
       fine: labelled images that were not trained on.
       coarse: the same images with the kind of labels that was trained on, if there are such.
+      records: what the run logged, the lines of its metrics.jsonl.
       kind: what ARM looks at, see `arm.confidence`.
       p: ARM's norm.
       images: how many rows the contact sheet has.
@@ -42,7 +44,6 @@ def draw(
     """
     chosen = [int(i) for i in np.linspace(0, len(fine) - 1, min(images, len(fine)))]
     samples = [sample(players, fine[i], coarse[i] if coarse else None, kind, p) for i in chosen]
-    records = workdir.read_metrics(folder)
     title = f"{folder.name}, step {int(state.step):,}"
     drawn: dict[str, Figure] = {
         "contact_sheet.png": pictures.contact_sheet(samples, fine.classes, title),

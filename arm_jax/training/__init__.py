@@ -1,8 +1,9 @@
-"""From networks and batches to a trained state.
+"""What one training step computes, on the device.
 
-objective    what one step minimises and maximises
-step         one step, pure; state is what changes from one to the next
-train        the loop; prefetch, progress and signals are around it
-workdir      the folder of a run; checkpoints in it
-describe     what a run is about to do, in words
+Players, a batch and the settings of the step enter; the next state and the sums for the log leave.
+The package is pure: it knows no files, no folder of a run, and no clock.
+
+objective     what one step minimises and maximises; pixel_maps takes it a few rows at a time
+step          one step; state is what changes from one to the next
+accumulation  a batch in parts, with the norms of the whole
 """

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from arm_jax import arm, diagnostics, losses, networks
+from arm_jax import arm, losses, networks, theorem
 from arm_jax.training.pixel_maps import by_rows, in_tiles
 from arm_jax.training.state import Players, Weighting
-from arm_jax.variants import ClosedFormArm, tabulated
+from arm_jax.weightings import ClosedFormArm, tabulated
 
 LOSSES = ("ce", "gce", "kl", "ohem")
 INPUTS = (*arm.KINDS, "s")
@@ -156,7 +156,7 @@ def from_scores(
     )
     # Theorem 3.1 speaks of the loss that ARM climbs. The KL loss itself may be negative.
     climbed = pixel_loss if signal is None else signal
-    histogram = diagnostics.histogram(confidence, climbed, objective.weights, counted)
+    histogram = theorem.histogram(confidence, climbed, objective.weights, counted)
     if isinstance(weighting, ClosedFormArm):
         weighting.observe(histogram)
     aside = by_rows(look_aside, auxiliary, labels, devices=method.devices)

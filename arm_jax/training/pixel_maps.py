@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from arm_jax.networks.interpolation import resize, weights
+from arm_jax.networks.resampling import resize, weights
 
 # What exists at one time of full-resolution scores, or of ARM's hidden layers, per device.
 TILE_BYTES = 32 * 2**20

@@ -9,7 +9,7 @@ from flax import nnx, struct
 
 from arm_jax.arm import Arm, LinearArm
 from arm_jax.networks import Segmenter
-from arm_jax.variants import ClosedFormArm, MonotoneArm
+from arm_jax.weightings import ClosedFormArm, MonotoneArm
 
 Weighting = Arm | LinearArm | MonotoneArm | ClosedFormArm
 
@@ -81,7 +81,7 @@ class TrainState:
       optimizer: optax's state, momentum included.
       loss_scale: see `LossScale`.
       window: sums since the last log line, so that averages survive a restart too.
-      histogram: running confidence histogram (see `diagnostics`).
+      histogram: running confidence histogram (see `theorem`).
     """
 
     step: jax.Array

@@ -10,8 +10,10 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from arm_jax import diagnostics, schedules, sharding
+from arm_jax import schedules, theorem
 from arm_jax.data import jitter
+from arm_jax.networks.input import normalize
+from arm_jax.system import sharding
 from arm_jax.training import accumulation
 from arm_jax.training.objective import Method, forward, from_scores
 from arm_jax.training.state import LossScale, Players, TrainState
@@ -42,7 +44,7 @@ def create_state(
         optimizer=transformation.init(params),
         loss_scale=LossScale.create(dtype),
         window=_empty_window(),
-        histogram=diagnostics.empty(),
+        histogram=theorem.empty(),
     )
     return graphdef, state
 
@@ -74,9 +76,10 @@ def train_step(
     """
     # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
     players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
-    images = jitter.prepare(
-        batch["image"], batch["extent"], batch["key"] if method.jitter else None
-    )
+    images = batch["image"]
+    if method.jitter:
+        images = jitter.jitter(images, batch["key"])
+    images = normalize(images, batch["extent"])
     dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     coupled = state.step >= schedules.boundary(method.isolated, method.total_steps)
 
@@ -120,12 +123,12 @@ def train_step(
         optimizer=keep(optimizer, state.optimizer),
         loss_scale=state.loss_scale.update(finite),
         window=window,
-        histogram=keep(diagnostics.blend(state.histogram, terms["histogram"]), state.histogram),
+        histogram=keep(theorem.blend(state.histogram, terms["histogram"]), state.histogram),
     )
     ratios = {
-        "holder_ratio": diagnostics.holder_ratio(state.histogram, method.p),
-        "loss_ratio": diagnostics.loss_ratio(state.histogram),
-        "stayed_uniform": diagnostics.stayed_uniform(state.histogram, method.p),
+        "holder_ratio": theorem.holder_ratio(state.histogram, method.p),
+        "loss_ratio": theorem.loss_ratio(state.histogram),
+        "stayed_uniform": theorem.stayed_uniform(state.histogram, method.p),
     }
     return state, window | ratios
 

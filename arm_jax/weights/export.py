@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax import files, networks
-from arm_jax.data import jitter
-from arm_jax.errors import InputError
+from arm_jax import networks
 from arm_jax.networks import Segmenter
+from arm_jax.networks.input import normalize
+from arm_jax.system import files
+from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
 
 MMSEGMENTATION = "mmsegmentation"
@@ -105,7 +106,7 @@ def stablehlo(
     def segment(images: jax.Array) -> dict[str, jax.Array]:
         extent = jnp.broadcast_to(jnp.array(size, jnp.int32), (images.shape[0], 2))
         network = nnx.merge(graphdef, state)
-        scores = network(jitter.prepare(images, extent))[..., : model.num_classes]
+        scores = network(normalize(images, extent))[..., : model.num_classes]
         labels = jnp.argmax(networks.resize(scores, size, model.align_corners), axis=-1)
         return {"labels": labels.astype(jnp.uint8), "scores": scores}
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax.errors import InputError
 from arm_jax.networks import ARCHITECTURES, Segmenter
 from arm_jax.networks.resnet import Variant
+from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_files, weight_names
 
 # Backbone keys of any layout, up to the block: what a network must have a place for.

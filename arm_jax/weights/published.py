@@ -1,7 +1,7 @@
 """Where the ImageNet weights of each backbone are published: a table at the bottom of the file."""
 
 from arm_jax import networks
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 IMAGENET = "imagenet"
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 _DTYPES = {
     "DoubleStorage": np.dtype(np.float64),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 from arm_jax.weights import torch_files
 
 HUB = "hf://"

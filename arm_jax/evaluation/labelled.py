@@ -1,0 +1,81 @@
+"""Labelled images for evaluation: read ahead, checked, and grouped into batches of one size."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from arm_jax.data.sources import Source
+from arm_jax.evaluation import boundary, inference
+from arm_jax.evaluation.inference import Prepared
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.evaluation.readahead import ahead, grouped
+from arm_jax.system import processes
+from arm_jax.system.errors import InputError
+
+# Images read ahead of the devices, beyond the batch in work.
+READ_AHEAD = 8
+# Prepared images that may wait for others of their size before a batch goes out half filled.
+MOST_WAITING = 64
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image, ready for the network, and its uint8 (h, w) labels.
+
+    The first label has all pixels; the second, where it was asked for, those near boundaries.
+    """
+
+    image: Prepared
+    labels: list[np.ndarray]
+
+
+def batches(
+    source: Source,
+    protocol: Protocol,
+    size: int,
+    *,
+    boundary_width: int | None = None,
+    threads: int = 4,
+) -> Iterator[list[Example]]:
+    """This process's share of the records, each once, in batches of one group.
+
+    Args:
+      source: labelled records of any size.
+      protocol: how the images will be looked at.
+      size: of a batch; batches may be smaller where sizes vary, and at the end.
+      boundary_width: add the label of the pixels so near to class boundaries.
+      threads: that read and prepare images.
+
+    Raises:
+      InputError: a label does not fit its image or the classes; the message names the record.
+    """
+    indices = processes.share(len(source))
+    read = functools.partial(_read, source, protocol, boundary_width)
+    examples = ahead(read, indices, threads=threads, number=size + READ_AHEAD)
+    most = max(MOST_WAITING, size)
+    yield from grouped(examples, lambda example: example.image.group, size, most)
+
+
+def _read(source: Source, protocol: Protocol, boundary_width: int | None, index: int) -> Example:
+    record = source[index]
+    image, label, name = record["image"], record["label"], record["id"]
+    if label.shape != image.shape[:2]:
+        raise InputError(
+            f"{name}: the label is {label.shape[1]}x{label.shape[0]} pixels but the image is "
+            f"{image.shape[1]}x{image.shape[0]}; labels must have the size of their images"
+        )
+    classes = source.classes
+    values = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
+    wrong = [int(v) for v in values if v >= classes.number and v != classes.ignore]
+    if wrong:
+        raise InputError(
+            f"{name}: the label has the values {wrong}, but the classes are 0 to "
+            f"{classes.number - 1} and {classes.ignore} is ignored; mend the label or give a "
+            "value map"
+        )
+    labels = [label]
+    if boundary_width is not None:
+        labels.append(boundary.near_boundaries(label, boundary_width, classes.ignore))
+    return Example(inference.prepare(image, protocol), labels)

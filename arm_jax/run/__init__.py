@@ -1,0 +1,12 @@
+"""A run and its folder: train, continue, restore, and many runs at once.
+
+A config and the path of a folder enter; a trained state, metrics and checkpoints leave, in that
+folder. Only this package and what stands above it know what is in a run's folder.
+
+folder       config.json, metrics.jsonl and the other files of a run
+checkpoints  Orbax, and nothing else knows about it
+restore      a folder to the trained players
+loop         training; prefetch, progress and signals are its parts
+describe     what a run is about to do, in words
+grid         rows of a table times seeds
+"""

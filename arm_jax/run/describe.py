@@ -1,0 +1,102 @@
+"""What a run is about to do, in plain words."""
+
+from pathlib import Path
+
+import jax
+from clu import parameter_overview
+from flax import nnx
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from arm_jax.data import sources
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.system import files
+from arm_jax.training.state import TrainState
+from arm_jax.weights import published
+
+
+def run(
+    config: ConfigDict,
+    training: sources.Source,
+    evaluation: sources.Source,
+    mesh: Mesh,
+    protocol: Protocol,
+) -> str:
+    """What is about to happen, in plain words."""
+    data = config.data
+    player = {
+        "none": "no reweighting",
+        "linear": f"Linear ARM, W(v) = {config.arm.slope:g} v + {config.arm.offset:g}",
+        "learned": f"ARM on {config.arm.input}, p = {config.arm.p:g}",
+        "monotone": f"monotone ARM on {config.arm.input}, p = {config.arm.p:g}",
+        "closed_form": f"closed-form ARM on {config.arm.input}, p = {config.arm.p:g}",
+    }[config.arm.kind]
+    crop = "x".join(map(str, config.augment.crop))
+    width = config.evaluation.boundary_width
+    lines = [
+        f"train on     {len(training):,} images of {_part(config, data.train_split)},"
+        f" {training.classes.number} classes,"
+        f" {_labels(config, data.train_labels, data.coarsen)}",
+        f"evaluate on  {len(evaluation):,} images of {_part(config, data.eval_split)},"
+        f" {_labels(config, data.eval_labels)}",
+        f"tested by    {protocol.describe()}",
+        "scores       over all labelled pixels"
+        + (f", and over those within {width} px of a class boundary" if width else ""),
+        f"network      {config.model.name}, output stride {config.model.output_stride},"
+        f" {config.model.dtype}",
+        f"starts from  {_start(config)}",
+        f"method       {config.loss.kind} loss, {player}",
+        f"schedule     {config.steps:,} steps of {config.batch_size} crops of {crop},"
+        f" about {config.steps * config.batch_size / len(training):,.1f} epochs",
+        f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
+        f" {jax.process_count()} process(es)",
+    ]
+    known = set(data.train_split.split("+")) & set(data.eval_split.split("+"))
+    if known and not data.eval_root:
+        lines.append(
+            f"note         {', '.join(sorted(known)) or 'the same folder'} is trained on too: the"
+            " scores show that the run is sound, not how good it is"
+        )
+    return "\n".join(lines)
+
+
+def _start(config: ConfigDict) -> str:
+    """Where the weights of the first step come from."""
+    model = config.model
+    source = published.source(model.pretrained, model.name, model.variant or None)
+    if not source:
+        return "random weights"
+    if model.pretrained == published.IMAGENET:
+        return f"ImageNet weights in the backbone, {source}, and random heads"
+    return f"{source}, random where it has nothing that fits"
+
+
+def _part(config: ConfigDict, split: str) -> str:
+    """A data set and which part of it."""
+    return f"{config.data.dataset} {split}" if split else config.data.dataset
+
+
+def _labels(config: ConfigDict, kind: str, preset: str = "") -> str:
+    """The kind of label, and where coarse ones come from."""
+    if config.data.dataset == "scenes" and kind == "coarse":
+        preset = preset or "medium"
+    if preset:
+        wrong = f", {config.data.flip:.0%} of them given a wrong class" if config.data.flip else ""
+        return f"coarse labels simulated from the fine ones (preset {preset}{wrong})"
+    if config.data.dataset == "folders":
+        return "labels as they are"
+    return f"{kind} labels"
+
+
+def parameters(state: TrainState, folder: Path) -> str:
+    """How many parameters there are, and where; the whole table goes to parameters.txt."""
+    params = nnx.to_pure_dict(state.params)
+    with files.whole(folder / "parameters.txt") as temporary:
+        temporary.write_text(parameter_overview.get_parameter_overview(params) + "\n")
+    parts = {f"segmenter.{name}": tree for name, tree in params["segmenter"].items()}
+    if "arm" in params:
+        parts["arm"] = params["arm"]
+    counts = {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in parts.items()}
+    lines = [f"  {name:<26}{count:>12,}" for name, count in counts.items()]
+    total = f"  {'total':<26}{sum(counts.values()):>12,}"
+    return "\n".join(["parameters (each tensor in parameters.txt)", *lines, total])

@@ -1,0 +1,195 @@
+"""The folder of a run: what it was started with, and what it measured.
+
+config.json     the resolved config
+versions.jsonl  packages, Python, devices, git commit, command line, of each start
+metrics.jsonl   one line per log step or evaluation, the same for an interrupted run
+events.*        the same for TensorBoard, and the rates
+checkpoints/    see `checkpoints`
+eval.json       the last evaluation
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from tensorboardX import SummaryWriter
+
+from arm_jax.data.labels import Classes
+from arm_jax.system import files
+from arm_jax.system.errors import InputError
+
+# A run may be continued with other values of these: they change neither weights nor metrics.
+HARMLESS = frozenset(
+    {
+        "save_every",
+        "keep",
+        "compilation_cache",
+        "input.workers",
+        "input.threads",
+        "input.prefetch",
+    }
+)
+
+PACKAGES = (
+    "arm_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "tensorflow-datasets",
+    "numpy",
+    "opencv-python-headless",
+)
+
+
+def prepare(workdir: str | Path, config: Mapping[str, Any]) -> Path:
+    """Make the folder, and record or compare the config.
+
+    Args:
+      workdir: created with its parents where it does not exist.
+      config: flattened, dotted key -> JSON value.
+
+    Raises:
+      InputError: the folder cannot be written, or holds checkpoints of another config (the message
+        lists the keys that differ).
+    """
+    workdir = Path(workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"--workdir {workdir} cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    path = workdir / "config.json"
+    config = json.loads(json.dumps(config))
+    # Without a checkpoint there is nothing to continue, and a corrected config may start over.
+    if path.exists() and any((workdir / "checkpoints").glob("[0-9]*")):
+        earlier = read_config(workdir)
+        differ = [
+            f"{key}: {earlier.get(key)!r} there, {config.get(key)!r} now"
+            for key in sorted(set(earlier) | set(config))
+            if earlier.get(key) != config.get(key) and key not in HARMLESS
+        ]
+        if differ:
+            raise InputError(
+                f"--workdir {workdir} belongs to a run with another config ({'; '.join(differ)});"
+                " choose another folder, or remove this one"
+            )
+    if jax.process_index() == 0:
+        with files.whole(path) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n")
+        with open(workdir / "versions.jsonl", "a") as file:
+            file.write(json.dumps(versions()) + "\n")
+    return workdir
+
+
+def read_config(workdir: str | Path) -> dict[str, Any]:
+    """The flattened config of an earlier start. Raises InputError when it cannot be read."""
+    path = Path(workdir) / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); is this the folder of a run?"
+        ) from error
+
+
+def write_classes(workdir: Path, classes: Classes) -> None:
+    """Remember the classes, so that predicting needs no data set."""
+    if jax.process_index() == 0:
+        with files.whole(workdir / "classes.json") as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(classes)) + "\n")
+
+
+def read_classes(workdir: str | Path) -> Classes:
+    """The classes of a run. Raises InputError when the file is missing or damaged."""
+    path = Path(workdir) / "classes.json"
+    try:
+        stored = json.loads(path.read_text())
+        colors = tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"])
+        return Classes(tuple(stored["names"]), colors, int(stored["ignore"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); is this a run?") from error
+
+
+def versions() -> dict[str, Any]:
+    """What this start ran on."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": found,
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "processes": jax.process_count(),
+        "git": _git_state(),
+    }
+
+
+def _git_state() -> str | None:
+    """Commit of the checkout that holds this package, with "-dirty"; None outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+class MetricsLog:
+    """Writes metrics.jsonl and TensorBoard's event files, in the first process only.
+
+    metrics.jsonl holds only what is determined by config and seed, so that an interrupted and
+    continued run leaves the same file as an uninterrupted one; rates go to the event file alone.
+    """
+
+    def __init__(self, workdir: Path, *, start_step: int):
+        """Forget what was logged after `start_step`: those steps are about to be made again."""
+        self._path = workdir / "metrics.jsonl"
+        self._writes = jax.process_index() == 0
+        if self._writes:
+            kept = [r for r in read_metrics(workdir) if r["step"] <= start_step]
+            with files.whole(self._path) as temporary:
+                temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
+            self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
+
+    def write(self, step: int, values: Mapping[str, float], rates: Mapping[str, float]) -> None:
+        """Append one record; `values` must be reproducible, `rates` need not be."""
+        if not self._writes:
+            return
+        with open(self._path, "a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in {**values, **rates}.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._writes:
+            self._events.close()
+
+
+def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
+    """The records of metrics.jsonl; a last line cut off by a kill is left out."""
+    path = Path(workdir) / "metrics.jsonl"
+    records = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                records.append(json.loads(line))
+    return records

@@ -1,0 +1,192 @@
+"""Many runs of one experiment: rows of a table times seeds, each in a folder of its own.
+
+What is complete is read from its folder, what was cut short continues, and the table is rewritten
+after every run, so that a grid can be stopped at any time and started again.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import shlex
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from arm_jax.experiment import Experiment
+from arm_jax.run import folder as run_folder
+from arm_jax.run import loop
+from arm_jax.system import terminal
+from arm_jax.system.errors import Diverged, InputError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid.
+
+    Attributes:
+      row: the name that tables show.
+      seed: of weights, sample order, augmentation and simulated labels.
+      config: complete.
+      folder: its working directory.
+    """
+
+    row: str
+    seed: int
+    config: ConfigDict
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run has to say for a table, from the files it left.
+
+    Attributes:
+      values: mIoU, mAcc, aAcc in percent, and the final holder_ratio and loss_ratio where the run
+        has an ARM. Empty for a run that diverged.
+      diverged: why there are none, or "".
+      devices: what the run was started on, each kind once.
+      days: when it was started, as YYYY-MM-DD (UTC), each day once.
+    """
+
+    values: dict[str, float]
+    diverged: str
+    devices: tuple[str, ...]
+    days: tuple[str, ...]
+
+
+def names(rows: Sequence[str]) -> list[str]:
+    """What tables and folders call `configs/x.py:row`: "row"; "x:row" if files differ.
+
+    Raises InputError when a row is given twice.
+    """
+    parts = [(Path(row.partition(":")[0]).stem, row.partition(":")[2]) for row in rows]
+    one_file = len({stem for stem, _ in parts}) == 1
+    found = [(row or stem) if one_file else f"{stem}:{row}" for stem, row in parts]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise InputError(f"row {twice[0]!r} is given twice; leave one of them out")
+    return found
+
+
+def folder_of(above: Path, name: str, *parts: str) -> Path:
+    """Where the runs of a row are, whatever characters its name has."""
+    return above.joinpath(name.replace(":", "-").replace(",", "+"), *parts)
+
+
+def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
+    """Train a cell unless it is complete, and read what it left.
+
+    A run that diverges is an outcome. Everything else that `loop.train` raises goes through, so
+    that SIGTERM stops the grid after saving.
+
+    Raises:
+      InputError: also when the folder holds a run of another config.
+    """
+    if not is_complete(cell):
+        terminal.say(f"--- {cell.row}, seed {cell.seed}: {cell.folder}")
+        try:
+            loop.train(cell.config, cell.folder, mesh=mesh)
+        except Diverged as error:
+            terminal.say(f"{cell.row}, seed {cell.seed} diverged: {error}")
+            return _outcome(cell, {}, str(error))
+    return _outcome(cell, _results(cell), "")
+
+
+def is_complete(cell: Cell) -> bool:
+    """Whether the cell has been trained to its end, by the config it has now."""
+    steps = cell.config.steps
+    if not (cell.folder / "checkpoints" / str(steps)).is_dir() or not _results(cell):
+        return False
+    now = json.loads(json.dumps(Experiment(cell.config).flat_config()))
+    then = run_folder.read_config(cell.folder)
+    differ = sorted(
+        key
+        for key in now.keys() | then.keys()
+        if now.get(key) != then.get(key) and key not in run_folder.HARMLESS
+    )
+    if differ:
+        key = differ[0]
+        raise InputError(
+            f"{cell.folder} holds a run with {key} = {then.get(key)!r}, but this one has"
+            f" {now.get(key)!r}; choose another --workdir, or remove that folder"
+        )
+    return True
+
+
+def _results(cell: Cell) -> dict[str, float]:
+    """The last figures of metrics.jsonl, which only training writes; {} if it has no last step."""
+    names = {"eval_mIoU": "mIoU", "eval_mAcc": "mAcc", "eval_aAcc": "aAcc"}
+    ratios = {"holder_ratio": "holder_ratio", "loss_ratio": "loss_ratio"}
+    last: dict[str, Any] = {}
+    for record in run_folder.read_metrics(cell.folder):
+        if record["step"] == cell.config.steps:
+            last |= record
+    if not names.keys() <= last.keys():
+        return {}
+    return {name: last[key] for key, name in (names | ratios).items() if key in last}
+
+
+def _outcome(cell: Cell, values: dict[str, float], diverged: str) -> Outcome:
+    lines = (cell.folder / "versions.jsonl").read_text().splitlines()
+    starts = [json.loads(line) for line in lines]
+    return Outcome(
+        values,
+        diverged,
+        devices=tuple(sorted({start["devices"] for start in starts})),
+        days=tuple(sorted({start["time"][:10] for start in starts})),
+    )
+
+
+def mean_and_spread(values: Iterable[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation; nan where there are too few values for them."""
+    values = list(values)
+    mean = statistics.fmean(values) if values else math.nan
+    return mean, statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def figure(mean: float, spread: float, digits: int = 2) -> str:
+    """As in "71.94 ± 0.31"; the mean alone for a single value, "" for none."""
+    if math.isnan(mean):
+        return ""
+    return f"{mean:.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:.{digits}f}")
+
+
+def caption(outcomes: Sequence[Outcome], command: Sequence[str]) -> str:
+    """How to make the numbers again: command, dates, hardware."""
+    days = sorted({day for outcome in outcomes for day in outcome.days})
+    devices = sorted({device for outcome in outcomes for device in outcome.devices})
+    dates = " to ".join(dict.fromkeys((days[0], days[-1])))
+    versions = run_folder.versions()
+    packages = versions["packages"]
+    return "\n".join(
+        [
+            f"Command: `{shlex.join(command)}`  ",
+            f"Runs of {dates}, on {', '.join(devices)}."
+            f" Tabulated on a machine with {os.cpu_count()} cores ({platform.machine()}),"
+            f" Python {versions['python']}, jax {packages['jax']},"
+            f" checkout {versions['git'] or 'unknown'}.",
+        ]
+    )
+
+
+def add_rows(parser: argparse.ArgumentParser, seeds: str) -> None:
+    """The arguments that all grids share: rows, `--seeds`, `--workdir`."""
+    parser.add_argument("rows", nargs="+", metavar="configs/x.py:row")
+    parser.add_argument(
+        "--seeds", type=_integers, default=_integers(seeds), help=f"e.g. 0,1,2 (default {seeds})"
+    )
+    parser.add_argument("--workdir", type=Path, required=True, help="one subfolder a run")
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} are no whole numbers, as in 0,1,2") from None

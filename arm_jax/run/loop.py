@@ -1,0 +1,123 @@
+"""The training loop: from a config and labelled images to a checkpoint and a number (Sec. 4.2)."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from arm_jax.data import check
+from arm_jax.evaluation import evaluate
+from arm_jax.experiment import Experiment
+from arm_jax.run import describe
+from arm_jax.run import folder as run_folder
+from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.run.prefetch import Prefetcher
+from arm_jax.run.progress import Progress
+from arm_jax.run.signals import Sigterm
+from arm_jax.system import compilation, processes, sharding, terminal
+from arm_jax.system.errors import Stopped
+from arm_jax.training.state import Players, TrainState
+from arm_jax.training.step import compile_step
+
+
+def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) -> evaluate.Result:
+    """Train to `config.steps`, continuing from the newest checkpoint in `workdir` if there is one.
+
+    Args:
+      config: as from `configs/base.py`.
+      workdir: see `arm_jax.run.folder`; a run that was stopped or killed continues when
+        called again.
+      mesh: the devices (default: all of them).
+
+    Returns:
+      The evaluation after the last step, also written to `eval.json`.
+
+    Raises:
+      InputError: bad data, config, or working directory.
+      Diverged: a loss or gradient is not finite. The steps that met it changed nothing.
+      Stopped: SIGTERM was received; the state was saved first.
+    """
+    mesh = sharding.make_mesh() if mesh is None else mesh
+    experiment = Experiment(config)
+    # Refuses a batch that cannot be split.
+    sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
+    compilation.keep_in(config.compilation_cache)
+    workdir = run_folder.prepare(workdir, experiment.flat_config())
+    train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
+    run_folder.write_classes(workdir, experiment.classes)
+    terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol()))
+    checkpoints = Checkpoints(workdir, keep=config.keep)
+    if checkpoints.latest_step() is None:
+        experiment.fetch_pretrained()
+    for name, source in (("training", train_source), ("evaluation", eval_source)):
+        processes.once(functools.partial(check.check, source, name=name, cache=workdir))
+
+    graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
+    first = int(state.step)
+    step_function = compile_step(
+        mesh, graphdef, experiment.transformation(), experiment.method(mesh)
+    )
+    batches = iter(experiment.batches(train_source))
+    if position is not None:
+        batches.set_state(position)
+    prefetcher = Prefetcher(
+        batches, lambda batch: sharding.shard_batch(mesh, batch), depth=config.input.prefetch
+    )
+    progress = Progress(
+        config, workdir, prefetcher, checkpoints, first_step=first, schedule=experiment.schedule()
+    )
+    result = None
+    try:
+        with Sigterm() as sigterm:
+            for step in range(first + 1, config.steps + 1):
+                batch, position = prefetcher.next(in_flight=progress.in_flight)
+                with jax.transfer_guard("disallow"):
+                    state, window = step_function(state, batch)
+                progress.after_step(step, window)
+
+                last = step == config.steps
+                stop = sigterm.received(step) and not last
+                result = None
+                if last or step % config.eval_every == 0:
+                    progress.flush()
+                    result = experiment.evaluate(_players(graphdef, state), eval_source, mesh)
+                    progress.after_evaluation(step, result)
+                if result is not None or stop or step % config.save_every == 0:
+                    progress.flush()
+                    miou = None if result is None else result.scores.mIoU
+                    checkpoints.save(step, state, position, miou=miou)
+                if stop:
+                    checkpoints.wait()
+                    raise Stopped(f"SIGTERM: saved at step {step} of {config.steps} in {workdir}")
+        if result is None:  # The run was complete already.
+            result = experiment.evaluate(_players(graphdef, state), eval_source, mesh)
+    finally:
+        progress.close()
+        prefetcher.close()
+        batches.close()
+        checkpoints.close()
+    experiment.write_report(workdir, result, step=config.steps)
+    return result
+
+
+def _start(
+    experiment: Experiment, checkpoints: Checkpoints, workdir: Path, mesh: Mesh
+) -> tuple[nnx.GraphDef, TrainState, dict[str, Any] | None]:
+    """The state to go on from, and the input position if it comes from a checkpoint."""
+    step = checkpoints.latest_step()
+    if step is None:
+        graphdef, state = experiment.create_state()
+        terminal.say(describe.parameters(state, workdir))
+        return graphdef, sharding.replicate(mesh, state), None
+    graphdef, state = experiment.abstract_state(mesh)
+    state, position = checkpoints.restore(step, state)
+    terminal.say(f"continuing from step {step} of {experiment.config.steps} in {workdir}")
+    return graphdef, state, position
+
+
+def _players(graphdef: nnx.GraphDef, state: TrainState) -> Players:
+    return nnx.merge(graphdef, state.params, state.statistics)

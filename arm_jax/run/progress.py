@@ -1,0 +1,189 @@
+"""Log lines, metrics and the watch over the loss, read one step late so that devices never wait."""
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from arm_jax import schedules
+from arm_jax.evaluation import evaluate
+from arm_jax.run import folder as run_folder
+from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.run.prefetch import Prefetcher
+from arm_jax.system import terminal
+from arm_jax.system.errors import Diverged
+from arm_jax.training.step import AVERAGES
+
+# float16 skips a step that overflows and halves the loss scale, which takes 24 steps from its
+# largest value to 1. More than that in a row mean that the loss itself is not finite.
+OVERFLOWS_BEFORE_STOP = 30
+STEPS_IN_FLIGHT = 2  # Dispatched but not finished; more would only hold more batches in memory.
+
+
+class Progress:
+    """Follows a run: call `after_step` for each step, `flush` before anything that takes long."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        folder: Path,
+        prefetcher: Prefetcher,
+        checkpoints: Checkpoints,
+        *,
+        first_step: int,
+        schedule: optax.Schedule,
+    ):
+        self._config = config
+        self._log = run_folder.MetricsLog(folder, start_step=first_step)
+        self._prefetcher = prefetcher
+        self._checkpoints = checkpoints
+        self._schedule = schedule
+        self._flight: deque[jax.Array] = deque()
+        self._pending: tuple[int, dict[str, jax.Array], dict[str, float]] | None = None
+        self._warned = False
+        self._overflows = 0  # of float16, without a good step since
+        self._first_step = self._step = self._line_step = first_step
+        self._line_time = time.perf_counter()
+        self._line_waited = 0.0
+        self._seconds = 0.0  # of training in this start, without evaluation and compilation
+        self._steps = 0
+        self._waited = 0.0
+
+    @property
+    def in_flight(self) -> Any:
+        """Something that is ready when the devices have nothing left to do."""
+        return self._flight[-1] if self._flight else ()
+
+    def after_step(self, step: int, window: dict[str, jax.Array]) -> None:
+        """Take note of a dispatched step; writes the line of an *earlier* step if one is due."""
+        self._step = step
+        self._flight.append(window["steps"])
+        if step == self._first_step + 1:  # compilation is not part of the rates
+            jax.block_until_ready(self.in_flight)
+            terminal.say(f"compiled and made step {step} in {self._since_line():.1f} s")
+            self._restart_clock()
+        if len(self._flight) > STEPS_IN_FLIGHT:
+            jax.block_until_ready(self._flight.popleft())
+        self._write_pending()
+        if step % self._config.log_every == 0 or step == self._config.steps:
+            self._pending = (step, window, self._rates())
+
+    def flush(self) -> None:
+        """Write the line that is due, and let the devices finish."""
+        jax.block_until_ready(self.in_flight)
+        self._write_pending()
+
+    def after_evaluation(self, step: int, result: evaluate.Result) -> None:
+        """Log an evaluation, and do not count its time as training."""
+        scores = result.scores
+        values = {"eval_mIoU": scores.mIoU, "eval_mAcc": scores.mAcc, "eval_aAcc": scores.aAcc}
+        self._log.write(step, values, rates={})
+        terminal.say(
+            f"step {step}: mIoU {scores.mIoU:.2f}, mAcc {scores.mAcc:.2f}, aAcc {scores.aAcc:.2f}"
+            f" on {result.images} images"
+        )
+        self._restart_clock()
+
+    def close(self) -> None:
+        """Say how well the input kept up, and close the files."""
+        if self._steps:
+            terminal.say(
+                f"{self._steps} steps at {self._steps / self._seconds:.2f} a second; the devices"
+                f" waited for input {100 * self._waited / self._seconds:.1f} % of the time"
+            )
+        self._log.close()
+
+    def _write_pending(self) -> None:
+        if self._pending is None:
+            return
+        step, window, rates = self._pending
+        self._pending = None
+        sums = {name: x.item() for name, x in jax.device_get(window).items()}
+        self._check(step, sums)
+        applied = max(sums["applied"], 1)
+        values = {name: sums[name] / applied for name in AVERAGES}
+        values["skipped"] = sums["steps"] - sums["applied"]
+        values["learning_rate"] = float(self._schedule(step - 1))
+        if self._config.arm.kind != "none":
+            values["holder_ratio"] = sums["holder_ratio"]
+            values["loss_ratio"] = sums["loss_ratio"]
+        self._log.write(step, values, rates)
+        self._warn_if_uniform(step, sums)
+        remark = f", {values['skipped']} steps skipped" if values["skipped"] else ""
+        terminal.say(
+            f"step {step}/{self._config.steps}  loss {values['loss']:.4f}"
+            f"  mean {values['mean_loss']:.4f}  auxiliary {values['auxiliary_loss']:.4f}"
+            f"{_speed(rates)}{remark}"
+        )
+
+    def _warn_if_uniform(self, step: int, sums: dict[str, float]) -> None:
+        """Say once, a quarter into the run, that ARM is still silently the plain loss."""
+        config = self._config
+        late = step > schedules.boundary(max(config.arm.isolated, 0.25), config.steps)
+        if config.arm.kind != "learned" or config.arm.p == 1 or self._warned or not late:
+            return
+        if sums["stayed_uniform"]:
+            self._warned = True
+            terminal.say(
+                f"warning: at step {step} ARM's weights are still almost uniform (Hölder ratio"
+                f" {sums['holder_ratio']:.3f}), so this is plain {config.loss.kind} so far; in runs"
+                " under 5,000 steps raise arm.lr_multiplier (5 to 15), which is"
+                f" {config.arm.lr_multiplier:g}"
+            )
+
+    def _rates(self) -> dict[str, float]:
+        """Since the last line; nothing yet after the step that compiled."""
+        seconds, steps = self._since_line(), self._step - self._line_step
+        if steps == 0:
+            return {}
+        waited = self._prefetcher.waited - self._line_waited
+        self._seconds += seconds
+        self._steps += steps
+        self._waited += waited
+        self._restart_clock()
+        return {
+            "images_per_second": steps * self._config.batch_size / seconds,
+            "waiting_percent": 100 * waited / seconds,
+            "seconds_left": (self._config.steps - self._step) * seconds / steps,
+        }
+
+    def _since_line(self) -> float:
+        return time.perf_counter() - self._line_time
+
+    def _restart_clock(self) -> None:
+        self._line_time = time.perf_counter()
+        self._line_step = self._step
+        self._line_waited = self._prefetcher.waited
+
+    def _check(self, step: int, sums: dict[str, float]) -> None:
+        """Raise Diverged for a loss that is not finite; float16 may overflow for a while."""
+        if not sums["overflows"]:
+            return
+        self._overflows = 0 if sums["applied"] else self._overflows + int(sums["overflows"])
+        if self._config.model.dtype != "float16" or self._overflows > OVERFLOWS_BEFORE_STOP:
+            saved = self._checkpoints.latest_step()
+            last = "none" if saved is None else f"step {saved}"
+            raise Diverged(
+                f"step {sums['first_bad_step']}: the loss or a gradient is not finite; the step"
+                f" changed nothing. Last checkpoint: {last}."
+                " Lower optimizer.learning_rate, or find the step with --config.log_every=1"
+            )
+
+
+def _speed(rates: dict[str, float]) -> str:
+    if not rates:
+        return ""
+    return (
+        f"  {rates['images_per_second']:.1f} images/s ({rates['waiting_percent']:.1f} % waiting for"
+        f" input), {_duration(rates['seconds_left'])} left"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,14 @@
+"""The machine under a run: files, devices, processes, the terminal.
+
+Paths, arrays and messages enter; whole files, placed arrays and one clear line leave. The package
+knows nothing of images, labels or networks.
+
+errors        what the user can fix, and why a run ended early
+files         files that are whole or absent
+sharding      meshes, and where arrays are placed on them
+processes     what each process of a run does, and sums over all of them
+compilation   compiled programs that outlive a process
+host_memory   freed memory kept for the next step, where the device is a CPU
+terminal      lines for the person at the terminal
+command_line  configs and their overrides, and what is wrong with them
+"""

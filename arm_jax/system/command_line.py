@@ -1,0 +1,108 @@
+"""Configs and their overrides from a command line, and one line on what is wrong with them."""
+
+import argparse
+import difflib
+import itertools
+import runpy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from arm_jax.system.errors import InputError
+
+# What absl and ml_collections raise for a file, row, key or value that cannot be used.
+MISTAKES = (flags.Error, AttributeError, LookupError, TypeError, ValueError, OSError)
+
+
+def load_config(row: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """The config that `arm_jax.main` would see for `--config=ROW OVERRIDES...`.
+
+    Args:
+      row: `configs/x.py`, or `configs/x.py:row`.
+      overrides: such as `--config.steps=100`.
+
+    Raises:
+      InputError: there is no such file, row or key, or a value does not fit.
+    """
+    # The files of configs/ import each other from the folder above.
+    above = str(Path(row.partition(":")[0]).resolve().parent.parent)
+    if above not in sys.path:
+        sys.path.insert(0, above)
+    arguments = [f"--config={row}", *overrides]
+    values = flags.FlagValues()
+    try:
+        holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+        values(["", *arguments])
+        return holder.value.lock()
+    except MISTAKES as error:
+        raise InputError(f"{row}: {explain(error, arguments)}") from error
+
+
+def parse(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Arguments, and the config overrides among them, `--config.KEY=VALUE`.
+
+    Also sees to what else a script needs that has no absl flags: Grain asks whether they were
+    read, and Orbax tells of every file.
+    """
+    parser.allow_abbrev = False
+    arguments, rest = parser.parse_known_args(argv)
+    unknown = [text for text in rest if not (text.startswith("--config.") and "=" in text)]
+    if unknown:
+        parser.error(f"unknown argument {unknown[0]!r}; config values are --config.KEY=VALUE")
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    logging.set_verbosity(logging.ERROR)
+    return arguments, rest
+
+
+def explain(error: BaseException, arguments: Sequence[str]) -> str:
+    """One line on why `--config=FILE:ROW --config.KEY=VALUE ...` could not be used.
+
+    Args:
+      error: one of `MISTAKES`, as caught.
+      arguments: all of the command line behind the program's name.
+    """
+    return _unknown_key(arguments) or _innermost(error)
+
+
+def _unknown_key(arguments: Sequence[str]) -> str | None:
+    """What to say if an override names a key that the config does not have."""
+    arguments = [a.removeprefix("-").removeprefix("-") for a in arguments]
+    files = [a.split("=", 1)[1] for a in arguments if a.startswith("config=")]
+    files += [b for a, b in itertools.pairwise(arguments) if a == "config"]
+    try:
+        path, _, row = files[0].partition(":")
+        keys = runpy.run_path(path)["get_config"](*([row] if row else [])).to_dict()
+    except Exception:  # the caller has the error to show
+        return None
+    known = list(_dotted(keys))
+    for argument in arguments:
+        key = argument.split("=")[0].removeprefix("config.")
+        if argument.startswith("config.") and key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; configs/base.py lists them all"
+            return f"--config.{key}: the config has no such key{hint}"
+    return None
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _innermost(error: BaseException) -> str:
+    """What absl says or, where that only announces a traceback, the error that it comes from."""
+    first = str(error).splitlines()[0] if isinstance(error, flags.Error) else ":"
+    while first.endswith(":") and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return first if not first.endswith(":") else lines[-1]

@@ -1,0 +1,89 @@
+"""Where arrays live: the only file that knows about parallelism.
+
+The batch is split over all devices of all processes along its first axis, and everything else is
+replicated. Under `jax.jit` a sum over the batch is then a sum over the *global* batch, so
+BatchNorm is synchronised and ARM's norms are global without a collective in any other file.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from arm_jax.system.errors import InputError
+
+AXIS = "data"
+
+
+def initialize(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Join the other processes of a run, before anything else touches JAX.
+
+    Args:
+      coordinator: None for a single process; "auto" where JAX can find out by itself (TPU pods,
+        Slurm, Open MPI); otherwise "host:port" of process 0.
+      processes, process: how many there are, and which of them this is; with "host:port" only.
+    """
+    if coordinator is None:
+        if processes is not None or process is not None:
+            raise InputError("--processes and --process need --coordinator=host:port as well")
+        return
+    if coordinator == "auto":
+        jax.distributed.initialize()
+        return
+    if processes is None or process is None or not 0 <= process < processes:
+        raise InputError(
+            f"--coordinator={coordinator} needs --processes and --process, from 0 to processes - 1;"
+            f" they are {processes} and {process}"
+        )
+    jax.distributed.initialize(coordinator, processes, process)
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh with one axis over `devices` (default: every device of every process)."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The placement of the train state: a whole copy on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_batch(mesh: Mesh) -> NamedSharding:
+    """The placement of a batch: its first axis split over the devices."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def local_batch_size(batch_size: int, mesh: Mesh, parts: int = 1) -> int:
+    """This process's share of the global `batch_size`, which is worked on in `parts`.
+
+    Raises InputError when devices and parts do not divide the batch: a remainder would give some
+    pixels another weight in the loss.
+    """
+    if batch_size < 1 or batch_size % (mesh.size * parts):
+        each = f" in {parts} parts (accumulate)" if parts > 1 else ""
+        raise InputError(
+            f"batch_size = {batch_size} cannot be split evenly over {mesh.size} devices{each}; "
+            f"choose a multiple of {mesh.size * parts}"
+        )
+    return batch_size // mesh.size * len(mesh.local_devices)
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Put a whole copy of every (host or device) array of `tree` on each device of the mesh."""
+    sharding = replicated(mesh)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+    )
+
+
+def shard_batch(mesh: Mesh, batch: Any) -> Any:
+    """Turn this process's numpy share of a batch into global arrays split over the mesh.
+
+    The global order is process 0's examples, then process 1's, and so on. The copy to the devices
+    is asynchronous.
+    """
+    sharding = by_batch(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

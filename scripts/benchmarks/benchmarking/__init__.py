@@ -1,0 +1,1 @@
+"""What scripts/benchmarks/benchmark.py and scripts/benchmarks/benchmark_ops.py measure with."""

@@ -1,0 +1,302 @@
+"""Every pixel is counted once, whatever the batches, devices and processes; reports are whole."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from evaluation_standins import Records, TinySegmenter, classes, label
+from flax import nnx
+
+from arm_jax.evaluation import boundary, evaluate, inference, labelled, tiles
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.reporting import scores
+from arm_jax.system import sharding
+from arm_jax.system.errors import InputError
+
+SIZES = [(24, 32)] * 5 + [(20, 28)] * 2 + [(24, 32)] * 4
+
+
+@pytest.fixture(scope="module")
+def model():
+    return TinySegmenter(num_classes=5, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    """The matrix, one image and one pixel at a time."""
+    matrix = np.zeros((5, 5), np.int64)
+    source = Records(SIZES)
+    for record in (source[i] for i in range(len(source))):
+        predicted = inference.predict(model, record["image"])
+        valid = record["label"] != 255
+        np.add.at(matrix, (record["label"][valid], predicted[valid]), 1)
+    return matrix
+
+
+def run(model, sizes=SIZES, **options):
+    return evaluate.evaluate(model, Records(sizes), **({"progress": False} | options))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_any_batch_size_gives_the_same_matrix(model, expected, batch_size):
+    result = run(model, batch_size=batch_size)
+    np.testing.assert_array_equal(result.matrix, expected)
+    assert result.matrix.dtype == np.int64
+    assert result.images == len(SIZES)
+
+
+def test_eight_devices_give_the_same_matrix_as_one(model, expected):
+    mesh = sharding.make_mesh()
+    assert mesh.size == 8
+    result = run(model, batch_size=8, mesh=mesh)
+    np.testing.assert_array_equal(result.matrix, expected)
+
+
+def test_no_image_travels_between_devices(model, monkeypatch):
+    """Every program of the batch works on its own images; only matrices are summed."""
+    programs = {}
+
+    def spied(module, name):
+        function = getattr(module, name)
+
+        def call(*arguments, **options):
+            programs[name] = function.lower(*arguments, **options).compile().as_text()
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    for module, name in (
+        (inference, "_network"),
+        (tiles, "_labels"),
+        (tiles, "_add"),
+        (evaluate, "_counted"),
+    ):
+        spied(module, name)
+    for how in (Protocol(crop=(16, 24), multiple=8), Protocol(flip=True, average="probabilities")):
+        run(model, [(24, 32)] * 8, batch_size=8, mesh=sharding.make_mesh(), protocol=how)
+    assert "all-reduce" in programs.pop("_counted")
+    assert sorted(programs) == ["_add", "_labels", "_network"]
+    for text in programs.values():
+        for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+            assert collective not in text
+
+
+def test_a_model_that_lies_on_other_devices_is_copied(model, expected):
+    graphdef, state = nnx.split(model)
+    spread = nnx.merge(graphdef, sharding.replicate(sharding.make_mesh(), state))
+    result = run(spread, batch_size=2, mesh=sharding.make_mesh(jax.devices()[2:4]))
+    np.testing.assert_array_equal(result.matrix, expected)
+
+
+def test_many_sizes_go_out_before_they_fill_the_memory(model, monkeypatch):
+    sizes = [(24, 32), (20, 70), (70, 28), (24, 32), (24, 100), (20, 70), (24, 32)]
+    whole = run(model, sizes, batch_size=2).matrix
+    monkeypatch.setattr(labelled, "MOST_WAITING", 1)
+    sent = []
+    labels = inference.labels
+    monkeypatch.setattr(evaluate.inference, "labels", lambda *a: sent.append(a[2]) or labels(*a))
+    np.testing.assert_array_equal(run(model, sizes, batch_size=2).matrix, whole)
+    assert len(sent) > 4
+    assert all(len(batch) == 2 for batch in sent)
+
+
+def test_padding_lets_different_sizes_share_a_batch(model, monkeypatch):
+    sizes = [(33, 60), (64, 64), (40, 50)]
+    how = Protocol(multiple=32)
+    sent = []
+    labels = inference.labels
+    monkeypatch.setattr(evaluate.inference, "labels", lambda *a: sent.append(a[2]) or labels(*a))
+    result = run(model, sizes, batch_size=3, protocol=how)
+    assert len(sent) == 1
+    source = Records(sizes)
+    assert result.matrix.sum() == sum((source[i]["label"] != 255).sum() for i in range(3))
+
+
+def test_images_of_several_sizes_resized_to_one_share_a_batch(model, monkeypatch):
+    sizes = [(24, 32), (48, 64), (36, 48), (60, 80)]
+    how = Protocol(size=(40, 30))
+    matrix = np.zeros((5, 5), np.int64)
+    for record in (Records(sizes)[i] for i in range(4)):
+        predicted = inference.predict(model, record["image"], how)
+        valid = record["label"] != 255
+        np.add.at(matrix, (record["label"][valid], predicted[valid]), 1)
+    sent = []
+    labels = inference.labels
+    monkeypatch.setattr(evaluate.inference, "labels", lambda *a: sent.append(a[2]) or labels(*a))
+    np.testing.assert_array_equal(run(model, sizes, batch_size=4, protocol=how).matrix, matrix)
+    assert len(sent) == 1
+
+
+def test_the_protocol_is_the_one_that_predict_uses(model):
+    how = Protocol(crop=(16, 16), scales=(1.0, 1.5), flip=True)
+    record = Records([(24, 32)])[0]
+    predicted = inference.predict(model, record["image"], how)
+    result = run(model, [(24, 32)], batch_size=1, protocol=how)
+    right = (predicted == record["label"]).sum()
+    assert np.diagonal(result.matrix).sum() == right
+    assert result.scores.aAcc == pytest.approx(100 * right / (record["label"] != 255).sum())
+
+
+def test_pixels_near_boundaries_by_definition():
+    values = label(30, 40, 4, seed=3)
+    found = boundary.near_boundaries(values, 3)
+    for y in range(30):
+        for x in range(40):
+            others = {
+                values[v, u]
+                for v in range(max(y - 3, 0), min(y + 4, 30))
+                for u in range(max(x - 3, 0), min(x + 4, 40))
+                if (v - y) ** 2 + (u - x) ** 2 <= 9
+            } - {255, values[y, x]}
+            near = values[y, x] != 255 and len(others) > 0
+            assert found[y, x] == (values[y, x] if near else 255)
+    assert (found != 255).any()
+    assert ((found == 255) & (values != 255)).any()
+
+
+def test_the_rim_of_an_unlabelled_region_is_no_boundary():
+    values = np.zeros((9, 9), np.uint8)
+    values[3:6, 3:6] = 255
+    assert (boundary.near_boundaries(values, 2) == 255).all()
+
+
+def test_boundary_scores_are_those_of_the_band_alone(model):
+    result = run(model, SIZES[:3], batch_size=4, boundary_width=2)
+    source, matrix = Records(SIZES[:3]), np.zeros((5, 5), np.int64)
+    for record in (source[i] for i in range(3)):
+        predicted = inference.predict(model, record["image"])
+        band = boundary.near_boundaries(record["label"], 2)
+        np.add.at(matrix, (band[band != 255], predicted[band != 255]), 1)
+    assert result.boundary.pixels.sum() == matrix.sum() < result.matrix.sum()
+    assert result.boundary.aAcc == pytest.approx(100 * np.trace(matrix) / matrix.sum())
+    assert run(model, SIZES[:1], batch_size=1).boundary is None
+
+
+class Broken(Records):
+    def __getitem__(self, index):
+        record = super().__getitem__(index)
+        if index == 1:
+            record["label"] = self.spoil(record["label"])
+        return record
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: x[:, :-1], "street/001: the label is 31x24 pixels but the image is 32x24"),
+        (lambda x: np.where(x == 1, 9, x).astype(np.uint8), r"street/001: .* the values \[9\]"),
+    ],
+)
+def test_a_bad_label_is_named(model, spoil, message):
+    source = Broken(SIZES)
+    source.spoil = spoil
+    with pytest.raises(InputError, match=message):
+        evaluate.evaluate(model, source, batch_size=2, progress=False)
+
+
+def test_what_cannot_be_evaluated_is_named(model):
+    with pytest.raises(InputError, match="no image to evaluate"):
+        run(model, [], batch_size=1)
+    with pytest.raises(InputError, match="model has 5 classes but the data has 4"):
+        evaluate.evaluate(model, Records(SIZES, number=4), batch_size=1)
+    with pytest.raises(InputError, match="multiple of 8"):
+        run(model, batch_size=12, mesh=sharding.make_mesh())
+
+
+def test_the_bar_counts_images(model, capfd):
+    run(model, batch_size=4, progress=True)
+    assert f"{len(SIZES)}/{len(SIZES)}" in capfd.readouterr().err
+
+
+def test_the_report_is_valid_json_and_holds_everything(model, tmp_path):
+    result = run(model, SIZES[:2], batch_size=2, boundary_width=5)
+    names = classes(5)
+    extra = {"dataset": "street scenes", "split": "val", "step": 40}
+    path = scores.write_report(tmp_path / "new", result, names, extra)
+    values = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert values["mIoU"] == result.scores.mIoU
+    assert values["classes"][3]["name"] == "class 3"
+    assert values["boundary"]["mIoU"] == result.boundary.mIoU
+    assert values["boundary"]["width"] == 5
+    assert values["images"] == 2
+    assert values["protocol"].startswith("whole image")
+    assert (values["dataset"], values["split"], values["step"]) == ("street scenes", "val", 40)
+    rows = (path.parent / "confusion.csv").read_text().splitlines()
+    assert rows[1] == "class 0," + ",".join(str(n) for n in result.matrix[0])
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "confusion.csv",
+        "confusion.png",
+        "eval.json",
+    ]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(model, tmp_path):
+    result = run(model, SIZES[:1], batch_size=1)
+    path = scores.write_report(tmp_path, result, classes(5))
+    before = path.read_text()
+    with pytest.raises(TypeError):
+        scores.write_report(tmp_path, result, classes(5), {"step": object()})
+    assert path.read_text() == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        scores.write_report(tmp_path / "file", result, classes(5))
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+PROCESS = """
+import sys
+import jax
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 2)
+jax.distributed.initialize("127.0.0.1:{port}", 2, {index})
+import numpy as np
+from evaluation_standins import Records, TinySegmenter
+from flax import nnx
+from arm_jax.evaluation import evaluate
+from arm_jax.system import sharding
+from arm_jax.system.errors import InputError
+model = TinySegmenter(num_classes=5, rngs=nnx.Rngs(0))
+mesh = sharding.make_mesh()
+graphdef, state = nnx.split(model)
+model = nnx.merge(graphdef, sharding.replicate(mesh, state))
+result = evaluate.evaluate(model, Records({sizes}), batch_size=4, mesh=mesh, progress=False)
+np.save(r"{out}/{index}.npy", result.matrix)
+class Broken(Records):
+    def __getitem__(self, index):
+        record = super().__getitem__(index)
+        return record | {{"label": record["label"][1:]}} if index == 1 else record
+try:
+    evaluate.evaluate(model, Broken({sizes}), batch_size=4, mesh=mesh, progress=False)
+except InputError as error:
+    print("InputError:", error)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_matrix_as_one_and_fail_together(expected, tmp_path):
+    tests = pathlib.Path(__file__).parents[1]
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tests), str(tests.parent)])
+    port = 20000 + os.getpid() % 20000
+    running = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                PROCESS.format(port=port, index=index, sizes=SIZES, out=tmp_path),
+            ],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for index in (0, 1)
+    ]
+    printed = [process.communicate(timeout=300)[0] for process in running]
+    for index in (0, 1):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{index}.npy"), expected)
+        assert "InputError: street/001: the label is" in printed[index]

@@ -1,0 +1,133 @@
+"""A folder of anything that is an image becomes index PNGs and overlays, whole or not at all."""
+
+import numpy as np
+import pytest
+from evaluation_standins import TinySegmenter, classes, image
+from flax import nnx
+from PIL import Image
+
+from arm_jax.data.labels import generic
+from arm_jax.evaluation import inference, predict
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.system import sharding
+from arm_jax.system.errors import InputError
+
+CLASSES = generic(("road", "car", "tree", "sky", "pole"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return TinySegmenter(num_classes=5, rngs=nnx.Rngs(0))
+
+
+def run(model, source, target, **options):
+    return predict.predict_folder(model, source, target, CLASSES, **({"progress": False} | options))
+
+
+def files(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two sizes, three formats, a subfolder, a hidden file and something that is no image."""
+    source = tmp_path / "in"
+    (source / "night").mkdir(parents=True)
+    Image.fromarray(image(24, 32, 1)).save(source / "a.png")
+    Image.fromarray(image(40, 28, 2)).save(source / "night" / "b.BMP")
+    Image.fromarray(image(24, 32, 3)[..., 0]).save(source / "grey.png")
+    (source / "notes.txt").write_text("no image")
+    (source / ".hidden.png").write_text("no image either")
+    return source
+
+
+def test_labels_are_indices_in_a_palette_and_overlays_have_the_images_size(model, folder, tmp_path):
+    target = tmp_path / "out"
+    assert run(model, folder, target) == 3
+    assert files(target) == [
+        "labels/a.png",
+        "labels/grey.png",
+        "labels/night/b.png",
+        "overlays/a.jpg",
+        "overlays/grey.jpg",
+        "overlays/night/b.jpg",
+    ]
+    for name, picture in (("a", image(24, 32, 1)), ("night/b", image(40, 28, 2))):
+        label = Image.open(target / "labels" / f"{name}.png")
+        assert label.mode == "P"
+        np.testing.assert_array_equal(label, inference.predict(model, picture))
+        np.testing.assert_array_equal(
+            label.convert("RGB"), np.array(CLASSES.colors, np.uint8)[np.asarray(label)]
+        )
+        assert Image.open(target / "overlays" / f"{name}.jpg").size == label.size
+
+
+def test_a_second_run_replaces_and_does_not_read_its_own_output(model, folder):
+    target = folder / "predictions"
+    run(model, folder, target)
+    first = files(target)
+    (target / "labels" / "a.png").write_text("old")
+    assert run(model, folder, target) == 3
+    assert files(target) == first
+    assert Image.open(target / "labels" / "a.png").size == (32, 24)
+
+
+def test_the_protocol_is_used(model, folder, tmp_path):
+    how = Protocol(multiple=32, flip=True)
+    run(model, folder, tmp_path / "out", protocol=how)
+    label = Image.open(tmp_path / "out" / "labels" / "a.png")
+    np.testing.assert_array_equal(label, inference.predict(model, image(24, 32, 1), how))
+
+
+def test_an_unreadable_image_is_named_and_the_others_are_done(model, folder, tmp_path, capfd):
+    whole = (folder / "a.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"1 of 4 images could not be read, first .*cut\.png"):
+        run(model, folder, tmp_path / "out", progress=True)
+    assert len(files(tmp_path / "out")) == 6
+    printed = capfd.readouterr().err
+    assert "4/4" in printed
+
+
+def test_what_cannot_be_predicted_is_named(model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no image"):
+        run(model, tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(InputError, match="is no folder"):
+        run(model, tmp_path / "missing", tmp_path / "out")
+    for name in ("a.png", "a.bmp"):
+        Image.fromarray(image(8, 8)).save(tmp_path / "empty" / name)
+    with pytest.raises(InputError, match=r"a\.bmp and a\.png would have the same output"):
+        run(model, tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(InputError, match="5 classes but 4 names"):
+        predict.predict_folder(model, tmp_path, tmp_path, classes(4))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_stops_with_one_line(model, folder, tmp_path):
+    (tmp_path / "out").write_text("a file, not a folder")
+    with pytest.raises(InputError, match="cannot be written"):
+        run(model, folder, tmp_path / "out")
+
+
+def test_many_sizes_earn_a_hint(model, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(predict, "MANY_SIZES", 2)
+    for number, size in enumerate(((24, 32), (24, 70))):
+        Image.fromarray(image(*size)).save(tmp_path / f"{number}.png")
+    run(model, tmp_path, tmp_path / "out", progress=True)
+    assert "many different sizes" in "".join(capfd.readouterr())
+    run(model, tmp_path, tmp_path / "out", progress=True, protocol=Protocol(multiple=32))
+    assert "many different sizes" not in "".join(capfd.readouterr())
+
+
+def test_eight_devices_label_as_one_does(model, folder, tmp_path):
+    for number in range(9):
+        Image.fromarray(image(24, 32, number)).save(folder / f"more_{number}.png")
+    run(model, folder, tmp_path / "one")
+    run(model, folder, tmp_path / "eight", batch_size=8, mesh=sharding.make_mesh())
+    assert files(tmp_path / "eight") == files(tmp_path / "one")
+    for name in files(tmp_path / "one" / "labels"):
+        np.testing.assert_array_equal(
+            Image.open(tmp_path / "one" / "labels" / name),
+            Image.open(tmp_path / "eight" / "labels" / name),
+        )

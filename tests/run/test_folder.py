@@ -1,0 +1,59 @@
+"""The folder of a run: written whole, compared, and continued without a trace."""
+
+import json
+import os
+
+import pytest
+
+from arm_jax.run import folder as run_folder
+from arm_jax.system.errors import InputError
+
+CONFIG = {"steps": 10, "augment.crop": (8, 8), "save_every": 5}
+
+
+def test_records_config_and_versions(tmp_path):
+    folder = run_folder.prepare(tmp_path / "a" / "b", CONFIG)
+    assert run_folder.read_config(folder) == {"steps": 10, "augment.crop": [8, 8], "save_every": 5}
+    run_folder.prepare(folder, CONFIG)
+    starts = [json.loads(line) for line in (folder / "versions.jsonl").read_text().splitlines()]
+    assert len(starts) == 2
+    assert {"jax", "flax", "optax"} <= set(starts[0]["packages"])
+    assert starts[0]["devices"].startswith("8 x ")
+
+
+def test_refuses_the_folder_of_another_config_and_names_the_keys(tmp_path):
+    run_folder.prepare(tmp_path, CONFIG | {"steps": 30})
+    run_folder.prepare(tmp_path, CONFIG)  # nothing was trained yet
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"another config \(steps: 10 there, 20 now\)"):
+        run_folder.prepare(tmp_path, CONFIG | {"steps": 20})
+    run_folder.prepare(tmp_path, CONFIG | {"save_every": 7})  # changes no result
+
+
+def test_refuses_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        run_folder.prepare(tmp_path / "file" / "run", CONFIG)
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"config\.json cannot be read"):
+        run_folder.prepare(tmp_path, CONFIG)
+
+
+def test_metrics_after_the_restart_point_are_written_anew(tmp_path):
+    log = run_folder.MetricsLog(tmp_path, start_step=0)
+    for step in (10, 20, 30):
+        log.write(step, {"loss": step / 10}, {"rate": 1.0})
+    log.close()
+    whole = (tmp_path / "metrics.jsonl").read_bytes()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 40, "lo')  # killed while writing
+    log = run_folder.MetricsLog(tmp_path, start_step=20)
+    assert [r["step"] for r in run_folder.read_metrics(tmp_path)] == [10, 20]
+    log.write(30, {"loss": 3.0}, {"rate": 2.0})
+    log.close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+    assert any(name.startswith("events.") for name in os.listdir(tmp_path))

@@ -1,0 +1,155 @@
+"""The loop, end to end on scenes drawn while training, with a network small enough to compile."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from arm_jax import experiment as experiments
+from arm_jax import modes, networks
+from arm_jax.data import check
+from arm_jax.run import folder as run_folder
+from arm_jax.run import loop, signals
+from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.system import sharding
+from arm_jax.system.errors import Diverged, InputError, Stopped
+from arm_jax.weights import export
+from configs import base
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    create = networks.create
+
+    def small(name, *arguments, **settings):
+        return create(name, *arguments, **settings, **tiny.SIZES)
+
+    monkeypatch.setattr(networks, "create", small)
+
+
+def config(**overrides):
+    result = base.get_config("smoke")
+    result.update_from_flattened_dict(
+        {
+            "steps": 6,
+            "data.size": (32, 64),
+            "data.eval_images": 3,
+            "augment.crop": (32, 32),
+            "log_every": 2,
+            "eval_every": 3,
+            "save_every": 2,
+            **overrides,
+        }
+    )
+    return result
+
+
+def one_device():
+    return sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
+
+
+def parameters(settings, folder):
+    experiment = experiments.Experiment(settings)
+    experiment.evaluation_source()
+    checkpoints = Checkpoints(folder, read_only=True)
+    _, like = experiment.abstract_state(one_device())
+    state, position = checkpoints.restore(checkpoints.find("latest"), like)
+    return [np.asarray(x) for x in experiments.jax.tree.leaves(state)], position
+
+
+def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
+    whole = loop.train(config(), tmp_path / "whole", mesh=one_device())
+    with monkeypatch.context() as patch:
+        patch.setattr(signals.Sigterm, "received", lambda self, step: step == 3)
+        with pytest.raises(Stopped, match="saved at step 3 of 6"):
+            loop.train(config(), tmp_path / "broken", mesh=one_device())
+    continued = loop.train(config(), tmp_path / "broken", mesh=one_device())
+
+    (expected, place), (found, place_found) = (
+        parameters(config(), tmp_path / name) for name in ("whole", "broken")
+    )
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert place == place_found
+    np.testing.assert_array_equal(whole.matrix, continued.matrix)
+    records = [(tmp_path / n / "metrics.jsonl").read_text() for n in ("whole", "broken")]
+    assert records[0] == records[1]
+    steps = [json.loads(line)["step"] for line in records[0].splitlines()]
+    assert steps == [2, 3, 4, 6, 6]  # log lines, and evaluations at 3 and 6
+
+    # What a finished run leaves, and what can be done with it.
+    report = json.loads((tmp_path / "whole" / "eval.json").read_text())
+    assert report["images"] == 3 and report["step"] == 6
+    assert report["mIoU"] == pytest.approx(whole.scores.mIoU)
+    assert "ARM" in (tmp_path / "whole" / "parameters.txt").read_text().upper()
+    again = modes.evaluate(config(), tmp_path / "whole", "latest")
+    np.testing.assert_array_equal(again.matrix, whole.matrix)
+    finished = loop.train(config(), tmp_path / "whole", mesh=one_device())
+    np.testing.assert_array_equal(finished.matrix, whole.matrix)
+
+
+def test_a_run_starts_from_its_weight_file_and_continues_without_it(tmp_path, monkeypatch):
+    settings = config(**{"model.pretrained": str(tmp_path / "start.safetensors")})
+    # Refused before a label is looked at, with both ways out.
+    with monkeypatch.context() as patch:
+        patch.delattr(check, "check")
+        with pytest.raises(InputError) as caught:
+            loop.train(settings, tmp_path / "run", mesh=one_device())
+    for part in ("start.safetensors: no such file", "pretrained=FILE", "from scratch by --config"):
+        assert part in str(caught.value)
+
+    experiment = experiments.Experiment(settings)
+    source = experiment.evaluation_source()
+    start = networks.create(
+        settings.model.name, source.classes.number, output_stride=16, rngs=nnx.Rngs(5)
+    )
+    written = export.save_safetensors(start, tmp_path / "start.safetensors")
+    _, state = experiment.create_state()
+    kernel = state.params["segmenter"]["head"]["classifier"]["kernel"][...]
+    np.testing.assert_array_equal(kernel, written["head.classifier.kernel"])
+
+    checkpoints = Checkpoints(tmp_path / "run")
+    finished = state.replace(step=jnp.int32(settings.steps))
+    checkpoints.save(settings.steps, finished, {"examples": 0, "records": 16})
+    checkpoints.close()
+    (tmp_path / "start.safetensors").unlink()
+    result = loop.train(settings, tmp_path / "run", mesh=one_device())
+    assert result.images == 3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(tmp_path):
+    settings = config(**{"optimizer.learning_rate": 1e30, "optimizer.warmup": 0.0})
+    with pytest.raises(Diverged, match=r"step \d: .*not finite.* Last checkpoint: none"):
+        loop.train(settings, tmp_path, mesh=one_device())
+
+
+def test_another_config_cannot_continue_a_run(tmp_path):
+    run_folder.prepare(tmp_path, experiments.Experiment(config()).flat_config())
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"arm\.p: 2\.0 there, 3\.0 now"):
+        loop.train(config(**{"arm.p": 3.0}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("arm.kind", "lerned", "arm.kind = 'lerned'; choose one of learned, linear"),
+        ("model.dtype", "float64", "model.dtype = 'float64'"),
+        ("steps", 0, "steps = 0; it must be at least 1"),
+        ("arm.isolated", 1.5, "arm.isolated = 1.5; it is a share"),
+        ("arm.p", 0.5, "arm.p = 0.5"),
+        ("model.name", "unet", "network 'unet' is not known"),
+        ("batch_size", 12, "batch_size = 12"),
+        ("data.dataset", "imagenet", "imagenet"),
+        ("arm.input", "s", "arm.input = 's' is what the KL loss predicts"),
+        ("loss.kind", "ohem", "loss.kind = 'ohem' chooses pixels itself"),
+        ("evaluation.augmentation", "tta", "augmentation = 'tta' is not known"),
+    ],
+)
+def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, key, value, message):
+    with pytest.raises(InputError, match=message.replace(".", r"\.")) as caught:
+        loop.train(config(**{key: value}), tmp_path / "run")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,74 @@
+"""The log: ARM's two numbers in it, and the warning that its weights stayed uniform."""
+
+import json
+import types
+
+import jax.numpy as jnp
+import pytest
+
+from arm_jax import schedules
+from arm_jax.run.progress import Progress
+from configs import base
+
+STEPS = 100
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Logs every tenth step of a run that leaves the given window; returns the records."""
+
+    def run(row, *, first=10, last=STEPS, **window):
+        config = base.get_config(row)
+        config.steps, config.log_every = STEPS, 10
+        progress = Progress(
+            config,
+            tmp_path,
+            types.SimpleNamespace(waited=0.0),
+            types.SimpleNamespace(latest_step=lambda: None),
+            first_step=first - 10,
+            schedule=schedules.learning_rate(STEPS),
+        )
+        sums = {"loss": 30.0, "mean_loss": 20.0, "auxiliary_loss": 5.0, "labelled": 6.0}
+        sums |= {"steps": 10, "applied": 10, "overflows": 0, "unlabelled": 0, "first_bad_step": 0}
+        sums |= {"holder_ratio": 0.97, "loss_ratio": 1.5, "stayed_uniform": False} | window
+        for step in range(first, last + 1, 10):
+            progress.after_step(step, {name: jnp.asarray(value) for name, value in sums.items()})
+        progress.flush()
+        progress.close()
+        lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    return run
+
+
+def test_a_run_with_an_arm_logs_the_hoelder_ratio_and_the_factor_of_the_loss(log):
+    (record,) = log("arm", last=10)
+    assert (record["step"], record["loss"], record["mean_loss"]) == (10, 3.0, 2.0)
+    assert record["holder_ratio"] == pytest.approx(0.97)
+    assert record["loss_ratio"] == pytest.approx(1.5)
+    assert not {"holder_ratio", "loss_ratio"} & set(log("base", last=10)[0])
+
+
+def test_uniform_weights_are_warned_of_once_a_quarter_into_the_run(log, capsys):
+    records = log("arm", holder_ratio=0.471, stayed_uniform=True)
+    assert len(records) == 10
+    lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert lines == [
+        "warning: at step 30 ARM's weights are still almost uniform (Hölder ratio 0.471), so this"
+        " is plain ce so far; in runs under 5,000 steps raise arm.lr_multiplier (5 to 15), which"
+        " is 1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "options"),
+    [
+        ("arm", {"stayed_uniform": False}),
+        ("arm", {"stayed_uniform": True, "last": 20}),  # early: it may still leave
+        ("linear_focusing", {"stayed_uniform": True}),  # has no plateau to leave
+        ("norm1", {"stayed_uniform": True}),  # its optimum is a single bin
+    ],
+)
+def test_nothing_else_is_warned_of(log, capsys, row, options):
+    log(row, **options)
+    assert "warning" not in capsys.readouterr().out

@@ -1,0 +1,388 @@
+"""Grids of runs and their tables, the breakdown sweep, pictures of where a network is unsure."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import bands
+import breakdown
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from arm_jax import networks, theorem
+from arm_jax.evaluation import inference
+from arm_jax.experiment import Experiment
+from arm_jax.run import folder as run_folder
+from arm_jax.run import grid, loop
+from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.system import command_line, sharding
+from arm_jax.system.errors import Diverged, InputError, Stopped
+from scripts import compare, low_confidence
+
+CONFIG = str(Path(__file__).parents[2] / "configs" / "base.py")
+OVERRIDES = [
+    "--config.steps=4",
+    "--config.data.size=(32, 64)",
+    "--config.data.eval_images=3",
+    "--config.augment.crop=(32, 32)",
+    "--config.eval_every=4",
+    "--config.arm.lr_multiplier=15.0",
+]
+
+
+# Rows and configs
+
+
+def test_a_row_is_loaded_as_the_command_line_would():
+    config = command_line.load_config(f"{CONFIG}:smoke,linear_focusing", ["--config.batch_size=24"])
+    assert (config.steps, config.batch_size) == (2, 24)
+    assert (config.arm.kind, config.arm.slope) == ("linear", 0.5)
+    with pytest.raises(AttributeError):
+        config.bogus = 1
+
+
+@pytest.mark.parametrize(
+    ("row", "overrides", "message"),
+    [
+        (f"{CONFIG}:lineer", [], ": no row 'lineer' in this config; there are base, arm, linear"),
+        ("configs/nowhere.py", [], "No such file or directory: 'configs/nowhere.py"),
+        (
+            CONFIG,
+            ["--config.stepss=3"],
+            "--config.stepss: the config has no such key; did you mean steps?",
+        ),
+        (CONFIG, ["--config.steps=many"], "invalid literal for int"),
+    ],
+)
+def test_a_row_that_cannot_be_loaded_is_one_line_that_names_it(row, overrides, message):
+    with pytest.raises(InputError) as caught:
+        command_line.load_config(row, overrides)
+    assert message in str(caught.value) and str(caught.value).startswith(row)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_are_named_by_what_distinguishes_them():
+    assert grid.names(["configs/demo.py:base", "configs/demo.py"]) == ["base", "demo"]
+    assert grid.names(["a/demo.py:arm", "a/camvid.py:arm"]) == ["demo:arm", "camvid:arm"]
+    with pytest.raises(InputError, match="row 'arm' is given twice"):
+        grid.names(["configs/demo.py:arm", "configs/demo.py:arm"])
+
+
+def test_mean_and_sample_deviation():
+    assert grid.mean_and_spread([1.0, 3.0]) == (2.0, pytest.approx(math.sqrt(2)))
+    assert grid.figure(*grid.mean_and_spread([1.0, 3.0])) == "2.00 ± 1.41"
+    assert grid.figure(*grid.mean_and_spread([1.0])) == "1.00"
+    assert grid.figure(*grid.mean_and_spread([])) == ""
+
+
+@pytest.mark.parametrize("script", [compare, breakdown])
+def test_unknown_arguments_are_refused(script, tmp_path, capsys):
+    arguments = [f"{CONFIG}:smoke", f"--workdir={tmp_path}"]
+    for more in ("--config", "--stepz=3", "--seeds=a,b"):
+        with pytest.raises(SystemExit):
+            script.main([*arguments, more])
+        assert more.split("=")[0] in capsys.readouterr().err
+
+
+# scripts/compare.py, on runs whose outcome is known
+
+
+@pytest.fixture
+def made_up_training(monkeypatch):
+    """Instead of training: leave the files of a run whose mIoU is 10 * ARM + seed. Logs calls."""
+    calls = []
+
+    def pretend(config, folder, mesh=None):
+        run_folder.prepare(folder, Experiment(config).flat_config())
+        (folder / "metrics.jsonl").touch()
+        calls.append((config.arm.kind, config.seed))
+        if config.arm.slope > 0:
+            raise Diverged("step 3: the loss or a gradient is not finite")
+        with_arm = config.arm.kind != "none"
+        miou = 40.0 + 10.0 * with_arm + (1 + with_arm) * config.seed
+        records: list[dict] = [{"step": config.steps - 1, "eval_mIoU": 1.0}]
+        if with_arm:
+            records.append({"step": config.steps, "holder_ratio": 0.9, "loss_ratio": 1.5})
+        records.append(
+            {"step": config.steps, "eval_mIoU": miou, "eval_mAcc": 60.0, "eval_aAcc": 80.0}
+        )
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        (folder / "metrics.jsonl").write_text(lines)
+        (folder / "checkpoints" / str(config.steps)).mkdir(parents=True)
+
+    monkeypatch.setattr(loop, "train", pretend)
+    return calls
+
+
+def rows(*names):
+    return [f"{CONFIG}:smoke,{name}" for name in names]
+
+
+def test_compare_tabulates_mean_spread_and_paired_gain(made_up_training, tmp_path, capsys):
+    arguments = [*rows("base", "arm"), "--seeds=0,1,2", f"--workdir={tmp_path}"]
+    assert compare.main(arguments) == 0
+    table = (tmp_path / "table.md").read_text()
+    assert (
+        table.strip() == capsys.readouterr().out.split("\n---")[-1].strip()[-len(table) :].strip()
+    )
+    head, _, base, arm, *_ = table.splitlines()
+    assert head == (
+        "| row | runs | mIoU, % | mIoU above smoke,base | mAcc, % | aAcc, % | Hölder ratio |"
+        " weighted / plain loss |"
+    )
+    # Base 40, 41, 42; ARM 50, 52, 54: the gain is 10, 11, 12, with less spread than either sum.
+    assert base == "| smoke,base | 3 of 3 | 41.00 ± 1.00 |  | 60.00 ± 0.00 | 80.00 ± 0.00 |  |  |"
+    assert arm == (
+        "| smoke,arm | 3 of 3 | 52.00 ± 2.00 | 11.00 ± 1.00 | 60.00 ± 0.00 | 80.00 ± 0.00 |"
+        " 0.900 ± 0.000 | 1.50 ± 0.00 |"
+    )
+    assert f"`python scripts/compare.py {CONFIG}:smoke,base" in table
+    assert "jax" in table and "cpu" in table and "Runs of 20" in table
+    with open(tmp_path / "table.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["row"], line["seed"], line["mIoU"]) for line in lines][:2] == [
+        ("smoke,base", "0", "40.0"),
+        ("smoke,arm", "0", "50.0"),
+    ]
+    report = json.loads((tmp_path / "table.json").read_text())
+    assert report["rows"][1]["gain"] == [11.0, 1.0] and len(report["runs"]) == 6
+
+
+def test_compare_trains_only_what_is_missing(made_up_training, tmp_path):
+    arguments = [*rows("base", "arm"), f"--workdir={tmp_path}"]
+    assert compare.main([*arguments, "--seeds=0"]) == 0
+    (tmp_path / "smoke+arm" / "seed_0" / "checkpoints" / "2").rmdir()  # killed before it was saved
+    assert compare.main([*arguments, "--seeds=0,1"]) == 0
+    assert made_up_training == [
+        ("none", 0),
+        ("learned", 0),
+        ("learned", 0),
+        ("none", 1),
+        ("learned", 1),
+    ]
+
+
+def test_compare_refuses_runs_of_another_config(made_up_training, tmp_path, capsys):
+    arguments = [*rows("base"), "--seeds=0", f"--workdir={tmp_path}"]
+    assert compare.main(arguments) == 0
+    assert compare.main([*arguments, "--config.keep=7"]) == 0  # changes no number
+    assert compare.main([*arguments, "--config.optimizer.momentum=0.8"]) == 2
+    assert "run with optimizer.momentum = 0.9, but this one has 0.8" in capsys.readouterr().err
+    assert len(made_up_training) == 1
+
+
+def test_a_run_that_diverged_is_counted_and_has_no_number(made_up_training, tmp_path):
+    arguments = [*rows("base", "linear_focusing"), "--seeds=0,1", f"--workdir={tmp_path}"]
+    assert compare.main(arguments) == 0
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[3] == "| smoke,linear_focusing | 0 of 2, 2 diverged |  |  |  |"
+    runs = json.loads((tmp_path / "table.json").read_text())["runs"]
+    assert "not finite" in runs[1]["diverged"] and "mIoU" not in runs[1]
+
+
+def test_sigterm_ends_a_grid_with_the_table_so_far(made_up_training, tmp_path, monkeypatch):
+    pretend = loop.train
+
+    def stop(config, folder, mesh=None):
+        if config.seed == 1:
+            raise Stopped("SIGTERM: saved at step 1 of 2")
+        pretend(config, folder, mesh)
+
+    monkeypatch.setattr(loop, "train", stop)
+    assert compare.main([*rows("base"), "--seeds=0,1", f"--workdir={tmp_path}"]) == 143
+    assert "| smoke,base | 1 of 2 | 40.00 |" in (tmp_path / "table.md").read_text()
+
+
+# scripts/experiments/breakdown.py and scripts/low_confidence.py, on runs of a tiny network
+
+
+@pytest.fixture(scope="module")
+def small_network():
+    create = networks.create
+
+    def small(name, *arguments, **settings):
+        return create(name, *arguments, **settings, **tiny.SIZES)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "create", small)
+        yield
+
+
+@pytest.fixture(scope="module")
+def sweep(small_network, tmp_path_factory):
+    """A sweep over two shares of wrong labels, of networks that were saved untrained.
+
+    Their histogram has confident pixels lose twice as much as unsure ones, and weights to match,
+    but only with wrong labels; without, half as much.
+    """
+
+    def untrained(config, folder, mesh=None):
+        experiment = Experiment(config)
+        run_folder.prepare(folder, experiment.flat_config())
+        experiment.evaluation_source()
+        run_folder.write_classes(folder, experiment.classes)
+        _, state = experiment.create_state()
+        confident = jnp.where(theorem.bin_centers(64) > 0.6, 2.0 if config.data.flip else 0.5, 1)
+        state = state.replace(
+            histogram=theorem.Histogram(jnp.ones(64), confident, confident),
+            step=jnp.int32(config.steps),
+        )
+        checkpoints = Checkpoints(folder)
+        checkpoints.save(config.steps, state, {"examples": 0, "records": 1})
+        checkpoints.close()
+        scores = {"eval_mIoU": 30.0 - 10 * config.data.flip, "eval_mAcc": 0, "eval_aAcc": 0}
+        (folder / "metrics.jsonl").write_text(json.dumps({"step": config.steps} | scores) + "\n")
+
+    folder = tmp_path_factory.mktemp("sweep")
+    arguments = [f"{CONFIG}:smoke,arm", "--flips=60,0", f"--workdir={folder}", *OVERRIDES]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train", untrained)
+        assert breakdown.main(arguments) == 0
+    return folder, arguments
+
+
+def test_breakdown_measures_every_run(sweep):
+    folder, _ = sweep
+    report = json.loads((folder / "breakdown.json").read_text())
+    assert [(run["row"], run["flip"], run["seed"]) for run in report["runs"]] == [
+        ("smoke,arm", 0.0, 0),
+        ("smoke,arm", 60.0, 0),
+    ]
+    clean, noisy = report["runs"]
+    # Flipping whole components changes no outline: all of the new mistakes are wrong classes.
+    assert clean["wrong"] < 0.2 < 0.3 < noisy["wrong"]
+    assert (clean["weight_ratio"], noisy["weight_ratio"]) == (0.5, 2.0)
+    assert (clean["loss_ratio"], noisy["loss_ratio"]) == (0.5, 2.0)
+    # Nothing is confident without training, and nan is not written: it is no JSON.
+    assert clean["wrong_confident"] is None
+    for run in (clean, noisy):
+        cell = folder / "smoke+arm" / f"flip_{run['flip']:g}" / "seed_0"
+        settings = run_folder.read_config(cell)
+        assert settings["data.flip"] == run["flip"] / 100
+        assert settings["data.coarsen"] == "medium"
+        # The histogram is flat over the bins: the mean of W is that of its curve.
+        assert len(run["curve"]) == bands.CURVE
+        assert np.mean(run["curve"]) == pytest.approx(1, abs=0.01)
+        step = 2 / (bands.CURVE - 1)
+        slope = np.interp(0.9375, np.linspace(-1, 1, bands.CURVE), np.gradient(run["curve"]))
+        assert run["slope_confident"] == pytest.approx(slope / step, rel=0.01)
+    text = (folder / "breakdown.md").read_text()
+    assert text.startswith("|  | flipped components: | 0 % | 60 % |\n")
+    assert "| weight, confident / unsure | smoke,arm | 0.50 | 2.00 |\n" in text
+    assert "wrong among confident" not in text  # of which there are none
+    assert "mIoU is 30.00 % at 0 % of flipped components and 24.00 % at 60 %." in text
+    assert "this multiple of the weight of unsure ones: 0.50 at 0 %, 2.00 at 60 %." in text
+    assert "it suppresses them at 0 %; focuses on them at 60 %." in text and "--flips=60,0" in text
+    with Image.open(folder / "breakdown.png") as picture:
+        assert picture.width > 1000
+
+
+def test_breakdown_does_not_train_twice(sweep, monkeypatch):
+    folder, arguments = sweep
+    before = json.loads((folder / "breakdown.json").read_text())
+    monkeypatch.setattr(loop, "train", None)
+    assert breakdown.main(arguments) == 0
+    assert json.loads((folder / "breakdown.json").read_text()) == before
+
+
+@pytest.mark.slow
+def test_grids_train_for_real(small_network, tmp_path):
+    """Both scripts, without anything made up but the size of the network."""
+    one_device = sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
+    common = [*OVERRIDES, "--seeds=0"]
+    assert (
+        compare.main([*rows("base", "arm"), f"--workdir={tmp_path / 'c'}", *common], one_device)
+        == 0
+    )
+    arguments = [*rows("arm"), "--flips=60", f"--workdir={tmp_path / 'b'}", *common]
+    assert breakdown.main(arguments, one_device) == 0
+    table = json.loads((tmp_path / "c" / "table.json").read_text())["rows"]
+    for row, cell in zip(table, ("smoke+base", "smoke+arm"), strict=True):
+        report = json.loads((tmp_path / "c" / cell / "seed_0" / "eval.json").read_text())
+        assert row["mIoU"] == [report["mIoU"], None]
+    assert table[0]["holder_ratio"] == [None, None] and table[1]["holder_ratio"][0] > 0.9
+    assert table[1]["gain"][0] == pytest.approx(table[1]["mIoU"][0] - table[0]["mIoU"][0])
+    (run,) = json.loads((tmp_path / "b" / "breakdown.json").read_text())["runs"]
+    assert run["wrong"] > 0.3 and len(run["curve"]) == bands.CURVE
+
+
+def test_band_ratio_is_of_means_not_of_sums():
+    v = np.asarray(theorem.bin_centers(64))
+    pixels = np.where(v > 0.875, 100.0, 1.0)
+    histogram = theorem.Histogram(pixels, pixels * (2.0 - v), pixels * np.where(v > 0.8, 3, 2))
+    assert bands.band_ratio(histogram, histogram.weight) == pytest.approx(1.5)
+    expected = (2 - 0.9375) / (2 - 0.1875)  # the means of 2 - v over the two intervals
+    assert bands.band_ratio(histogram, histogram.loss) == pytest.approx(expected)
+    empty = histogram._replace(pixels=np.where(v > 0.875, 0.0, pixels))
+    assert math.isnan(bands.band_ratio(empty, empty.weight))
+
+
+def test_the_verdict_follows_from_the_numbers():
+    def verdict(weights, losses):
+        return breakdown.verdict(
+            [
+                {"flip": flip, "weight_ratio": (weight, math.nan), "loss_ratio": (loss, math.nan)}
+                for flip, weight, loss in zip((0, 3, 10), weights, losses, strict=True)
+            ]
+        )
+
+    assert verdict([0.1, 0.95, 1.3], [0.1, 1.2, 2.0]) == (
+        "That is, it suppresses them at 0 %; weighs both alike at 3 %; focuses on them at 10 %. The"
+        " mean loss of confident pixels, which W follows by the theorem, is above that of unsure"
+        " ones at 3 %, 10 %."
+    )
+    always = verdict([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+    assert always.startswith("That is, it suppresses them at 0 %, 3 %, 10 %. ")
+    assert always.endswith("at none of these shares.")
+
+
+def test_low_confidence_paints_a_checkpoint(sweep, tmp_path, capsys, monkeypatch):
+    run = sweep[0] / "smoke+arm" / "flip_0" / "seed_0"
+    flags = [f"--config={CONFIG}:smoke,arm", f"--workdir={run}", "--config.data.coarsen=medium"]
+    arguments = [*flags, *OVERRIDES, f"--output={tmp_path / 'out'}"]
+
+    def sure_of_red(model, image):
+        """In place of an untrained network, which is sure of nothing."""
+        return np.pad(image[..., :1] / 16.0, ((0, 0), (0, 0), (0, model.num_classes - 1)))
+
+    monkeypatch.setattr(inference, "class_scores", sure_of_red)
+    assert low_confidence.main([*arguments, "--images=2", "--threshold=-0.2"]) == 0
+    printed = capsys.readouterr().out
+    assert "of the pixels of 2 images have v < -0.2" in printed and "of a class boundary" in printed
+    painted = sorted((tmp_path / "out" / "painted").iterdir())
+    assert [path.name for path in painted] == ["val_000000.png", "val_000002.png"]
+    intensity = np.asarray(Image.open(tmp_path / "out" / "intensity" / "val_000000.png"))
+    green = (np.asarray(Image.open(painted[0])) == low_confidence.GREEN).all(-1)
+    assert green.shape == intensity.shape[:2] == (32, 64)
+    # v = -0.2 is 0.6 of the way to white; painted exactly where the map is brighter.
+    assert 0 < green.mean() < 1
+    assert intensity[green].min() >= 152 and intensity[~green].max() <= 154
+
+    # A folder instead; what was written beside the images is not read.
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.full((32, 64, 3), 90, np.uint8)).save(tmp_path / "in" / "grey.jpg")
+    inside = [*arguments[:-1], f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'in' / 'out'}"]
+    assert low_confidence.main(inside) == 0
+    assert low_confidence.main(inside) == 0
+    assert [path.name for path in (tmp_path / "in" / "out" / "painted").iterdir()] == ["grey.png"]
+    assert "boundary" not in capsys.readouterr().out
+
+    # Without a threshold, the least sure tenth of the pixels.
+    assert low_confidence.main([*arguments[:-1], f"--output={tmp_path / 'tenth'}"]) == 0
+    printed = capsys.readouterr().out
+    painted = [np.asarray(Image.open(path)) for path in (tmp_path / "tenth" / "painted").iterdir()]
+    assert len(painted) == 3  # all that there are
+    green = (np.stack(painted) == low_confidence.GREEN).all(-1).mean()
+    assert 0.05 < green <= 0.1 and f"{100 * green:.2f} % of the pixels of 3 images" in printed
+
+
+def test_low_confidence_needs_a_run(tmp_path, capsys):
+    flags = [f"--config={CONFIG}:smoke", f"--workdir={tmp_path / 'none'}"]
+    assert low_confidence.main(flags) == 2
+    assert "give --workdir the folder of a trained run" in capsys.readouterr().err
+    assert low_confidence.main([*flags, "--images=0"]) == 2
+    assert "--images = 0" in capsys.readouterr().err

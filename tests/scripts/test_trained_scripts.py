@@ -1,0 +1,141 @@
+"""scripts/export.py and scripts/compare_precision.py, on a run of a tiny network."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+from safetensors.numpy import load_file
+
+from arm_jax import networks
+from arm_jax.evaluation import inference
+from arm_jax.experiment import Experiment
+from arm_jax.run import folder as run_folder
+from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.system import command_line
+from arm_jax.weights import weight_names
+from scripts import compare_precision, export
+
+CONFIG = str(Path(__file__).parents[2] / "configs" / "base.py")
+OVERRIDES = ["--config.data.size=(32, 64)", "--config.data.eval_images=3"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    create = networks.create
+
+    def small(name, *arguments, **settings):
+        return create(name, *arguments, **settings, **tiny.SIZES)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "create", small)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(small_network, tmp_path_factory):
+    """The flags that name an untrained run whose network tells classes apart, and the network."""
+    folder = tmp_path_factory.mktemp("run")
+    config = command_line.load_config(f"{CONFIG}:smoke", OVERRIDES)
+    experiment = Experiment(config)
+    run_folder.prepare(folder, experiment.flat_config())
+    experiment.evaluation_source()
+    run_folder.write_classes(folder, experiment.classes)
+    graphdef, state = experiment.create_state()
+    # Scores a hundred times as large: where they are nearly equal, any rounding decides.
+    head = state.params["segmenter"]["head"]["classifier"]
+    head["kernel"].set_value(100 * head["kernel"][...])
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(2, state.replace(step=jnp.int32(2)), {"examples": 0, "records": 1})
+    checkpoints.close()
+    players = nnx.merge(graphdef, state.params, state.statistics)
+    return [f"--config={CONFIG}:smoke", f"--workdir={folder}", *OVERRIDES], players.segmenter
+
+
+def test_weights_of_a_run_are_exported_by_both_names(run, tmp_path, capsys):
+    flags, model = run
+    assert export.main([*flags, f"--output={tmp_path / 'own.safetensors'}"]) == 0
+    assert "own.safetensors" in capsys.readouterr().out
+    theirs = [*flags, "--names=mmsegmentation", f"--output={tmp_path / 'there.safetensors'}"]
+    assert export.main(theirs) == 0
+    own, there = (load_file(tmp_path / f"{name}.safetensors") for name in ("own", "there"))
+    for name, key in weight_names.foreign_names(model, "mmsegmentation").items():
+        value = np.asarray(weight_names.variables(model)[name][...])
+        np.testing.assert_array_equal(own[name], value)
+        np.testing.assert_array_equal(weight_names.to_ours(there[key]), value)
+
+
+def test_a_run_is_exported_as_a_program(run, tmp_path):
+    flags, model = run
+    output = tmp_path / "run.stablehlo"
+    assert export.main([*flags, "--size", "32", "48", f"--output={output}"]) == 0
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    labels = jax.export.deserialize(bytearray(output.read_bytes())).call(images)["labels"]
+    for image, label in zip(images, labels, strict=True):
+        assert (inference.predict(model, image) == label).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["weights.pth"], "weights.pth ends in neither of .safetensors and .stablehlo"),
+        (["run.stablehlo"], "run.stablehlo needs --size HEIGHT WIDTH"),
+        (["--size", "32", "0", "run.stablehlo"], "run.stablehlo needs --size HEIGHT WIDTH"),
+        (["--size", "32", "32", "a.safetensors"], "--size does not go with a.safetensors"),
+        (["--names=keras", "--size", "9", "9", "a.stablehlo"], "--names does not go with a.st"),
+        (["--names=keras", "a.safetensors"], "by the names of 'keras'"),
+        (["--checkpoint=7", "a.safetensors"], "no checkpoint '7'; there are [2]"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(run, arguments, message, tmp_path, capsys):
+    *options, name = arguments
+    assert export.main([*run[0], *options, f"--output={tmp_path / name}"]) == 2
+    printed = capsys.readouterr().err.replace(f"{tmp_path}/", "")
+    assert message in printed and len(printed.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_precisions_are_compared_pixel_by_pixel(run, capsys, monkeypatch):
+    flags, model = run
+    dtypes = []
+    predict = inference.predict
+
+    def with_mistakes(network, image, protocol):
+        """The labels of an exact network, a tenth of them changed for one that is not."""
+        dtypes.append(str(network.head.classifier.dtype))
+        labels = predict(model, image, protocol).copy()
+        if dtypes[-1] != "float32":
+            labels[:, :6] = (labels[:, :6] + 1) % network.num_classes
+        return labels
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "predict", with_mistakes)
+        assert compare_precision.main([*flags, "--images=2"]) == 0
+    assert dtypes == ["float32", "bfloat16"] * 2
+    printed = capsys.readouterr().out
+    expected = 100 * (1 - 6 / 64)
+    assert f"{expected:.3f} % of 4,096 pixels of 2 images have the same label" in printed
+    assert f"lowest {expected:.3f} %" in printed
+
+    # The network itself: the same parameters, computed in both.
+    experiment = Experiment(command_line.load_config(flags[0].removeprefix("--config="), OVERRIDES))
+    source = experiment.evaluation_source()
+    half = compare_precision.in_precision(experiment, model, "bfloat16")
+    assert half.backbone.stages[0][0].conv1.conv.dtype == jnp.bfloat16
+    found = compare_precision.compare(model, half, source, [0, 2], experiment.protocol())
+    assert list(found.shares) == [source[0]["id"], source[2]["id"]]
+    assert found.pixels == 4096 and found.equal / found.pixels > 0.9
+    labels = np.stack([predict(model, source[i]["image"]) for i in (0, 2)])
+    right = labels == np.stack([source[i]["label"] for i in (0, 2)])
+    assert found.scores[0].aAcc == pytest.approx(100 * right.mean())
+
+
+def test_comparing_precisions_needs_a_run_and_an_image(run, tmp_path, capsys):
+    flags, _ = run
+    assert compare_precision.main([*flags, "--images=0"]) == 2
+    assert "--images = 0" in capsys.readouterr().err
+    assert compare_precision.main([flags[0], f"--workdir={tmp_path / 'none'}", *flags[2:]]) == 2
+    assert "give --workdir the folder of a trained run" in capsys.readouterr().err

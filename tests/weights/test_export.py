@@ -1,0 +1,107 @@
+"""What leaves: weight files by two sets of names, and a program that runs without the package."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors import safe_open
+
+from arm_jax import networks
+from arm_jax.networks.input import normalize
+from arm_jax.system.errors import InputError
+from arm_jax.weights import export, pretrained
+
+TINY = {
+    "depths": (1, 1, 1, 1),
+    "width": 4,
+    "channels": 8,
+    "low_level_channels": 4,
+    "object_channels": 4,
+    "auxiliary_channels": 4,
+}
+
+
+def tiny(name="deeplabv3plus_resnet18", seed=0, **options):
+    return networks.create(name, 5, rngs=nnx.Rngs(seed), **{**TINY, **options})
+
+
+@pytest.mark.parametrize("names", ["arm_jax", "mmsegmentation"])
+@pytest.mark.parametrize("name", ["deeplabv3plus_resnest50", "ocr_resnet50"])
+def test_what_is_saved_loads_back_identically(tmp_path, names, name):
+    first, second = tiny(name), tiny(name, seed=1)
+    path = tmp_path / "folder" / "weights.safetensors"
+    export.save_safetensors(first, path, names)
+    report = pretrained.load(second, path)
+    assert not report.fresh and not report.left_out
+    jax.tree.map(np.testing.assert_array_equal, export.tensors(first), export.tensors(second))
+    with safe_open(path, "numpy") as file:
+        assert file.metadata()["network"] == name
+        assert file.metadata()["num_classes"] == "5"
+
+
+def test_mmsegmentation_state_dict_is_complete():
+    """Its BatchNorms have five tensors, and kernels are (out, in, height, width)."""
+    model = tiny(extra_channels=1)
+    state = export.tensors(model, "mmsegmentation")
+    norms = [key.removesuffix(".running_var") for key in state if key.endswith("running_var")]
+    for norm in norms:
+        for leaf in ("weight", "bias", "running_mean", "num_batches_tracked"):
+            assert f"{norm}.{leaf}" in state
+    assert state["backbone.stem.0.weight"].shape == (2, 3, 3, 3)
+    assert state["decode_head.aspp_modules.1.depthwise_conv.conv.weight"].shape == (32, 1, 3, 3)
+    # The sixth channel of the main output, log s, has no counterpart there.
+    assert state["decode_head.conv_seg.weight"].shape == (5, 8, 1, 1)
+    assert state["decode_head.conv_seg.bias"].shape == (5,)
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(InputError, match="'keras'"):
+        export.save_safetensors(tiny(), tmp_path / "weights.safetensors", "keras")
+    assert not list(tmp_path.iterdir())
+
+
+RUN = """
+import sys
+sys.modules["arm_jax"] = None  # Importing it would fail.
+import jax, jax.export
+import numpy as np
+program = jax.export.deserialize(bytearray(open("program.stablehlo", "rb").read()))
+images = np.load("images.npy")
+whole, first = program.call(images), program.call(images[:1])
+np.savez("out.npz", **whole, first=first["labels"])
+"""
+
+
+def test_stablehlo_runs_without_the_package_on_any_batch(tmp_path):
+    model = tiny(extra_channels=1)
+    images = np.random.default_rng(0).integers(0, 256, (3, 33, 49, 3), np.uint8)
+    export.save_stablehlo(model, tmp_path / "program.stablehlo", (33, 49))
+    np.save(tmp_path / "images.npy", images)
+    subprocess.run([sys.executable, "-c", RUN], cwd=tmp_path, check=True, timeout=300)
+    out = np.load(tmp_path / "out.npz")
+
+    graphdef, state = nnx.split(model)
+
+    @jax.jit
+    def segment(state, images):
+        extent = jnp.full((3, 2), jnp.array([33, 49]))
+        scores = nnx.merge(graphdef, state)(normalize(images, extent))[..., :5]
+        return scores, networks.resize(scores, (33, 49))
+
+    scores, resized = segment(state, images)
+    np.testing.assert_allclose(out["scores"], scores, rtol=1e-4, atol=1e-6)
+    assert out["labels"].dtype == np.uint8 and out["labels"].shape == (3, 33, 49)
+    # Where two classes are as good as equal, another compilation may choose the other.
+    best = np.asarray(resized.max(-1))
+    chosen = np.take_along_axis(np.asarray(resized), out["labels"][..., None].astype(int), -1)
+    np.testing.assert_allclose(chosen[..., 0], best, atol=1e-6)
+    np.testing.assert_array_equal(out["first"], out["labels"][:1])
+
+
+def test_unknown_platform_is_refused():
+    with pytest.raises(InputError, match="abacus"):
+        export.stablehlo(tiny(), (32, 32), platforms=("abacus",))

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from aot import child, figures, report, targets
 
-from arm_jax import files
-from arm_jax.errors import InputError
+from arm_jax.system import command_line, files
+from arm_jax.system.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +80,6 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("row", metavar="configs/x.py:row")
     parser.add_argument("--platform", choices=targets.PLATFORMS, default="cuda")
@@ -95,13 +94,10 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--timeout", type=float, default=7200, help="seconds (default 7200)")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--keep", type=Path, help="folder for the compiler's own files")
-    arguments, rest = parser.parse_known_args(argv)
-    unknown = [text for text in rest if not (text.startswith("--config.") and "=" in text)]
-    if unknown:
-        parser.error(f"unknown argument {unknown[0]!r}; config values are --config.KEY=VALUE")
+    arguments, overrides = command_line.parse(parser, argv)
     if arguments.size and not arguments.evaluate:
         parser.error("--size goes with --evaluate; a training step has --config.augment.crop")
-    return arguments, rest
+    return arguments, overrides
 
 
 if __name__ == "__main__":

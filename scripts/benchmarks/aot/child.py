@@ -9,18 +9,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 CHECKOUT = BENCHMARKS.parents[1]
 PLUGINS = {"cuda": "jax_plugins.xla_cuda13", "tpu": "libtpu"}
 UNTIL = ("end", "hlo")
 POLL_SECONDS = 0.25
+# Where a GPU is there, XLA times Triton's and cuBLAS's kernels of each matrix product and leaves out
+# what cannot be compiled. Without one it takes Triton's, and fails where that finds no tiles.
+NO_TILES = "Couldn't find output tile sizes"
+BY_CUBLAS = "--xla_gpu_enable_triton_gemm=false"
 MOST_OF_A_MESSAGE = 300
 
 
@@ -91,6 +95,9 @@ def require(platform: str, find: Any = importlib.util.find_spec) -> None:
 def run(job: Job, folder: Path, until: str = "end", timeout: float = 7200) -> Result:
     """Compile, to the end or until the optimised program and its memory are known.
 
+    If Triton finds no tiles for a matrix product, which costs a program nothing where a GPU is, then
+    once more with all products by cuBLAS; the facts "products" say so.
+
     Args:
       job: what.
       folder: exists and is empty; keeps the compiler's files and its log.
@@ -101,12 +108,25 @@ def run(job: Job, folder: Path, until: str = "end", timeout: float = 7200) -> Re
       InputError: the job cannot be built; the message names the value.
       CompileError: the compiler fails, or takes longer than `timeout`.
     """
+    try:
+        result = _run(job, folder, until, timeout, ())
+    except CompileError as error:
+        if NO_TILES not in str(error):
+            raise
+        again = folder / "cublas"
+        again.mkdir()
+        result = _run(job, again, until, timeout, (BY_CUBLAS,))
+        result.facts["products"] = f"by cuBLAS alone; with Triton: {error}"
+    return result
+
+
+def _run(job: Job, folder: Path, until: str, timeout: float, flags: tuple[str, ...]) -> Result:
     (folder / "job.json").write_text(json.dumps(asdict(job)))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(
             [sys.executable, str(BENCHMARKS / "aot" / "program.py"), str(folder)],
-            env=environment(folder / "dump"),
+            env=environment(folder / "dump", flags),
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -128,10 +148,13 @@ def run(job: Job, folder: Path, until: str = "end", timeout: float = 7200) -> Re
     return Result(facts, text.read_text(), memory.read_text())
 
 
-def environment(dump: Path, variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables of the process that compiles."""
+def environment(
+    dump: Path, more: Sequence[str] = (), variables: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The variables of the process that compiles, with `more` of XLA's flags."""
     flags = [
         variables.get("XLA_FLAGS", ""),
+        *more,
         f"--xla_dump_to={dump}",
         "--xla_dump_hlo_as_text=true",
         "--xla_gpu_autotune_level=0",  # or it would run the kernels

@@ -21,13 +21,12 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from aot import targets
-from arm_jax import sharding
 from arm_jax.data import labels
-from arm_jax.errors import InputError
 from arm_jax.evaluation import inference, tiles
 from arm_jax.experiment import Experiment
 from arm_jax.networks import summary
-from arm_jax.reporting import grid
+from arm_jax.system import command_line, sharding
+from arm_jax.system.errors import InputError
 from arm_jax.training import step
 
 MOST_OF_A_MESSAGE = 2000
@@ -65,7 +64,7 @@ def trace(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     Raises:
       InputError: as `Experiment`; a batch that the devices do not divide; an unknown topology.
     """
-    config = grid.load_config(job["row"], job["overrides"])
+    config = command_line.load_config(job["row"], job["overrides"])
     experiment = Experiment(config)
     experiment.classes = classes(config, job["classes"])
     mesh = sharding.make_mesh(devices(job["platform"], job["topology"]))

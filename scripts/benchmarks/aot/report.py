@@ -51,6 +51,8 @@ def _lines(figures: dict[str, Any], memory: int | None) -> Iterator[str]:
         f" ({figures['job']['topology']}), not run; {versions};"
         f" {figures['cpu_seconds']:.0f} CPU seconds"
     )
+    if "products" in figures:
+        yield f"products    {figures['products']}"
     yield f"memory      {fits(figures, memory)}"
     ideal, done = figures["useful_operations"], figures["operations"]
     yield (

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from arm_jax.errors import InputError
+from arm_jax.system.errors import InputError
 
 # XLA's description of the GPU, after openxla/xla's target_config/specs/h100_sxm.txtpb, with the
 # versions of the pinned wheels.

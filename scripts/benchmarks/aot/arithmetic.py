@@ -129,7 +129,7 @@ def _convolution(computation: Computation, one: Instruction, kind: str) -> Produ
     batches = re.search(r"batch_group_count=(\d+)", one.attributes)
     operations = 2.0 * taps * inputs * outputs * batch
     return Product(
-        kind,
+        kind if spatial else "matrix product",  # a TPU's products are convolutions of no axis
         operations,
         _precision(first, second, one.attributes),
         text,

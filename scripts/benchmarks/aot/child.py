@@ -21,8 +21,8 @@ CHECKOUT = BENCHMARKS.parents[1]
 PLUGINS = {"cuda": "jax_plugins.xla_cuda13", "tpu": "libtpu"}
 UNTIL = ("end", "hlo")
 POLL_SECONDS = 0.25
-# Where a GPU is there, XLA times Triton's and cuBLAS's kernels of each matrix product and leaves out
-# what cannot be compiled. Without one it takes Triton's, and fails where that finds no tiles.
+# Where a GPU is there, XLA times Triton's and cuBLAS's kernels of each matrix product and leaves
+# out what cannot be compiled. Without one it takes Triton's, and fails if that finds no tiles.
 NO_TILES = "Couldn't find output tile sizes"
 BY_CUBLAS = "--xla_gpu_enable_triton_gemm=false"
 MOST_OF_A_MESSAGE = 300
@@ -95,8 +95,8 @@ def require(platform: str, find: Any = importlib.util.find_spec) -> None:
 def run(job: Job, folder: Path, until: str = "end", timeout: float = 7200) -> Result:
     """Compile, to the end or until the optimised program and its memory are known.
 
-    If Triton finds no tiles for a matrix product, which costs a program nothing where a GPU is, then
-    once more with all products by cuBLAS; the facts "products" say so.
+    If Triton finds no tiles for a matrix product, which costs a program nothing where a GPU is,
+    then once more with all products by cuBLAS; the facts "products" say so.
 
     Args:
       job: what.

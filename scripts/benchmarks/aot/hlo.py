@@ -106,11 +106,12 @@ class Instruction:
         found = re.search(r'custom_call_target="([^"]+)"', self.attributes)
         return found.group(1) if found else ""
 
-    @property
-    def trips(self) -> int | None:
-        """How often a `while` runs, where the compiler knows."""
-        found = _TRIPS.search(self.attributes)
-        return int(found.group(1)) if found else None
+    def named(self, role: str) -> str:
+        """The computation that is called as `role`, such as "body" of a `while`."""
+        found = re.search(rf"\b{role}=%?([\w.\-]+)", self.attributes)
+        if not found:
+            raise ValueError(f"{self.name}: {self.opcode} without {role}")
+        return found.group(1)
 
 
 @dataclass
@@ -152,6 +153,26 @@ class Module:
     computations: dict[str, Computation]
     entry: Computation
     frames: dict[int, tuple[str, int, str, int]]
+
+    def trips(self, loop: Instruction) -> int | None:
+        """How often a `while` runs: as the compiler notes it, or by a condition `i < constant`.
+
+        The latter (TPUs) is for loops that count from 0 by 1, as all of `lax.scan` do. None where
+        neither tells.
+        """
+        found = _TRIPS.search(loop.attributes)
+        if found:
+            return int(found.group(1))
+        condition = self.computations[loop.named("condition")]
+        root = condition.root
+        if root.opcode == "fusion":
+            condition = self.computations[root.named("calls")]
+            root = condition.root
+        limits = [condition.instructions[name] for name in root.operands]
+        limits = [one for one in limits if one.opcode == "constant" and one.literal.isdigit()]
+        if root.opcode == "compare" and "direction=LT" in root.attributes and len(limits) == 1:
+            return int(limits[0].literal)
+        return None
 
     def source(self, instruction: Instruction, package: str = "arm_jax", most: int = 3) -> str:
         """Where in the package's files an instruction comes from, the innermost first.

@@ -52,14 +52,14 @@ def walk(module: Module) -> Iterator[Kernel]:
 def unknown_loops(module: Module) -> int:
     """How many loops have a number of trips that the compiler does not know."""
     every = (one for computation in module.computations.values() for one in computation)
-    return sum(one.opcode == "while" and one.trips is None for one in every)
+    return sum(one.opcode == "while" and module.trips(one) is None for one in every)
 
 
 def _walk(module: Module, computation: Computation, times: int) -> Iterator[Kernel]:
     for one in computation:
         if one.opcode == "while":
-            body = module.computations[_named(one, "body")]
-            yield from _walk(module, body, times * (one.trips or 1))
+            body = module.computations[one.named("body")]
+            yield from _walk(module, body, times * (module.trips(one) or 1))
         elif one.opcode == "conditional":
             branches = [
                 list(_walk(module, module.computations[name], times)) for name in one.called
@@ -67,15 +67,8 @@ def _walk(module: Module, computation: Computation, times: int) -> Iterator[Kern
             yield from max(branches, key=lambda kernels: sum(k.bytes for k in kernels))
         elif one.opcode in _CALLS and one.called:
             yield from _walk(module, module.computations[one.called[0]], times)
-        elif one.opcode not in traffic.FREE and not one.opcode.endswith(("-done", "-update")):
+        elif not traffic.is_free(one):
             yield _kernel(module, computation, one, times)
-
-
-def _named(one: Instruction, role: str) -> str:
-    for text in one.attributes.split(", "):
-        if text.startswith(f"{role}="):
-            return text.removeprefix(f"{role}=").lstrip("%").rstrip(",")
-    raise ValueError(f"{one.name}: {one.opcode} without {role}")
 
 
 def _kernel(module: Module, computation: Computation, one: Instruction, times: int) -> Kernel:

@@ -16,8 +16,18 @@ FREE = {
     *("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all"),
     *("partition-id", "replica-id", "opt-barrier"),
 }
+FREE_TARGETS = ("AllocateBuffer", "ConcatBitcast")  # of a TPU's custom calls
 _RENAMING = ("bitcast", "reshape")
 _TAKING = ("slice", "dynamic-slice", "gather")
+
+
+def is_free(one: Instruction) -> bool:
+    """Whether an instruction does no work on the device."""
+    return (
+        one.opcode in FREE
+        or one.opcode.endswith(("-done", "-update"))
+        or one.target in FREE_TARGETS
+    )
 
 
 def kernel_bytes(module: Module, computation: Computation, one: Instruction) -> int:
@@ -26,7 +36,7 @@ def kernel_bytes(module: Module, computation: Computation, one: Instruction) -> 
     Not for those that call whole computations (`while`, `call`, `conditional`): `kernels.walk`
     looks into them.
     """
-    if one.opcode in FREE or one.opcode.endswith("-done"):
+    if is_free(one):
         return 0
     operands = [computation.shapes(name) for name in dict.fromkeys(one.operands)]
     whole = _total(_results(one)) + sum(_total(shapes) for shapes in operands)

@@ -4,12 +4,37 @@ A name and sizes enter, then normalised images (b, h, w, 3); class scores (b, h 
 leave. The package knows nothing of labels, losses, weight files or devices.
 
 input       ImageNet's mean and deviation, and padding
-segmenter   a backbone and its heads: resnet, resnest; deeplabv3plus, ocr, fcn
+segmenter   HEADS and ARCHITECTURES: a backbone and its heads by name; deeplabv3plus, ocr, fcn
+backbones   BACKBONES: resnet, resnest
+parts       what a backbone and a head must bring along; names: what other packages call them
 layers      convolutions and their norms; batchnorm, depthwise, pooling, winograd, resampling
 summary     parameters and multiply-adds, part by part
 """
 
+from arm_jax.networks.backbones import BACKBONES
+from arm_jax.networks.parts import Backbone, FourStages, Head
 from arm_jax.networks.resampling import resize
-from arm_jax.networks.segmenter import ARCHITECTURES, Segmenter, architecture, create, training
+from arm_jax.networks.segmenter import (
+    ARCHITECTURES,
+    HEADS,
+    Architecture,
+    Segmenter,
+    architecture,
+    create,
+    training,
+)
 
-__all__ = ["ARCHITECTURES", "Segmenter", "architecture", "create", "resize", "training"]
+__all__ = [
+    "ARCHITECTURES",
+    "BACKBONES",
+    "HEADS",
+    "Architecture",
+    "Backbone",
+    "FourStages",
+    "Head",
+    "Segmenter",
+    "architecture",
+    "create",
+    "resize",
+    "training",
+]

@@ -13,6 +13,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from arm_jax.networks.layers import Classifier, ConvNorm, SeparableConv
+from arm_jax.networks.names import conv_module, separable
+from arm_jax.networks.parts import Head
 from arm_jax.networks.resampling import resize
 
 # Dilations of the three atrous branches, by output stride. At 32, which mmsegmentation has no
@@ -60,22 +62,21 @@ class DeepLabV3PlusHead(nnx.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        low_level_in_channels: int,
+        in_channels: Sequence[int],
         outputs: int,
         *,
+        output_stride: int,
         channels: int,
         low_level_channels: int,
-        rates: Sequence[int],
         align_corners: bool = False,
         dropout_rate: float = 0.1,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.pyramid = AtrousPyramid(in_channels, channels, rates, dtype=dtype, rngs=rngs)
-        self.low_level = ConvNorm(
-            low_level_in_channels, low_level_channels, 1, dtype=dtype, rngs=rngs
+        self.pyramid = AtrousPyramid(
+            in_channels[-1], channels, RATES[output_stride], dtype=dtype, rngs=rngs
         )
+        self.low_level = ConvNorm(in_channels[0], low_level_channels, 1, dtype=dtype, rngs=rngs)
         self.refinement = nnx.List(
             [
                 SeparableConv(channels + low_level_channels, channels, dtype=dtype, rngs=rngs),
@@ -87,7 +88,12 @@ class DeepLabV3PlusHead(nnx.Module):
         )
         self.align_corners = align_corners
 
-    def __call__(self, features: Sequence[jax.Array], dropout_key: jax.Array | None) -> jax.Array:
+    def __call__(
+        self,
+        features: Sequence[jax.Array],
+        coarse: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
         """The backbone's features to float32 scores (b, h/4, w/4, outputs)."""
         low_level = nnx.relu(self.low_level(features[0]))
         x = resize(self.pyramid(features[-1]), low_level.shape[1:3], self.align_corners)
@@ -95,3 +101,27 @@ class DeepLabV3PlusHead(nnx.Module):
         for layer in self.refinement:
             x = layer(x)
         return self.classifier(x, dropout_key)
+
+
+HEAD = Head(
+    create=DeepLabV3PlusHead,
+    sizes={"channels": 512, "low_level_channels": 48},
+    needs_coarse=False,
+    # mmsegmentation's DeepLabs of stride 16 vary the dilation that is left by block.
+    multi_grid={16: (1, 2, 4)},
+    names={
+        "mmsegmentation": [
+            *conv_module(r"head\.pyramid\.image", "decode_head.image_pool.1"),
+            *conv_module(r"head\.pyramid\.pixel", "decode_head.aspp_modules.0"),
+            *separable(r"head\.pyramid\.atrous\.0", "decode_head.aspp_modules.1"),
+            *separable(r"head\.pyramid\.atrous\.1", "decode_head.aspp_modules.2"),
+            *separable(r"head\.pyramid\.atrous\.2", "decode_head.aspp_modules.3"),
+            *conv_module(r"head\.pyramid\.fusion", "decode_head.bottleneck"),
+            *conv_module(r"head\.low_level", "decode_head.c1_bottleneck"),
+            *separable(r"head\.refinement\.(\d)", r"decode_head.sep_bottleneck.\1"),
+            (r"head\.classifier", "decode_head.conv_seg"),
+            *conv_module(r"auxiliary_head\.conv", "auxiliary_head.convs.0"),
+            (r"auxiliary_head\.classifier", "auxiliary_head.conv_seg"),
+        ]
+    },
+)

@@ -14,6 +14,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from arm_jax.networks.layers import Classifier, ConvNorm
+from arm_jax.networks.names import conv_module
+from arm_jax.networks.parts import Head
 from arm_jax.networks.resampling import resize
 
 
@@ -73,9 +75,10 @@ class OcrHead(nnx.Module):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: Sequence[int],
         outputs: int,
         *,
+        output_stride: int,  # noqa: ARG002 (the scores have the features' own)
         channels: int,
         object_channels: int,
         align_corners: bool = False,
@@ -83,7 +86,7 @@ class OcrHead(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.pixels = ConvNorm(in_channels, channels, 3, dtype=dtype, rngs=rngs)
+        self.pixels = ConvNorm(in_channels[-1], channels, 3, dtype=dtype, rngs=rngs)
         self.attention = ObjectAttention(channels, object_channels, dtype=dtype, rngs=rngs)
         self.fusion = ConvNorm(2 * channels, channels, 1, dtype=dtype, rngs=rngs)
         self.classifier = Classifier(
@@ -92,12 +95,39 @@ class OcrHead(nnx.Module):
         self.align_corners = align_corners
 
     def __call__(
-        self, x: jax.Array, coarse_logits: jax.Array, dropout_key: jax.Array | None
+        self,
+        features: Sequence[jax.Array],
+        coarse: jax.Array,
+        dropout_key: jax.Array | None = None,
     ) -> jax.Array:
-        """Features (b, h, w, in_channels) and a first guess to scores (b, h, w, outputs)."""
-        pixels = nnx.relu(self.pixels(x))
+        """The backbone's features and a first guess to float32 scores (b, h, w, outputs)."""
+        pixels = nnx.relu(self.pixels(features[-1]))
         # At output stride 32 the guess is twice as fine as the features.
-        coarse_logits = resize(coarse_logits, pixels.shape[1:3], self.align_corners)
-        context = self.attention(pixels, gather_objects(pixels, coarse_logits))
+        coarse = resize(coarse, pixels.shape[1:3], self.align_corners)
+        context = self.attention(pixels, gather_objects(pixels, coarse))
         x = nnx.relu(self.fusion(jnp.concatenate([context, pixels], axis=-1)))
         return self.classifier(x, dropout_key)
+
+
+_ATTENTION = "decode_head.1.object_context_block"
+
+HEAD = Head(
+    create=OcrHead,
+    sizes={"channels": 512, "object_channels": 256},
+    needs_coarse=True,
+    multi_grid={},
+    names={
+        # The coarse head counts among the decoders there, and the fusion among the attention.
+        "mmsegmentation": [
+            *conv_module(r"auxiliary_head\.conv", "decode_head.0.convs.0"),
+            (r"auxiliary_head\.classifier", "decode_head.0.conv_seg"),
+            *conv_module(r"head\.pixels", "decode_head.1.bottleneck"),
+            *conv_module(r"head\.attention\.query\.layers\.(\d)", rf"{_ATTENTION}.query_project.\1"),
+            *conv_module(r"head\.attention\.key\.layers\.(\d)", rf"{_ATTENTION}.key_project.\1"),
+            *conv_module(r"head\.attention\.value\.layers\.0", rf"{_ATTENTION}.value_project"),
+            *conv_module(r"head\.attention\.out\.layers\.0", rf"{_ATTENTION}.out_project"),
+            *conv_module(r"head\.fusion", rf"{_ATTENTION}.bottleneck"),
+            (r"head\.classifier", "decode_head.1.conv_seg"),
+        ]
+    },
+)

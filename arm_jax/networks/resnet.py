@@ -7,17 +7,16 @@ its contraction at the start of a stage, and multi-grid are in `stage_plan`.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 from flax import nnx
 from jax.typing import DTypeLike
 
 from arm_jax.networks.layers import ConvNorm
+from arm_jax.networks.parts import FourStages
 from arm_jax.networks.pooling import average_pool, max_pool
 from arm_jax.system.errors import InputError
-
-STAGE_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,8 +229,8 @@ class Bottleneck(nnx.Module):
         return nnx.relu(self.conv3(x) + identity)
 
 
-class ResNet(nnx.Module):
-    """A stem and four stages; the features of all four are returned.
+class ResNet(FourStages):
+    """A stem and four stages of residual blocks.
 
     Args:
         block: the kind of residual block.
@@ -261,7 +260,6 @@ class ResNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         plans = stage_plan(depths, output_stride, multi_grid)
-        self.variant = variant
         self.width = width
         self.remat = remat
         self.stem = Stem(width, variant, dtype=dtype, rngs=rngs)
@@ -277,21 +275,6 @@ class ResNet(nnx.Module):
             stage_channels.append(channels)
         self.stages = nnx.List(stages)
         self.channels = tuple(stage_channels)
-
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
-        """(b, h, w, 3) to the four stages' features, (b, h/4, w/4, channels[0]) and on."""
-        x = self.stem(images)
-        call = nnx.remat(_call) if self.remat else _call
-        features = []
-        for stage in self.stages:
-            for block in stage:
-                x = call(block, x)
-            features.append(x)
-        return tuple(features)
-
-
-def _call(block: Any, x: jax.Array) -> jax.Array:
-    return block(x)
 
 
 VARIANTS = {

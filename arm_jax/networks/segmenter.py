@@ -9,32 +9,55 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from arm_jax.networks import resnest, resnet
-from arm_jax.networks.deeplabv3plus import RATES, DeepLabV3PlusHead
+from arm_jax.networks import deeplabv3plus, ocr
+from arm_jax.networks.backbones import BACKBONES
 from arm_jax.networks.fcn import FcnHead
-from arm_jax.networks.ocr import OcrHead
-from arm_jax.networks.resnest import SplitAttentionBottleneck
-from arm_jax.networks.resnet import STAGE_DEPTHS, BasicBlock, Bottleneck
+from arm_jax.networks.parts import Backbone, Head
 from arm_jax.system.errors import InputError
+from arm_jax.system.registry import Entry, Registry
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """A row of `ARCHITECTURES`: all that distinguishes one named network from another."""
+HEADS = Registry("head", Head, deeplabv3plus=deeplabv3plus.HEAD, ocr=ocr.HEAD)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture(Entry):
+    """An entry of `ARCHITECTURES`: the parts of a named network, and their sizes.
+
+    Attributes:
+        head, backbone: keys of `HEADS` and `BACKBONES`.
+        variant: of the backbone; "" for its usual one.
+        sizes: those of the head and the backbone that are not their usual ones.
+        auxiliary_channels: of the auxiliary head.
+        dropout_rate: before the classifiers.
+    """
 
     head: str
-    block: Any
-    depths: tuple[int, ...]
-    variants: Mapping[str, resnet.Variant]
-    variant: str
-    width: int = 64
-    channels: int = 512
-    low_level_channels: int = 48
-    object_channels: int = 256
+    backbone: str
+    variant: str = ""
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     auxiliary_channels: int = 256
     dropout_rate: float = 0.1
+
+    def sized(self, **sizes: Any) -> "Architecture":
+        """The same with other values of these attributes, or other `sizes`.
+
+        Raises:
+            InputError: the network has no such size, or a part is not known.
+        """
+        own = {field.name for field in dataclasses.fields(self)} - {"sizes"}
+        changed = {name: sizes.pop(name) for name in own & set(sizes)}
+        row = dataclasses.replace(self, **changed, sizes={**self.sizes, **sizes})
+        known = {**BACKBONES[row.backbone].sizes, **HEADS[row.head].sizes}
+        for name in row.sizes:
+            if name not in known:
+                raise InputError(
+                    f"a network of {row.backbone} and {row.head} has no size {name!r}; it has "
+                    f"{', '.join([*known, *sorted(own)])}"
+                )
+        return row
 
 
 class Segmenter(nnx.Module):
@@ -66,47 +89,31 @@ class Segmenter(nnx.Module):
         self.output_stride = output_stride
         self.align_corners = align_corners
         self.remat = remat
-        is_ocr = architecture.head == "ocr"
-        self.backbone = resnet.ResNet(
-            architecture.block,
-            architecture.depths,
-            variant=architecture.variants[architecture.variant],
+        self.backbone_name = architecture.backbone
+        self.head_name = architecture.head
+        backbone, head = BACKBONES[architecture.backbone], HEADS[architecture.head]
+        self.needs_coarse = head.needs_coarse
+        self.backbone = backbone.create(
+            variant=backbone.variants[architecture.variant],
             output_stride=output_stride,
-            # mmsegmentation's DeepLabs of stride 16 vary the dilation that is left by block.
-            multi_grid=(1, 2, 4) if output_stride == 16 and not is_ocr else None,
-            width=architecture.width,
+            multi_grid=head.multi_grid.get(output_stride),
             remat=remat,
             dtype=dtype,
             rngs=rngs,
+            **_sizes(backbone, architecture),
         )
-        stage1, _, stage3, stage4 = self.backbone.channels
-        self.head: DeepLabV3PlusHead | OcrHead
-        if is_ocr:
-            self.head = OcrHead(
-                stage4,
-                num_classes + extra_channels,
-                channels=architecture.channels,
-                object_channels=architecture.object_channels,
-                align_corners=align_corners,
-                dropout_rate=architecture.dropout_rate,
-                dtype=dtype,
-                rngs=rngs,
-            )
-        else:
-            self.head = DeepLabV3PlusHead(
-                stage4,
-                stage1,
-                num_classes + extra_channels,
-                channels=architecture.channels,
-                low_level_channels=architecture.low_level_channels,
-                rates=RATES[output_stride],
-                align_corners=align_corners,
-                dropout_rate=architecture.dropout_rate,
-                dtype=dtype,
-                rngs=rngs,
-            )
+        self.head: Any = head.create(
+            self.backbone.channels,
+            num_classes + extra_channels,
+            output_stride=output_stride,
+            align_corners=align_corners,
+            dropout_rate=architecture.dropout_rate,
+            dtype=dtype,
+            rngs=rngs,
+            **_sizes(head, architecture),
+        )
         self.auxiliary_head = FcnHead(
-            stage3,
+            self.backbone.channels[2],
             architecture.auxiliary_channels,
             num_classes,
             dropout_rate=architecture.dropout_rate,
@@ -157,14 +164,20 @@ class Segmenter(nnx.Module):
             main_key, auxiliary_key = jax.random.split(dropout_key)
         features = self.backbone(images)
         call = nnx.remat(_call) if self.remat else _call
-        if isinstance(self.head, OcrHead):
+        coarse = None
+        if self.needs_coarse:
             coarse = call(self.auxiliary_head, features[2], auxiliary_key)
-            logits = call(self.head, features[3], coarse, main_key)
-            return (logits, coarse) if auxiliary else logits
-        logits = call(self.head, features, main_key)
+        logits = call(self.head, features, coarse, main_key)
         if not auxiliary:
             return logits
-        return logits, call(self.auxiliary_head, features[2], auxiliary_key)
+        if coarse is None:
+            coarse = call(self.auxiliary_head, features[2], auxiliary_key)
+        return logits, coarse
+
+
+def _sizes(part: Backbone | Head, architecture: Architecture) -> dict[str, Any]:
+    """The part's sizes, as the architecture has them."""
+    return {name: architecture.sizes.get(name, usual) for name, usual in part.sizes.items()}
 
 
 def _call(module: Any, *arguments: Any) -> jax.Array:
@@ -194,17 +207,18 @@ def create(
             BatchNorm and the returned scores are float32 in any case.
         extra_channels: channels of the main output after the classes.
         variant: which published weights the backbone is shaped for, as `resnet.VARIANTS` explains;
-            the architecture's usual one by default.
+            its usual one by default.
         align_corners: the convention of the resizing inside, True for weights that were trained
             on crops of 8 n + 1 pixels.
         remat: in the backward pass, compute what is inside the residual blocks and the heads
             again instead of keeping it: about a third more work, for a fraction of the memory.
-        sizes: other fields of `Architecture`, to size a network down.
+        sizes: what to change of the network's `Architecture`: the sizes of its backbone and its
+            head by their names, or another attribute. To size a network down.
 
     Raises:
-        InputError: unknown name, variant or dtype, unsupported output stride, no class.
+        InputError: unknown name, variant, size or dtype, unsupported output stride, no class.
     """
-    sized = dataclasses.replace(architecture(name, variant), **sizes)
+    sized = architecture(name, variant, **sizes)
     if str(jnp.dtype(dtype)) not in DTYPES:
         raise InputError(f"compute dtype {jnp.dtype(dtype)} is not one of {', '.join(DTYPES)}")
     if num_classes < 1:
@@ -222,19 +236,19 @@ def create(
     )
 
 
-def architecture(name: str, variant: str | None = None) -> Architecture:
-    """The row of `ARCHITECTURES` of this name, with a variant of the backbone.
+def architecture(name: str, variant: str | None = None, **sizes: Any) -> Architecture:
+    """The entry of `ARCHITECTURES` of this name, sized as asked for, its variant filled in.
 
     Raises:
-        InputError: unknown name or variant.
+        InputError: unknown name, variant, part or size.
     """
-    if name not in ARCHITECTURES:
-        raise InputError(f"network {name!r} is not known; choose one of {', '.join(ARCHITECTURES)}")
-    row = ARCHITECTURES[name]
-    if variant is not None and variant not in row.variants:
-        choices = ", ".join(row.variants)
-        raise InputError(f"{name} has no variant {variant!r}; choose one of {choices}")
-    return row if variant is None else dataclasses.replace(row, variant=variant)
+    row = ARCHITECTURES[name].sized(**sizes)
+    backbone = BACKBONES[row.backbone]
+    row = dataclasses.replace(row, variant=variant or row.variant or backbone.variant)
+    if row.variant not in backbone.variants:
+        choices = ", ".join(backbone.variants)
+        raise InputError(f"{name} has no variant {row.variant!r}; choose one of {choices}")
+    return row
 
 
 def training(model: nnx.Module) -> nnx.Module:
@@ -247,41 +261,27 @@ def training(model: nnx.Module) -> nnx.Module:
     return nnx.view(model, use_running_average=False, deterministic=False, raise_if_not_found=False)
 
 
-_RESNET50 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[50], resnet.VARIANTS, "v1c")
-_RESNET101 = Architecture("deeplabv3plus", Bottleneck, STAGE_DEPTHS[101], resnet.VARIANTS, "v1c")
-
-ARCHITECTURES = {
-    # Made by the dozen on a CPU: half of the blocks, a quarter of the width.
-    "deeplabv3plus_resnet10": Architecture(
-        "deeplabv3plus",
-        BasicBlock,
-        (1, 1, 1, 1),
-        resnet.VARIANTS,
-        "v1c",
-        width=16,
-        channels=32,
-        low_level_channels=8,
+ARCHITECTURES = Registry(
+    "network",
+    Architecture,
+    # Made by the dozen on a CPU.
+    deeplabv3plus_resnet10=Architecture(
+        head="deeplabv3plus",
+        backbone="resnet10",
+        sizes={"channels": 32, "low_level_channels": 8},
         auxiliary_channels=16,
     ),
     # Small enough for a CPU.
-    "deeplabv3plus_resnet18": Architecture(
-        "deeplabv3plus",
-        BasicBlock,
-        STAGE_DEPTHS[18],
-        resnet.VARIANTS,
-        "v1c",
-        channels=128,
-        low_level_channels=12,
+    deeplabv3plus_resnet18=Architecture(
+        head="deeplabv3plus",
+        backbone="resnet18",
+        sizes={"channels": 128, "low_level_channels": 12},
         auxiliary_channels=64,
     ),
-    "deeplabv3plus_resnet50": _RESNET50,
-    "deeplabv3plus_resnet101": _RESNET101,
-    "deeplabv3plus_resnest50": Architecture(
-        "deeplabv3plus", SplitAttentionBottleneck, STAGE_DEPTHS[50], resnest.VARIANTS[50], "d2"
-    ),
-    "deeplabv3plus_resnest101": Architecture(
-        "deeplabv3plus", SplitAttentionBottleneck, STAGE_DEPTHS[101], resnest.VARIANTS[101], "d2"
-    ),
-    "ocr_resnet50": dataclasses.replace(_RESNET50, head="ocr"),
-    "ocr_resnet101": dataclasses.replace(_RESNET101, head="ocr"),
-}
+    deeplabv3plus_resnet50=Architecture(head="deeplabv3plus", backbone="resnet50"),
+    deeplabv3plus_resnet101=Architecture(head="deeplabv3plus", backbone="resnet101"),
+    deeplabv3plus_resnest50=Architecture(head="deeplabv3plus", backbone="resnest50"),
+    deeplabv3plus_resnest101=Architecture(head="deeplabv3plus", backbone="resnest101"),
+    ocr_resnet50=Architecture(head="ocr", backbone="resnet50"),
+    ocr_resnet101=Architecture(head="ocr", backbone="resnet101"),
+)

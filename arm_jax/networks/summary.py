@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from arm_jax.networks.ocr import OcrHead
 from arm_jax.networks.segmenter import Segmenter, create
 
 
@@ -69,13 +68,12 @@ def _parts(model: Segmenter, images: jax.ShapeDtypeStruct) -> Iterator[Part]:
         yield row
         features.append(x)
     auxiliary, coarse = _measure("auxiliary head", model.auxiliary_head, features[2], _without_key)
-    if isinstance(model.head, OcrHead):
-        # The attention's first guess is not optional.
-        yield auxiliary._replace(name="coarse head")
-        yield _measure("head", model.head, (features[3], coarse), _unpacked)[0]
+    inputs = tuple(features), coarse if model.needs_coarse else None
+    head, _ = _measure("head", model.head, inputs, _unpacked)
+    if model.needs_coarse:  # the first guess is not optional
+        yield from (auxiliary._replace(name="coarse head"), head)
     else:
-        yield _measure("head", model.head, tuple(features), _without_key)[0]
-        yield auxiliary
+        yield from (head, auxiliary)
 
 
 def _measure(
@@ -106,5 +104,5 @@ def _without_key(head: Any, features: Any) -> jax.Array:
     return head(features, None)
 
 
-def _unpacked(head: Any, arguments: tuple[jax.Array, jax.Array]) -> jax.Array:
+def _unpacked(head: Any, arguments: tuple[Any, Any]) -> jax.Array:
     return head(*arguments, None)

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="the config that trained the run")
     parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
     parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
-    parser.add_argument("--names", help=f"{weight_names.OWN} (default) or {export.MMSEGMENTATION}")
+    parser.add_argument("--names", help="arm_jax (default) or mmsegmentation")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of images")
     parser.add_argument(
         "--output", type=Path, required=True, help=f"ends in {' or '.join(SUFFIXES)}"

@@ -8,7 +8,7 @@ import sys
 
 import jax
 
-from arm_jax.networks import ARCHITECTURES, summary
+from arm_jax.networks import ARCHITECTURES, BACKBONES, summary
 from arm_jax.system.errors import InputError
 
 
@@ -22,7 +22,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.name is None:
         for name, architecture in ARCHITECTURES.items():
-            print(f"{name:28} variants: {', '.join(architecture.variants)}")
+            variants = BACKBONES[architecture.backbone].variants
+            print(f"{name:28} variants: {', '.join(variants)}")
         return 0
     # Counting needs no accelerator, and not every one can tell.
     jax.config.update("jax_platforms", "cpu")

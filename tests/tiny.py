@@ -23,6 +23,20 @@ SIZES = {
 }
 
 
+def sizes(name: str, **others) -> dict:
+    """Of `SIZES`, changed by `others`, those that the network of this name has."""
+    row = networks.ARCHITECTURES[name]
+    known = {**networks.BACKBONES[row.backbone].sizes, **networks.HEADS[row.head].sizes}
+    here = {**SIZES, "object_channels": 4, **others}
+    return {size: here[size] for size in here if size in known or hasattr(row, size)}
+
+
+def shrink(monkeypatch, name: str = "deeplabv3plus_resnet18", **others) -> None:
+    """Have the network of this name made tiny, wherever it is made."""
+    row = networks.ARCHITECTURES[name].sized(**sizes(name, **others))
+    monkeypatch.setitem(networks.ARCHITECTURES, name, row)
+
+
 def segmenter(dtype: str = "float32", seed: int = 0, **sizes) -> networks.Segmenter:
     return networks.create(
         "deeplabv3plus_resnet18",

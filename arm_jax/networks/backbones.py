@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from arm_jax.networks import resnest, resnet
 from arm_jax.networks.names import Names
 from arm_jax.networks.parts import Backbone
 from arm_jax.networks.resnest import SplitAttentionBottleneck
-from arm_jax.networks.resnet import BasicBlock, Block, Bottleneck, ResNet, Variant
+from arm_jax.networks.resnet import BasicBlock, Bottleneck, ResNet, Variant
 from arm_jax.system.registry import Registry
 
 
@@ -24,14 +25,14 @@ def names(variant: Variant) -> Mapping[str, Names]:
     }
 
 
-def fits(variant: Variant, width: int, tensors: Mapping[str, np.ndarray]) -> bool:
+def fits(variant: Variant, module: ResNet, tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether a file of any of these packages has the stem and the shortcuts of the variant."""
     stems = sorted(
         key for key in tensors if re.fullmatch(r"(backbone\.)?(stem|conv1)(\.\d)?\.weight", key)
     )
     stem = [tensors[key].shape[0] for key in stems if tensors[key].ndim == 4]
     shortcuts = {match[1] for key in tensors if (match := re.search(r"downsample\.(\d)\.", key))}
-    channels = [int(width * factor) for factor in variant.deep_stem] or [width]
+    channels = [int(module.width * factor) for factor in variant.deep_stem] or [module.width]
     same_shortcuts = not shortcuts or ("2" in shortcuts) == variant.average_shortcut
     return (not stem or stem == channels) and same_shortcuts
 
@@ -60,7 +61,7 @@ TIMM_STEM: Names = [
 
 
 def _in_stages(*modules: tuple[str, str]) -> Names:
-    """Modules of a block, in all four stages: a stage of ours is one less than a layer of theirs."""
+    """Modules of a block, in all stages: a stage of ours is one less than a layer of theirs."""
     return [
         (rf"stages\.{layer - 1}\.(\d+)\.{ours}", rf"layer{layer}.\1.{theirs}")
         for layer in (1, 2, 3, 4)
@@ -89,7 +90,7 @@ AVERAGE_SHORTCUT = _in_stages(
 
 
 def entry(
-    block: Block,
+    block: Any,
     depths: Sequence[int],
     *,
     variants: Mapping[str, Variant] = resnet.VARIANTS,
@@ -109,7 +110,7 @@ def entry(
     )
 
 
-# ImageNet's weights were trained on RGB images normalised with its mean and deviation, and timm gives
+# The published weights expect images normalised with ImageNet's mean and deviation, and timm gives
 # each an Apache-2.0 or BSD licence. Of "caffe" there are none. One file of a ResNeSt serves both of
 # its variants, which differ only where a stride became a dilation.
 BACKBONES = Registry(

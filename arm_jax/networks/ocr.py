@@ -78,7 +78,7 @@ class OcrHead(nnx.Module):
         in_channels: Sequence[int],
         outputs: int,
         *,
-        output_stride: int,  # noqa: ARG002 (the scores have the features' own)
+        output_stride: int,  # not needed: the scores have the features' stride
         channels: int,
         object_channels: int,
         align_corners: bool = False,
@@ -109,7 +109,7 @@ class OcrHead(nnx.Module):
         return self.classifier(x, dropout_key)
 
 
-_ATTENTION = "decode_head.1.object_context_block"
+_OCR = "decode_head.1.object_context_block"
 
 HEAD = Head(
     create=OcrHead,
@@ -122,11 +122,11 @@ HEAD = Head(
             *conv_module(r"auxiliary_head\.conv", "decode_head.0.convs.0"),
             (r"auxiliary_head\.classifier", "decode_head.0.conv_seg"),
             *conv_module(r"head\.pixels", "decode_head.1.bottleneck"),
-            *conv_module(r"head\.attention\.query\.layers\.(\d)", rf"{_ATTENTION}.query_project.\1"),
-            *conv_module(r"head\.attention\.key\.layers\.(\d)", rf"{_ATTENTION}.key_project.\1"),
-            *conv_module(r"head\.attention\.value\.layers\.0", rf"{_ATTENTION}.value_project"),
-            *conv_module(r"head\.attention\.out\.layers\.0", rf"{_ATTENTION}.out_project"),
-            *conv_module(r"head\.fusion", rf"{_ATTENTION}.bottleneck"),
+            *conv_module(r"head\.attention\.query\.layers\.(\d)", rf"{_OCR}.query_project.\1"),
+            *conv_module(r"head\.attention\.key\.layers\.(\d)", rf"{_OCR}.key_project.\1"),
+            *conv_module(r"head\.attention\.value\.layers\.0", rf"{_OCR}.value_project"),
+            *conv_module(r"head\.attention\.out\.layers\.0", rf"{_OCR}.out_project"),
+            *conv_module(r"head\.fusion", rf"{_OCR}.bottleneck"),
             (r"head\.classifier", "decode_head.1.conv_seg"),
         ]
     },

@@ -30,7 +30,7 @@ class FourStages(nnx.Module):
 
     def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
         """(b, h, w, 3) to the four stages' features, (b, h/4, w/4, channels[0]) and on."""
-        x = self.stem(images)  # type: ignore[operator]
+        x = self.stem(images)
         call = nnx.remat(_call) if self.remat else _call
         features = []
         for stage in self.stages:
@@ -60,8 +60,8 @@ class Backbone(Entry):
             is torchvision's and mmsegmentation's, or "timm") -> table, with paths that begin below
             the backbone. Empty where no other package has the backbone.
         published: name of a variant -> address of ImageNet weights.
-        fits: whether a weight file (name of a tensor -> array) can be of a variant (its value),
-            for a backbone of this width.
+        fits: from (variant, module, tensors) to whether a weight file, name -> array, can be of
+            the variant, a value of `variants`, of this module.
     """
 
     create: Callable[..., FourStages]
@@ -70,7 +70,7 @@ class Backbone(Entry):
     variant: str
     names: Callable[[Any], Mapping[str, Names]]
     published: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    fits: Callable[[Any, int, Mapping[str, Any]], bool] = lambda variant, width, tensors: True
+    fits: Callable[[Any, Any, Mapping[str, Any]], bool] = lambda variant, module, tensors: True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

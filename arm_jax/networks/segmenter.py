@@ -112,6 +112,8 @@ class Segmenter(nnx.Module):
             rngs=rngs,
             **_sizes(head, architecture),
         )
+        if not hasattr(self.head, "classifier"):
+            raise InputError(f"head {self.head_name!r} has no `classifier`, its last layer; add it")
         self.auxiliary_head = FcnHead(
             self.backbone.channels[2],
             architecture.auxiliary_channels,

@@ -32,9 +32,7 @@ class Entry:
         broken = [
             name
             for name, value in parts.items()
-            if name in fields
-            and get_origin(fields[name].type) is Callable
-            and not callable(value)
+            if name in fields and get_origin(fields[name].type) is Callable and not callable(value)
         ]
         for what, names in (("lacks", lacking), ("has no", unknown), ("cannot call its", broken)):
             if names:

@@ -16,7 +16,6 @@ from arm_jax.system import files
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
 
-MMSEGMENTATION = "mmsegmentation"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
@@ -30,16 +29,25 @@ def tensors(model: Segmenter, names: str = weight_names.OWN) -> dict[str, np.nda
             scores of the classes only: a network with extra channels is exported without them.
 
     Raises:
-        InputError: other names are asked for.
+        InputError: other names are asked for, or they have none for some of the tensors.
     """
-    ours = {name: np.asarray(value[...]) for name, value in weight_names.variables(model).items()}
+    if names not in (weight_names.OWN, weight_names.MMSEGMENTATION):
+        choices = f"{weight_names.OWN} or {weight_names.MMSEGMENTATION}"
+        raise InputError(f"tensors cannot be exported by the names of {names!r}; choose {choices}")
+    variables = weight_names.variables(model)
+    theirs = weight_names.foreign_names(model, names)
+    unnamed = [our for our in variables if our not in theirs]
+    if unnamed:
+        raise InputError(
+            f"{model.name} cannot be exported by the names of {names}, which has none for "
+            f"{len(unnamed)} of its {len(variables)} tensors: {', '.join(unnamed[:3])}"
+            f"{', ...' if len(unnamed) > 3 else ''}; export it by those of {weight_names.OWN}"
+        )
+    ours = {name: np.asarray(value[...]) for name, value in variables.items()}
     if names == weight_names.OWN:
         return ours
-    if names != MMSEGMENTATION:
-        choices = f"{weight_names.OWN} or {MMSEGMENTATION}"
-        raise InputError(f"tensors cannot be exported by the names of {names!r}; choose {choices}")
     state = {}
-    for our, key in weight_names.foreign_names(model, MMSEGMENTATION).items():
+    for our, key in theirs.items():
         value = ours[our]
         if our.startswith("head.classifier."):
             value = value[..., : model.num_classes]

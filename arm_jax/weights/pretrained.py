@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax.networks import ARCHITECTURES, Segmenter
-from arm_jax.networks.resnet import Variant
+from arm_jax.networks import BACKBONES, Segmenter
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_files, weight_names
 
@@ -130,19 +129,8 @@ def _recognise(model: Segmenter, tensors: Mapping[str, np.ndarray], source: str)
 
 def _check_variant(model: Segmenter, tensors: Mapping[str, np.ndarray], source: str) -> None:
     """Refuse a backbone of another variant by its name, not by a hundred wrong shapes."""
-    stems = sorted(
-        key for key in tensors if re.fullmatch(r"(backbone\.)?(stem|conv1)(\.\d)?\.weight", key)
-    )
-    stem = [tensors[key].shape[0] for key in stems if tensors[key].ndim == 4]
-    shortcuts = {match[1] for key in tensors if (match := re.search(r"downsample\.(\d)\.", key))}
-
-    def fits(variant: Variant) -> bool:
-        channels = [int(model.backbone.width * factor) for factor in variant.deep_stem]
-        fits_stem = not stem or stem == (channels or [model.backbone.width])
-        return fits_stem and (not shortcuts or ("2" in shortcuts) == variant.average_shortcut)
-
-    variants = ARCHITECTURES[model.name].variants
-    fitting = [name for name, variant in variants.items() if fits(variant)]
+    row = BACKBONES[model.backbone_name]
+    fitting = [n for n, each in row.variants.items() if row.fits(each, model.backbone, tensors)]
     if fitting and model.variant not in fitting:
         raise InputError(
             f"{source} has the backbone of variant {' or '.join(fitting)}, and the network that "

@@ -1,4 +1,4 @@
-"""Where the ImageNet weights of each backbone are published: a table at the bottom of the file."""
+"""Where ImageNet weights of a backbone are published, as its entry of `BACKBONES` has it."""
 
 from arm_jax import networks
 from arm_jax.system.errors import InputError
@@ -23,38 +23,12 @@ def source(setting: str, name: str, variant: str | None = None) -> str:
     """
     if setting != IMAGENET:
         return setting
-    variant = networks.architecture(name, variant).variant
-    backbone = name.rpartition("_")[2]
-    known = SOURCES.get(backbone, {})
-    if variant not in known:
+    row = networks.architecture(name, variant)
+    known = networks.BACKBONES[row.backbone].published
+    if row.variant not in known:
         raise InputError(
-            f"no ImageNet weights are known for {backbone} of variant {variant}, only for"
-            f" {' and '.join(known)}; choose such a model.variant, or set model.pretrained to a"
-            " weight file, or to nothing to train from scratch"
+            f"no ImageNet weights are known for {row.backbone} of variant {row.variant}, only for"
+            f" {' and '.join(known) or 'no variant'}; choose such a model.variant, or set"
+            " model.pretrained to a weight file, or to nothing to train from scratch"
         )
-    return known[variant]
-
-
-# Backbone -> variant -> weights. All were trained on RGB images normalised with ImageNet's mean and
-# deviation, and timm gives each an Apache-2.0 or BSD licence. One file of a ResNeSt serves both of
-# its variants, which differ only where a stride became a dilation. Of "caffe" there is none.
-SOURCES = {
-    "resnet18": {
-        "v1b": "hf://timm/resnet18.tv_in1k",
-        "v1d": "hf://timm/resnet18d.ra2_in1k",
-    },
-    "resnet50": {
-        "v1b": "hf://timm/resnet50.tv_in1k",
-        "v1c": "hf://timm/resnet50c.gluon_in1k",
-        "v1d": "hf://timm/resnet50d.gluon_in1k",
-        "v1s": "hf://timm/resnet50s.gluon_in1k",
-    },
-    "resnet101": {
-        "v1b": "hf://timm/resnet101.tv_in1k",
-        "v1c": "hf://timm/resnet101c.gluon_in1k",
-        "v1d": "hf://timm/resnet101d.gluon_in1k",
-        "v1s": "hf://timm/resnet101s.gluon_in1k",
-    },
-    "resnest50": dict.fromkeys(("d2", "original"), "hf://timm/resnest50d.in1k"),
-    "resnest101": dict.fromkeys(("d2", "original"), "hf://timm/resnest101e.in1k"),
-}
+    return known[row.variant]

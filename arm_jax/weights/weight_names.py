@@ -1,4 +1,4 @@
-"""What other packages call our tensors: tables regex -> replacement, at the bottom of the file.
+"""What other packages call our tensors, from the tables of the parts of a network.
 
 Our own name of a tensor is its path in the model joined by dots, such as
 `backbone.stages.0.1.conv2.conv.kernel`; a table names the module, `LEAVES` the tensor in it. All
@@ -7,16 +7,15 @@ foreign layouts are PyTorch's, where a kernel is (out, in, height, width) and ou
 """
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 from flax import nnx
 
-from arm_jax.networks import Segmenter
-from arm_jax.networks.ocr import OcrHead
+from arm_jax.networks import BACKBONES, HEADS, Segmenter
+from arm_jax.networks.names import Names
 
 OWN = "arm_jax"
-Table = Sequence[tuple[str, str]]
+MMSEGMENTATION = "mmsegmentation"
 
 
 def variables(model: nnx.Module) -> dict[str, nnx.Variable]:
@@ -35,18 +34,14 @@ def foreign_names(model: Segmenter, layout: str) -> dict[str, str]:
     ours = variables(model)
     if layout == OWN:
         return {name: name for name in ours}
-    variant = model.backbone.variant
-    if not variant.deep_stem:
-        stem = PLAIN_STEM
+    backbone = BACKBONES[model.backbone_name]
+    there = backbone.names(backbone.variants[model.variant])
+    if layout == MMSEGMENTATION:
+        prefixed = [(ours, f"backbone.{theirs}") for ours, theirs in there.get("backbone", ())]
+        heads = HEADS[model.head_name].names.get(layout, ())
     else:
-        stem = TIMM_STEM if layout == "timm" else MMSEGMENTATION_STEM
-    shortcut = AVERAGE_SHORTCUT if variant.average_shortcut else PLAIN_SHORTCUT
-    backbone = [*stem, *shortcut, *BLOCKS]
-    heads: Table = []
-    if layout == "mmsegmentation":
-        backbone = [(pattern, f"backbone.{name}") for pattern, name in backbone]
-        heads = OCR_HEADS if isinstance(model.head, OcrHead) else DEEPLABV3PLUS_HEADS
-    table = [(rf"backbone\.{pattern}", name) for pattern, name in backbone] + [*heads]
+        prefixed, heads = [*there.get(layout, ())], ()
+    table = [*((rf"backbone\.{ours}", theirs) for ours, theirs in prefixed), *heads]
     names = {name: _translate(name, table) for name in ours}
     return {ours: theirs for ours, theirs in names.items() if theirs is not None}
 
@@ -69,26 +64,13 @@ def shape_there(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     return outs, ins, height, width
 
 
-def _translate(name: str, table: Table) -> str | None:
+def _translate(name: str, table: Names) -> str | None:
     module, leaf = name.rsplit(".", 1)
     for pattern, replacement in table:
         match = re.fullmatch(pattern, module)
         if match:
             return f"{match.expand(replacement)}.{LEAVES[leaf]}"
     return None
-
-
-def _conv_module(ours: str, theirs: str) -> Table:
-    """Our ConvNorm and mmcv's ConvModule."""
-    return [(rf"{ours}\.conv", rf"{theirs}.conv"), (rf"{ours}\.norm", rf"{theirs}.bn")]
-
-
-def _separable(ours: str, theirs: str) -> Table:
-    """Our SeparableConv and mmcv's DepthwiseSeparableConvModule."""
-    return [
-        *_conv_module(rf"{ours}\.depthwise", rf"{theirs}.depthwise_conv"),
-        *_conv_module(rf"{ours}\.pointwise", rf"{theirs}.pointwise_conv"),
-    ]
 
 
 LEAVES = {
@@ -106,79 +88,3 @@ DESCRIPTIONS = {
     "backbone": "torchvision's (and mmsegmentation's backbones')",
     "timm": "timm's",
 }
-
-PLAIN_STEM: Table = [
-    (r"stem\.layers\.0\.conv", "conv1"),
-    (r"stem\.layers\.0\.norm", "bn1"),
-]
-# PyTorch's Sequential counts its ReLUs, so the three convolutions are 0, 3 and 6.
-MMSEGMENTATION_STEM: Table = [
-    (r"stem\.layers\.0\.conv", "stem.0"),
-    (r"stem\.layers\.0\.norm", "stem.1"),
-    (r"stem\.layers\.1\.conv", "stem.3"),
-    (r"stem\.layers\.1\.norm", "stem.4"),
-    (r"stem\.layers\.2\.conv", "stem.6"),
-    (r"stem\.layers\.2\.norm", "stem.7"),
-]
-TIMM_STEM: Table = [
-    (r"stem\.layers\.0\.conv", "conv1.0"),
-    (r"stem\.layers\.0\.norm", "conv1.1"),
-    (r"stem\.layers\.1\.conv", "conv1.3"),
-    (r"stem\.layers\.1\.norm", "conv1.4"),
-    (r"stem\.layers\.2\.conv", "conv1.6"),
-    (r"stem\.layers\.2\.norm", "bn1"),
-]
-
-# A stage of ours is one less than a layer of theirs.
-BLOCKS: Table = [
-    (rf"stages\.{layer - 1}\.(\d+)\.{ours}", rf"layer{layer}.\1.{theirs}")
-    for layer in (1, 2, 3, 4)
-    for ours, theirs in [
-        (r"conv(\d)\.conv", r"conv\2"),
-        (r"conv(\d)\.norm", r"bn\2"),
-        # ResNeSt's split attention.
-        (r"conv2\.splits\.conv", "conv2.conv"),
-        (r"conv2\.splits\.norm", "conv2.bn0"),
-        (r"conv2\.squeeze", "conv2.fc1"),
-        (r"conv2\.squeeze_norm", "conv2.bn1"),
-        (r"conv2\.excite", "conv2.fc2"),
-    ]
-]
-PLAIN_SHORTCUT: Table = [
-    (rf"stages\.{layer - 1}\.(\d+)\.shortcut\.projection\.{ours}", rf"layer{layer}.\1.{theirs}")
-    for layer in (1, 2, 3, 4)
-    for ours, theirs in [("conv", "downsample.0"), ("norm", "downsample.1")]
-]
-# The average pooling is the first entry.
-AVERAGE_SHORTCUT: Table = [
-    (rf"stages\.{layer - 1}\.(\d+)\.shortcut\.projection\.{ours}", rf"layer{layer}.\1.{theirs}")
-    for layer in (1, 2, 3, 4)
-    for ours, theirs in [("conv", "downsample.1"), ("norm", "downsample.2")]
-]
-
-DEEPLABV3PLUS_HEADS: Table = [
-    *_conv_module(r"head\.pyramid\.image", "decode_head.image_pool.1"),
-    *_conv_module(r"head\.pyramid\.pixel", "decode_head.aspp_modules.0"),
-    *_separable(r"head\.pyramid\.atrous\.0", "decode_head.aspp_modules.1"),
-    *_separable(r"head\.pyramid\.atrous\.1", "decode_head.aspp_modules.2"),
-    *_separable(r"head\.pyramid\.atrous\.2", "decode_head.aspp_modules.3"),
-    *_conv_module(r"head\.pyramid\.fusion", "decode_head.bottleneck"),
-    *_conv_module(r"head\.low_level", "decode_head.c1_bottleneck"),
-    *_separable(r"head\.refinement\.(\d)", r"decode_head.sep_bottleneck.\1"),
-    (r"head\.classifier", "decode_head.conv_seg"),
-    *_conv_module(r"auxiliary_head\.conv", "auxiliary_head.convs.0"),
-    (r"auxiliary_head\.classifier", "auxiliary_head.conv_seg"),
-]
-_ATTENTION = "decode_head.1.object_context_block"
-# mmsegmentation counts the coarse head among the decoders, and the fusion among the attention.
-OCR_HEADS: Table = [
-    *_conv_module(r"auxiliary_head\.conv", "decode_head.0.convs.0"),
-    (r"auxiliary_head\.classifier", "decode_head.0.conv_seg"),
-    *_conv_module(r"head\.pixels", "decode_head.1.bottleneck"),
-    *_conv_module(r"head\.attention\.query\.layers\.(\d)", rf"{_ATTENTION}.query_project.\1"),
-    *_conv_module(r"head\.attention\.key\.layers\.(\d)", rf"{_ATTENTION}.key_project.\1"),
-    *_conv_module(r"head\.attention\.value\.layers\.0", rf"{_ATTENTION}.value_project"),
-    *_conv_module(r"head\.attention\.out\.layers\.0", rf"{_ATTENTION}.out_project"),
-    *_conv_module(r"head\.fusion", rf"{_ATTENTION}.bottleneck"),
-    (r"head\.classifier", "decode_head.1.conv_seg"),
-]

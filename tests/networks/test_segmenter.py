@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from tiny import sizes
 
 from arm_jax import networks
 from arm_jax.system.errors import InputError
@@ -70,10 +71,11 @@ def test_output_sizes(output_stride, height, width):
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 def test_output_sizes_of_ocr(output_stride):
-    sizes = {**TINY, "object_channels": 4, "output_stride": output_stride, "extra_channels": 1}
+    options = sizes("ocr_resnet50", **TINY)
+    options |= {"output_stride": output_stride, "extra_channels": 1}
 
     def scores(x):
-        return networks.create("ocr_resnet50", 5, rngs=nnx.Rngs(0), **sizes)(x, auxiliary=True)
+        return networks.create("ocr_resnet50", 5, rngs=nnx.Rngs(0), **options)(x, auxiliary=True)
 
     main, auxiliary = nnx.eval_shape(scores, jnp.zeros((2, 65, 96, 3)))
     coarse = min(output_stride, 16)
@@ -101,8 +103,8 @@ def test_backbone_counts_of_variants(name, variant, parameters):
 def test_variants_of_equal_shapes_stride_in_different_places():
     strides = {}
     for variant in ("v1b", "caffe"):
-        sizes = {**TINY, "variant": variant, "rngs": nnx.Rngs(0)}
-        block = networks.create("deeplabv3plus_resnet50", 5, **sizes).backbone.stages[1][0]
+        options = {**TINY, "variant": variant, "rngs": nnx.Rngs(0)}
+        block = networks.create("deeplabv3plus_resnet50", 5, **options).backbone.stages[1][0]
         strides[variant] = (block.conv1.conv.stride, block.conv2.conv.stride)
     assert strides == {"v1b": (1, 2), "caffe": (2, 1)}
 
@@ -110,8 +112,8 @@ def test_variants_of_equal_shapes_stride_in_different_places():
 def test_resnest_variants_average_where_a_stride_was_dilated_away():
     averages = {}
     for variant in ("d2", "original"):
-        sizes = {**TINY, "variant": variant, "rngs": nnx.Rngs(0)}
-        model = networks.create("deeplabv3plus_resnest50", 5, **sizes)
+        options = {**TINY, "variant": variant, "rngs": nnx.Rngs(0)}
+        model = networks.create("deeplabv3plus_resnest50", 5, **options)
         averages[variant] = [stage[0].averages for stage in model.backbone.stages]
     assert averages == {"d2": [False, True, False, False], "original": [False, True, True, True]}
 
@@ -136,9 +138,11 @@ def test_refusals_name_the_choices(request_, words):
         assert word in str(error.value)
 
 
-def test_unknown_size_is_a_programming_error():
-    with pytest.raises(TypeError, match="widht"):
+def test_an_unknown_size_or_part_is_refused_with_the_list():
+    with pytest.raises(InputError, match="no size 'widht'; it has depths, width, channels"):
         tiny(widht=3)
+    with pytest.raises(InputError, match=r"head 'segformer' is not known; .*deeplabv3plus, ocr$"):
+        tiny(head="segformer")
 
 
 def test_a_fresh_model_is_deterministic_and_leaves_its_statistics_alone():

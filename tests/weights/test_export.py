@@ -1,5 +1,6 @@
 """What leaves: weight files by two sets of names, and a program that runs without the package."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors import safe_open
+from tiny import sizes
 
 from arm_jax import networks
 from arm_jax.networks.input import normalize
@@ -20,13 +22,23 @@ TINY = {
     "width": 4,
     "channels": 8,
     "low_level_channels": 4,
-    "object_channels": 4,
     "auxiliary_channels": 4,
 }
 
 
 def tiny(name="deeplabv3plus_resnet18", seed=0, **options):
-    return networks.create(name, 5, rngs=nnx.Rngs(seed), **{**TINY, **options})
+    return networks.create(name, 5, rngs=nnx.Rngs(seed), **{**sizes(name, **TINY), **options})
+
+
+def test_a_head_without_names_is_exported_by_our_own_names_only(monkeypatch):
+    nameless = dataclasses.replace(networks.HEADS["deeplabv3plus"], names={})
+    monkeypatch.setitem(networks.HEADS, "deeplabv3plus", nameless)
+    model = nnx.eval_shape(tiny)
+    words = (
+        r"deeplabv3plus_resnet18 .* mmsegmentation, which has none for \d+ of .*: auxiliary_head"
+    )
+    with pytest.raises(InputError, match=words):
+        export.tensors(model, "mmsegmentation")
 
 
 @pytest.mark.parametrize("names", ["arm_jax", "mmsegmentation"])

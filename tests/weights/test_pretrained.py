@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from goldens import fill
 from safetensors.numpy import save_file
+from tiny import sizes
 
 from arm_jax import networks
 from arm_jax.system.errors import InputError
@@ -23,13 +24,12 @@ TINY = {
     "width": 4,
     "channels": 8,
     "low_level_channels": 4,
-    "object_channels": 4,
     "auxiliary_channels": 4,
 }
 
 
 def tiny(name="deeplabv3plus_resnet50", classes=5, **options):
-    return networks.create(name, classes, **{"rngs": nnx.Rngs(0), **TINY, **options})
+    return networks.create(name, classes, **{"rngs": nnx.Rngs(0), **sizes(name, **TINY), **options})
 
 
 def abstract(name, **options):
@@ -107,7 +107,11 @@ FAST = {("resnet18", "v1b"), ("resnet50", "v1c"), ("resnet101", "v1c"), ("resnes
     ("backbone", "variant"),
     [
         pytest.param(*row, marks=[] if row in FAST else pytest.mark.slow)
-        for row in ((name, variant) for name, rows in published.SOURCES.items() for variant in rows)
+        for row in (
+            (name, variant)
+            for name, backbone in networks.BACKBONES.items()
+            for variant in backbone.published
+        )
     ],
 )
 def test_published_files_fill_the_backbone(backbone, variant):

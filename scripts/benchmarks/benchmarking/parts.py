@@ -19,7 +19,6 @@ from arm_jax import networks
 from arm_jax.data import jitter
 from arm_jax.networks import Segmenter
 from arm_jax.networks.input import normalize
-from arm_jax.networks.ocr import OcrHead
 from arm_jax.training.objective import Method, from_scores
 from arm_jax.training.state import Players
 
@@ -52,7 +51,7 @@ def training(
 
     backbone, features = _both_ways(model.backbone, (images,), of_input=False)
     auxiliary, coarse = _both_ways(model.auxiliary_head, (features[2], key), remat=model.remat)
-    inputs = (*_head_input(model, features, coarse), key)
+    inputs = (features, coarse if model.needs_coarse else None, key)
     head, scores = _both_ways(model.head, inputs, remat=model.remat)
 
     parameters = nnx.state(players, nnx.Param)
@@ -81,14 +80,10 @@ def inference(model: Segmenter, images: jax.Array, extent: jax.Array) -> Program
     backbone, features = _one_way(model.backbone, (normal,))
     programs: Programs = {"input": lambda: prepare(images, extent), "backbone": backbone}
     coarse = None
-    if isinstance(model.head, OcrHead):
+    if model.needs_coarse:
         programs["auxiliary head"], coarse = _one_way(model.auxiliary_head, (features[2], None))
-    programs["head"], _ = _one_way(model.head, (*_head_input(model, features, coarse), None))
+    programs["head"], _ = _one_way(model.head, (features, coarse, None))
     return programs
-
-
-def _head_input(model: Segmenter, features: Any, coarse: Any) -> tuple[Any, ...]:
-    return (features[3], coarse) if isinstance(model.head, OcrHead) else (features,)
 
 
 def _call(module: Any, *inputs: Any) -> Any:

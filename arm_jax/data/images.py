@@ -1,4 +1,9 @@
-"""Bytes of picture files to arrays, and what is said when they cannot be read."""
+"""Bytes of image files to arrays, and what is reported when they cannot be read.
+
+Every function asks `headers` first, so that no decoder reserves memory for what a file only claims.
+An image that a camera noted as turned (EXIF) is read as viewers show it, unless `turn` is False;
+the same holds for a label.
+"""
 
 import io
 from collections.abc import Callable
@@ -7,74 +12,132 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from arm_jax.data import headers
+from arm_jax.data.headers import Header
 from arm_jax.system.errors import InputError
 
-# OpenCV warns of a damaged file on the terminal, beside the line that says what is wrong with it.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-# Pixels as they are stored: a label knows nothing of the orientation that a camera noted.
+# How the values of `data.orientation` are called: as EXIF tells viewers, or as pixels are stored.
+ORIENTATIONS = ("exif", "stored")
 _COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_PNG = b"\x89PNG\r\n\x1a\n"  # what the file begins with
+_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _MOST_ROWS = 0.9  # share of the rows above which OpenCV decodes all of them as fast
+# Quarter turns against the clock, after a flip from left to right where there is one, by the
+# number in EXIF. 2, 4, 5 and 7 are mirrored.
+_TURNS = {1: (0, 0), 2: (1, 0), 3: (0, 2), 4: (1, 2), 5: (1, 1), 6: (0, 3), 7: (1, 3), 8: (0, 1)}
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """(h, w, ...) stored pixels as viewers show them; 1 to 8 as EXIF counts orientations."""
+    mirrored, quarters = _TURNS[orientation]
+    if mirrored:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(np.rot90(pixels, quarters)) if orientation > 1 else pixels
 
 
 def decode_image(
-    data: bytes, name: str, box: tuple[int, int, int, int] | None = None
+    data: bytes,
+    name: str,
+    box: tuple[int, int, int, int] | None = None,
+    *,
+    turn: bool = True,
 ) -> np.ndarray:
-    """A picture of any kind (grey, palette, CMYK, 16 bits, with alpha) as uint8 (h, w, 3) RGB.
+    """An image of any kind (grey, palette, CMYK, 16 bits, with alpha) as uint8 (h, w, 3) RGB.
+
+    Of 16 bits the upper 8 are taken, and of a TIFF with four bands the first three.
 
     Args:
       data: the file.
       name: what to call it in a message.
       box: top, left, height and width of the part to return; None for all. Of a PNG, what lies
         below it is not decoded.
+      turn: whether to turn the image as its EXIF orientation tells viewers.
 
     Raises:
-      InputError: it is cut off or no picture.
+      InputError: it is cut off, too large, no image, or a TIFF of other numbers or bands.
     """
-    rows = None if box is None else box[0] + box[2]
-    shortened = rows is not None and _ends_early(data, rows)
+    header = headers.read(data, name)
+    orientation = header.orientation if turn else 1
+    rows = None if box is None or orientation > 1 else box[0] + box[2]
+    shortened = rows is not None and _ends_early(data, header, rows)
     image = None
-    if data and not shortened:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOR)
-    if image is None:
-        # OpenCV does not say what is wrong, reads a PNG to the end, and knows fewer formats.
-        with _open(data, name, rows if shortened else None) as picture:
-            image = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    data = header.unturned(data)
+    with headers.readable(data, name):
+        if not shortened:
+            image = _by_opencv(data, name, header)
+        if image is None:
+            # OpenCV does not report what is wrong, reads a PNG to the end, and knows fewer formats.
+            with _open(data, rows if shortened else None) as picture:
+                image = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    image = turned(image, orientation)
     if box is not None:
         image = image[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
     return image
 
 
-def _ends_early(data: bytes, rows: int) -> bool:
+def _by_opencv(data: bytes, name: str, header: Header) -> np.ndarray | None:
+    """All of an image; None where OpenCV cannot read it."""
+    encoded = np.frombuffer(data, np.uint8)
+    if header.kind != "TIFF":
+        return cv2.imdecode(encoded, _COLOR)
+    if header.numbers != "unsigned" or header.bits > 16:
+        raise InputError(
+            f"{name}: holds {header.numbers} numbers of {header.bits} bits, whose range is not"
+            " known; save the image with 8 or 16 bits a band"
+        )
+    if header.bands > 4:
+        raise InputError(
+            f"{name}: has {header.bands} bands, and the network sees three; save the three that"
+            " are red, green and blue"
+        )
+    if header.bands < 4 or header.photometric == 5:
+        return cv2.imdecode(encoded, _COLOR)
+    # OpenCV would multiply the colours by the fourth band, which need not be a transparency.
+    image = cv2.imdecode(encoded, _STORED)
+    if image is None or image.ndim != 3 or image.shape[2] < 3:
+        return None
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    return np.ascontiguousarray(image[..., 2::-1])
+
+
+def _ends_early(data: bytes, header: Header, rows: int) -> bool:
     """Whether decoding can stop after so many rows, and that is faster than OpenCV is with all.
 
     So for a PNG of bytes that is not interlaced, unless few rows would be saved.
     """
-    # Width, height, and depth, colours and three methods, a byte each.
-    depth, interlaced = data[24:25], data[28:29]
-    plain = data[:8] == _PNG and depth == b"\x08" and interlaced == b"\x00"
-    return plain and rows <= _MOST_ROWS * int.from_bytes(data[20:24], "big")
+    plain = header.kind == "PNG" and header.bits == 8 and data[28:29] == b"\x00"
+    return plain and rows <= _MOST_ROWS * header.stored[0]
 
 
-def decode_label(data: bytes, name: str, rows: int | None = None) -> np.ndarray:
-    """A picture with one number a pixel (grey or palette) as uint8 (h, w) stored values.
+def decode_label(
+    data: bytes, name: str, rows: int | None = None, *, turn: bool = True
+) -> np.ndarray:
+    """An image with one number a pixel (grey or palette) as uint8 (h, w) stored values.
 
-    `rows` is how many of the upper rows are needed; there may be more. Raises InputError, which
-    calls the file `name`, for one that is cut off or no picture, one that holds colours, and one
-    with values above 255.
+    Numbers are those in the file, also where it has fewer than 8 bits a pixel and viewers show
+    brighter ones. `rows` is how many of the upper rows are needed; there may be more.
+
+    Raises InputError, which calls the file `name`, for one that is cut off or no image, one that
+    was saved with losses (JPEG) or holds colours, and one with values above 255.
     """
-    shortened = rows is not None and _ends_early(data, rows)
-    with _open(data, name, rows if shortened else None) as picture:
+    header = headers.read(data, name)
+    _refuse_as_label(data, name, header)
+    orientation = header.orientation if turn else 1
+    shortened = rows is not None and orientation == 1 and _ends_early(data, header, rows)
+    data = header.unturned(data)
+    with headers.readable(data, name), _open(data, rows if shortened else None) as picture:
         mode = picture.mode
         label = np.asarray(picture)
     if label.ndim != 2:
         raise InputError(
-            f"{name}: this label is a {mode} picture, that is, colours; save the class index of "
+            f"{name}: this label is a {mode} image, that is, colours; save the class index of "
             "each pixel as a grey or palette PNG with one channel"
         )
-    if label.dtype.kind == "f" and (label != np.floor(label)).any():
+    if mode == "L" and header.bits in (2, 4):
+        # Pillow stretches grey levels to a byte; the stored number is meant.
+        label = label // (255 // (2**header.bits - 1))
+    if label.dtype.kind == "f" and not (label == np.floor(label)).all():
         raise InputError(f"{name}: this label holds fractions; save the class index of each pixel")
     if label.dtype != np.uint8:
         if label.min() < 0 or label.max() > 255:
@@ -83,7 +146,51 @@ def decode_label(data: bytes, name: str, rows: int | None = None) -> np.ndarray:
                 "use class indices below 254 and an ignore value up to 255"
             )
         label = label.astype(np.uint8)
-    return label
+    return turned(label, orientation)
+
+
+def _refuse_as_label(data: bytes, name: str, header: Header) -> None:
+    """Refuse files whose numbers are not those that were saved, however they look."""
+    if header.lossy:
+        raise InputError(
+            f"{name}: this label is a {header.kind} image with losses, which change class indices"
+            " along every edge; save labels as PNG, from the original and not from this file"
+        )
+    inverted = header.photometric == 0 or data[:2] in (b"P1", b"P4")
+    if inverted or (header.kind == "PPM" and _largest(data) not in (255, 65535)):
+        raise InputError(
+            f"{name}: this label is a {header.kind} image whose grey levels are inverted or"
+            " stretched; save the class index of each pixel as a grey or palette PNG"
+        )
+
+
+def _largest(data: bytes) -> int:
+    """The largest grey level that a PGM states; 0 if it states none."""
+    words: list[bytes] = []
+    for line in data[:4096].splitlines():
+        words += line.partition(b"#")[0].split()
+    return int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
+
+
+class ImageFile:
+    """An image in a file, decoded when, and as far as, it is asked for.
+
+    Args:
+      data: the file.
+      name: what to call it in a message.
+      turn: as for `decode_image`.
+
+    Raises InputError, here or later, for what `probe_image` and `decode_image` refuse.
+    """
+
+    def __init__(self, data: bytes, name: str, *, turn: bool = True):
+        self.shape = probe_image(data, name, turn=turn)
+        self.data = data
+        self._name, self._turn = name, turn
+
+    def part(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
+        """uint8 (h, w, 3) RGB, all of it or the box (top, left, height, width)."""
+        return decode_image(self.data, self._name, box, turn=self._turn)
 
 
 class LabelFile:
@@ -93,6 +200,7 @@ class LabelFile:
       data: the file.
       name: what to call it in a message.
       meaning: stored values to label values; it sees the rows that were decoded.
+      turn: as for `decode_label`.
 
     Raises InputError, here or later, for what `decode_label` and `meaning` refuse.
     """
@@ -102,9 +210,11 @@ class LabelFile:
         data: bytes,
         name: str,
         meaning: Callable[[np.ndarray], np.ndarray] = lambda stored: stored,
+        *,
+        turn: bool = True,
     ):
-        self.shape = probe_image(data, name)
-        self._data, self._name, self._meaning = data, name, meaning
+        self.shape = probe_image(data, name, turn=turn)
+        self._data, self._name, self._meaning, self._turn = data, name, meaning, turn
         self._decoded: np.ndarray | None = None
 
     def upper(self, rows: int) -> np.ndarray:
@@ -112,7 +222,8 @@ class LabelFile:
         if self._decoded is None or rows > len(self._decoded):
             # Who asks again, for more, may do so often.
             some = rows if self._decoded is None else None
-            self._decoded = self._meaning(decode_label(self._data, self._name, some))
+            stored = decode_label(self._data, self._name, some, turn=self._turn)
+            self._decoded = self._meaning(stored)
         return self._decoded
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
@@ -124,69 +235,49 @@ class LabelFile:
         return self.upper(self.shape[0])
 
 
-def _open(data: bytes, name: str, rows: int | None = None) -> Image.Image:
-    """The picture, or so many of its upper rows."""
-    try:
-        picture = Image.open(io.BytesIO(data))
-        if rows is not None:
-            # Pillow decodes what these two say; see "Writing your own image plugin" in its manual.
-            picture._size = (picture.width, rows)
-            picture.tile = [t._replace(extents=(0, 0, *picture._size)) for t in picture.tile]
-        picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "it is empty" if not data else str(error).replace("<_io.BytesIO object at ", "<")
-        if "cannot identify" in reason:
-            reason = "it is no picture in a known format"
-        raise InputError(f"{name}: cannot be read, {reason}; replace the file") from None
+def _open(data: bytes, rows: int | None = None) -> Image.Image:
+    """The image, or so many of its upper rows, decoded by Pillow."""
+    picture = Image.open(io.BytesIO(data), formats=headers.FORMATS)
+    if rows is not None:
+        # Pillow decodes what these two say; see "Writing your own image plugin" in its manual.
+        picture._size = (picture.width, rows)
+        picture.tile = [t._replace(extents=(0, 0, *picture._size)) for t in picture.tile]
+    picture.load()
     return picture
 
 
-def probe_image(data: bytes, name: str) -> tuple[int, int]:
+def probe_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]:
     """(height, width) by the header; a look at the end finds a PNG or JPEG that is cut off.
 
-    Raises InputError for such a file and for one that is no picture.
+    Raises InputError for such a file and for one that is no image.
     """
-    kind: str | None
-    try:
-        if data[:8] == _PNG and data[12:16] == b"IHDR":  # for speed
-            kind, width, height = "PNG", *(int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
-        else:
-            with Image.open(io.BytesIO(data)) as picture:
-                kind, (width, height) = picture.format, picture.size
-    except (OSError, SyntaxError, ValueError):
-        _open(data, name).close()
-        raise
-    end = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}.get(kind or "", b"")
+    header = headers.read(data, name)
+    end = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}.get(header.kind, b"")
     if end not in data[-4096:]:
         # Some writers leave rubbish behind the end; only a full look can tell.
         decode_image(data, name)
-    return height, width
+    return header.size if turn else header.stored
 
 
-def verify_image(data: bytes, name: str) -> tuple[int, int]:
-    """(height, width) of a picture that can be decoded to its end.
+def verify_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]:
+    """(height, width) of an image that can be decoded to its end.
 
-    A PNG says so by checksums, in a sixth of the time of decoding; other files are decoded. Raises
-    InputError for a file that is cut off, damaged, or no picture.
+    A PNG tells by checksums, in a sixth of the time of decoding; other files are decoded. Raises
+    InputError for a file that is cut off, damaged, or no image.
     """
-    size = probe_image(data, name)
-    if data[:8] != _PNG:
+    size = probe_image(data, name, turn=turn)
+    if data[:8] != headers.PNG:
         decode_image(data, name)
         return size
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.verify()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{name}: is damaged ({error}); replace the file") from None
+    with headers.readable(data, name), Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+        picture.verify()
     return size
 
 
 def suffix(data: bytes) -> str:
-    """The usual end of the name of a picture file with this content, such as .png."""
-    with _open(data, "picture") as picture:
-        return {"JPEG": ".jpg", "TIFF": ".tif"}.get(
-            picture.format or "", f".{picture.format}"
-        ).lower()
+    """The usual end of the name of an image file with this content, one of `SUFFIXES`."""
+    kind = headers.read(data, "image").kind
+    return {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -1,0 +1,192 @@
+"""What an image file states before its pixels: kind, size, bits, bands and orientation.
+
+Every decoder of this package asks here first. A header is a few bytes that anybody can write: it
+is read by hand or by Pillow without decoding, and what it asks for is limited before any decoder
+reserves memory.
+"""
+
+import contextlib
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+from PIL import Image
+
+from arm_jax.system.errors import InputError
+
+# OpenCV and Pillow warn of a damaged file on the terminal, beside the line that explains it.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+PNG = b"\x89PNG\r\n\x1a\n"  # what a PNG begins with
+# Pixels of the largest image that is decoded: 16,384 x 16,384, 768 MiB in three colours.
+MOST_PIXELS = 1 << 28
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns above it and raises above twice as many
+# Pillow also opens files that it hands to other programs, such as PostScript; these are enough.
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
+_TIFF_STARTS = {b"II*\0": ("<", False), b"MM\0*": (">", False)}
+_TIFF_STARTS |= {b"II+\0": ("<", True), b"MM\0+": (">", True)}  # BigTIFF
+_MOST_TAGS = 1000  # of a TIFF; files have about twenty
+_ORIENTATION = 274  # the tag of EXIF and of TIFF
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the file states.
+
+    Attributes:
+      kind: as Pillow calls it: PNG, JPEG, TIFF, ...
+      stored: height and width of the stored pixels.
+      orientation: 1 to 8, how EXIF tells viewers to turn them; 1 is as they are stored.
+      bits: of a sample, where it is known (PNG, TIFF), else 8.
+      bands: samples a pixel, where it is known (TIFF), else 0.
+      numbers: "unsigned", or what else the samples are (TIFF): "signed" or "float".
+      photometric: TIFF's meaning of the samples; 0 is inverted grey, 5 is CMYK. -1 elsewhere.
+      lossy: whether neighbouring pixels were mixed when it was saved.
+      noted_at: where a TIFF's orientation lies in the file; 0 elsewhere.
+    """
+
+    kind: str
+    stored: tuple[int, int]
+    orientation: int = 1
+    bits: int = 8
+    bands: int = 0
+    numbers: str = "unsigned"
+    photometric: int = -1
+    lossy: bool = False
+    noted_at: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width as viewers show the image."""
+        height, width = self.stored
+        return (width, height) if self.orientation > 4 else (height, width)
+
+    def unturned(self, data: bytes) -> bytes:
+        """The file without a TIFF's orientation, which decoders obey whether told to or not."""
+        if self.orientation == 1 or not self.noted_at:
+            return data
+        one = struct.pack(_TIFF_STARTS[data[:4]][0] + "H", 1)
+        return data[: self.noted_at] + one + data[self.noted_at + 2 :]
+
+
+def read(data: bytes, name: str) -> Header:
+    """The header of the file `data`, which messages call `name`.
+
+    Raises InputError when it is no image of a known format, has no pixels, or more than
+    `MOST_PIXELS`.
+    """
+    with readable(data, name):
+        if data[:8] == PNG and data[12:16] == b"IHDR":
+            found = _png(data)
+        elif data[:4] in _TIFF_STARTS:
+            found = _tiff(data)
+        else:
+            found = _other(data)
+    height, width = found.stored
+    if height < 1 or width < 1:
+        raise InputError(f"{name}: cannot be read, it has no pixels; replace the file")
+    if height * width > MOST_PIXELS:
+        raise InputError(
+            f"{name}: its header asks for {width:,} x {height:,} pixels ({len(data):,} bytes of"
+            f" file), and the limit is {MOST_PIXELS:,} pixels; cut it into smaller images"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def readable(data: bytes, name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an InputError: the file is damaged or no image.
+
+    Decoders raise errors of the system, of struct and zlib, of OpenCV, and many of Python's.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not data:
+            reason = "it is empty"
+        elif isinstance(error, Image.UnidentifiedImageError):
+            reason = "it is no image in a known format"
+        elif isinstance(error, Image.DecompressionBombError):
+            reason = f"it has more than {MOST_PIXELS:,} pixels, the limit"
+        else:
+            text = str(error.err) if isinstance(error, cv2.error) else str(error)
+            reason = f"it is damaged ({' '.join(text.split()) or type(error).__name__})"
+        raise InputError(f"{name}: cannot be read, {reason}; replace the file") from None
+
+
+def _png(data: bytes) -> Header:
+    width, height, bits = struct.unpack_from(">IIB", data, 16)
+    start = data.find(b"IDAT")
+    orientation = 1
+    place = data.find(b"eXIf", 0, start if start > 0 else None)
+    if place > 0:
+        (length,) = struct.unpack_from(">I", data, place - 4)
+        orientation = _exif_orientation(data[place + 4 : place + 4 + length])
+    return Header("PNG", (height, width), orientation, bits)
+
+
+def _tiff(data: bytes) -> Header:
+    """The first directory's few tags that matter; nothing that they point to is trusted."""
+    order, big = _TIFF_STARTS[data[:4]]
+    (place,) = struct.unpack_from(order + "Q", data, 8) if big else struct.unpack_from(
+        order + "I", data, 4
+    )
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, place)
+    if count > _MOST_TAGS:
+        raise ValueError(f"a TIFF of {count} tags")
+    place += 8 if big else 2
+    tags: dict[int, int] = {}
+    noted_at = 0
+    for _ in range(count):
+        tag, kind, number = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, place)
+        if kind in (1, 3, 4, 16):
+            form = {1: "B", 3: "H", 4: "I", 16: "Q"}[kind]
+            at = place + (12 if big else 8)
+            if number * struct.calcsize(form) > (8 if big else 4):
+                (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, at)
+            (tags[tag],) = struct.unpack_from(order + form, data, at)
+            if tag == _ORIENTATION and form == "H":
+                noted_at = at
+        place += 20 if big else 12
+    orientation = tags.get(_ORIENTATION, 1) if noted_at else 1
+    compression = tags.get(259, 1)
+    return Header(
+        "TIFF",
+        (tags[257], tags[256]),
+        orientation if 1 <= orientation <= 8 else 1,
+        bits=tags.get(258, 1),
+        bands=tags.get(277, 1),
+        numbers={1: "unsigned", 2: "signed", 3: "float"}.get(tags.get(339, 1), "unknown"),
+        photometric=tags.get(262, 1),
+        lossy=compression in (6, 7, 34712, 50001),  # JPEG, JPEG 2000, WebP
+        noted_at=noted_at,
+    )
+
+
+def _other(data: bytes) -> Header:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        kind, (width, height) = picture.format or "", picture.size
+        orientation = _exif_orientation(picture.info.get("exif", b""))
+    if kind in ("MPO", "DIB"):  # several JPEGs in one file; a BMP without its first bytes
+        kind = {"MPO": "JPEG", "DIB": "BMP"}[kind]
+    lossy = kind == "JPEG" or (kind == "WEBP" and b"VP8 " in data[:4096])
+    return Header(kind, (height, width), orientation, lossy=lossy)
+
+
+def _exif_orientation(block: bytes) -> int:
+    """1 to 8; 1 where the block is absent, damaged, or says something else."""
+    if not block:
+        return 1
+    try:
+        exif = Image.Exif()
+        exif.load(block)
+        value = exif.get(_ORIENTATION, 1)
+    except Exception:  # a damaged block turns nothing, and viewers show the image all the same
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1

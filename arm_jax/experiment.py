@@ -139,6 +139,7 @@ class Experiment:
             values=tuple(data.label_values),
             size=tuple(data.size),
             config=data.variant,
+            orientation=data.orientation,
             seed=self.config.seed,
             **part,
         )

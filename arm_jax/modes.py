@@ -59,7 +59,12 @@ def predict(
     experiment, players, _ = restore(config, folder, checkpoint)
     target = Path(output) if output else Path(folder) / "predictions"
     prediction.predict_folder(
-        players.segmenter, images, target, experiment.classes, protocol=experiment.protocol()
+        players.segmenter,
+        images,
+        target,
+        experiment.classes,
+        protocol=experiment.protocol(),
+        orientation=config.data.orientation,
     )
     terminal.say(f"predictions are in {target}")
 

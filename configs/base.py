@@ -25,6 +25,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data.classes = ()  # Class names in the order of the label values; () if built in.
     config.data.ignore = 255  # Label value of the pixels without a label.
     config.data.label_values = ()  # Pairs of stored value and class index or ignore; () as stored.
+    config.data.orientation = "exif"  # Turn images and labels as viewers do, or "stored".
     config.data.size = (128, 256)  # Height, width of scenes drawn while training.
     config.data.variant = ""  # Of a prepared data set: its builder's config, "" for the first.
     config.data.train_split = "train"

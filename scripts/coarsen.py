@@ -80,7 +80,7 @@ def write_record(
     """Write one image, as the bytes it has where there are some, and its coarse label."""
     if hasattr(source, "encoded"):
         record = source.encoded(index)
-        data = record["image"]
+        data = record["image"].data
     else:
         record = source[index]
         data = images.encode_png(record["image"])

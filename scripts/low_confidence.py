@@ -34,7 +34,7 @@ from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import pictures
 from arm_jax.run.restore import restore
-from arm_jax.system import command_line
+from arm_jax.system import command_line, files
 from arm_jax.system.errors import InputError
 
 GREEN = (0, 255, 0)
@@ -116,13 +116,7 @@ def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> It
     paths = prediction.find_images(folder, output)
     for index in chosen(len(paths), number):
         path = paths[index]
-        try:
-            data = (folder / path).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{folder / path} cannot be read ({error.strerror}); correct its permissions"
-            ) from None
-        image = decode_image(data, str(folder / path))
+        image = decode_image(files.read_bytes(folder / path), str(folder / path))
         yield Seen(str(path.with_suffix("")), image, look(model, image), None)
 
 

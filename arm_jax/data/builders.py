@@ -86,7 +86,7 @@ def _example(sources: dict[str, Any], index: int) -> dict[str, Any]:
             )
         if "image" not in example:
             # What is damaged must not get into a data set that is taken for whole.
-            images.verify_image(record["image"], f"the image of {record['id']}")
-            example["image"] = record["image"]
+            images.verify_image(record["image"].data, f"the image of {record['id']}")
+            example["image"] = record["image"].data
         example[kind] = images.encode_png(np.asarray(record["label"]))
     return example

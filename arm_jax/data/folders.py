@@ -2,18 +2,19 @@
 
     root/images/[split/][anything/]name.jpg      root/labels/[split/][anything/]name.png
 
-Labels are pictures with one number a pixel. An image and its label have the same path but for the
-suffix of the file.
+Labels are images with one number a pixel. An image and its label have the same path but for the
+suffix of the file; letters with accents may be written in one character or in two (NFC, NFD).
 """
 
 import hashlib
+import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from arm_jax.data import images
+from arm_jax.data import headers, images
 from arm_jax.data.labels import UNKNOWN, Classes, Table
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
@@ -22,7 +23,8 @@ from arm_jax.system.errors import InputError
 class FileSource:
     """Records from image and label files that were matched before.
 
-    `pairs` holds (id, image name, label name); the names are those of the two trees.
+    `pairs` holds (id, image name, label name); the names are those of the two trees. Images and
+    labels are turned as the EXIF orientation of each tells viewers, unless `turn` is False.
     """
 
     def __init__(
@@ -32,20 +34,21 @@ class FileSource:
         pairs: list[tuple[str, str, str]],
         classes: Classes,
         table: Table | None = None,
+        *,
+        turn: bool = True,
     ):
         self.classes = classes
         self._image_tree, self._label_tree = image_tree, label_tree
         self._pairs = pairs
         self._table = table
+        self._turn = turn
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> dict:
         name, image_name, label_name = self._pairs[index]
-        image = images.decode_image(
-            self._image_tree.read(image_name), self._image_tree.path(image_name)
-        )
+        image = self._image_file(image_name).part()
         stored = self._stored_label(label_name)
         self._compare_sizes(index, image.shape[:2], stored.shape)
         return {"image": image, "label": self._meaning(stored, label_name), "id": name}
@@ -58,34 +61,39 @@ class FileSource:
         _, image_name, label_name = self._pairs[index]
         stored = self._stored_label(label_name)
         size = images.verify_image(
-            self._image_tree.read(image_name), self._image_tree.path(image_name)
+            self._image_tree.read(image_name), self._image_tree.path(image_name), turn=self._turn
         )
         self._compare_sizes(index, size, stored.shape)
         label = self._meaning(stored, label_name)
         return np.bincount(label.reshape(-1), minlength=256)
 
     def encoded(self, index: int) -> dict:
-        """The record with the image as its file's bytes, and the label still to be decoded."""
+        """The record with the image as `images.ImageFile`, and the label still to be decoded."""
         name, image_name, label_name = self._pairs[index]
-        image = self._image_tree.read(image_name)
+        image = self._image_file(image_name)
         label = self._label_file(label_name)
-        size = images.probe_image(image, self._image_tree.path(image_name))
-        self._compare_sizes(index, size, label.shape)
+        self._compare_sizes(index, image.shape, label.shape)
         return {"image": image, "label": label, "id": name}
 
     def fingerprint(self) -> str:
         """Changes when a file is added, removed, replaced or edited, or a class table differs."""
-        digest = hashlib.blake2b(repr((self.classes, self._table)).encode(), digest_size=16)
+        settings = (self.classes, self._table, self._turn)
+        digest = hashlib.blake2b(repr(settings).encode(), digest_size=16)
         for name, image_name, label_name in self._pairs:
             stamps = self._image_tree.stamp(image_name), self._label_tree.stamp(label_name)
             paths = self._image_tree.path(image_name), self._label_tree.path(label_name)
             digest.update(repr((name, paths, stamps)).encode())
         return digest.hexdigest()
 
+    def _image_file(self, image_name: str) -> images.ImageFile:
+        return images.ImageFile(
+            self._image_tree.read(image_name), self._image_tree.path(image_name), turn=self._turn
+        )
+
     def _stored_label(self, label_name: str) -> np.ndarray:
         data, path = self._label_tree.read(label_name), self._label_tree.path(label_name)
         images.verify_image(data, path)  # a damaged label may be decoded to wrong classes
-        return images.decode_label(data, path)
+        return images.decode_label(data, path, turn=self._turn)
 
     def _label_file(self, label_name: str) -> Any:
         """A label as `images.LabelFile` or array."""
@@ -93,6 +101,7 @@ class FileSource:
             self._label_tree.read(label_name),
             self._label_tree.path(label_name),
             partial(self._meaning, label_name=label_name),
+            turn=self._turn,
         )
 
     def _meaning(self, stored: np.ndarray, label_name: str) -> np.ndarray:
@@ -119,10 +128,19 @@ class FileSource:
     def _compare_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]) -> None:
         if tuple(image) != tuple(label):
             _, image_name, label_name = self._pairs[index]
+            path = self._image_tree.path(image_name)
+            noted = headers.read(self._image_tree.read(image_name), path).orientation
+            remedy = "make them the same size"
+            if noted > 4 and tuple(image) == tuple(label)[::-1]:
+                turned = "turned as" if self._turn else "not turned, though"
+                other = "stored" if self._turn else "exif"
+                remedy = (
+                    f"the image is {turned} its EXIF orientation {noted} tells viewers; turn the"
+                    f" label too, or read both the other way by data.orientation = {other!r}"
+                )
             raise InputError(
                 f"{self._label_tree.path(label_name)}: is {label[1]}x{label[0]} pixels, but its "
-                f"image {self._image_tree.path(image_name)} is {image[1]}x{image[0]}; make them "
-                "the same size"
+                f"image {path} is {image[1]}x{image[0]}; {remedy}"
             )
 
 
@@ -130,8 +148,9 @@ class FolderSource(FileSource):
     """Two folders of a person's own, see the head of this file.
 
     `split` names a subfolder of both; "" takes all there is. `table` gives stored label values
-    their meaning; without one they are class indices. Raises InputError when a folder is missing
-    or empty and when images have no label.
+    their meaning; without one they are class indices. `orientation` is one of
+    `images.ORIENTATIONS`. Raises InputError when a folder is missing or empty and when images have
+    no label.
     """
 
     def __init__(
@@ -143,12 +162,18 @@ class FolderSource(FileSource):
         table: Table | None = None,
         image_folder: str = "images",
         label_folder: str = "labels",
+        orientation: str = "exif",
     ):
-        root = Path(root)
+        if orientation not in images.ORIENTATIONS:
+            raise InputError(
+                f"data.orientation = {orientation!r}; choose from {', '.join(images.ORIENTATIONS)}"
+            )
+        root = Path(root).expanduser()
         image_tree = Folder(_split_folder(root / image_folder, split))
         label_tree = Folder(_split_folder(root / label_folder, split))
         pairs = match(image_tree, label_tree)
-        super().__init__(image_tree, label_tree, pairs, classes, table)
+        turn = orientation == "exif"
+        super().__init__(image_tree, label_tree, pairs, classes, table, turn=turn)
 
 
 def _split_folder(folder: Path, split: str) -> Path:
@@ -177,12 +202,13 @@ def match(
     Args:
       image_tree: where the images are.
       label_tree: where the labels are.
-      image_ending: the end of an image's name before the suffix; other pictures are left alone.
+      image_ending: the end of an image's name before the suffix; other images are left alone.
       label_endings: how the label's name goes on after the id, the preferred one first.
       without: ids that are left out.
 
-    An id is the path without ending and suffix. Labels without an image are left alone. Raises
-    InputError when there is no image, an image has no label, or two images share an id.
+    An id is the path without ending and suffix, in composed characters (NFC). Labels without an
+    image are left alone. Raises InputError when there is no image, an image has no label, or two
+    images share an id.
     """
     image_names = _by_id(image_tree, tuple(image_ending + suffix for suffix in images.SUFFIXES))
     label_names = _by_id(label_tree, label_endings, prefer=True)
@@ -214,7 +240,7 @@ def _by_id(tree: Tree, endings: tuple[str, ...], prefer: bool = False) -> dict[s
         lower = name.lower()
         for rank, ending in enumerate(endings):
             if lower.endswith(ending.lower()):
-                identity = name[: len(name) - len(ending)]
+                identity = unicodedata.normalize("NFC", name[: len(name) - len(ending)])
                 other = found.get(identity)
                 if other and not prefer:
                     raise InputError(

@@ -7,13 +7,23 @@ reserves memory.
 
 import contextlib
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
-from PIL import Image
+from PIL import (  # what can be opened is what was imported
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from arm_jax.system.errors import InputError
 
@@ -26,7 +36,18 @@ PNG = b"\x89PNG\r\n\x1a\n"  # what a PNG begins with
 MOST_PIXELS = 1 << 28
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns above it and raises above twice as many
 # Pillow also opens files that it hands to other programs, such as PostScript; these are enough.
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
+FORMATS = tuple(
+    reader.format
+    for reader in (
+        PngImagePlugin.PngImageFile,
+        JpegImagePlugin.JpegImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+        WebPImagePlugin.WebPImageFile,
+        GifImagePlugin.GifImageFile,
+        PpmImagePlugin.PpmImageFile,
+    )
+)
 _TIFF_STARTS = {b"II*\0": ("<", False), b"MM\0*": (">", False)}
 _TIFF_STARTS |= {b"II+\0": ("<", True), b"MM\0+": (">", True)}  # BigTIFF
 _MOST_TAGS = 1000  # of a TIFF; files have about twenty
@@ -90,11 +111,15 @@ def read(data: bytes, name: str) -> Header:
     if height < 1 or width < 1:
         raise InputError(f"{name}: cannot be read, it has no pixels; replace the file")
     if height * width > MOST_PIXELS:
-        raise InputError(
-            f"{name}: its header asks for {width:,} x {height:,} pixels ({len(data):,} bytes of"
-            f" file), and the limit is {MOST_PIXELS:,} pixels; cut it into smaller images"
-        )
+        raise _too_large(data, name, f"{width:,} x {height:,}")
     return found
+
+
+def _too_large(data: bytes, name: str, size: str) -> InputError:
+    return InputError(
+        f"{name}: its header asks for {size} pixels ({len(data):,} bytes of file), and the limit is"
+        f" {MOST_PIXELS:,} pixels; cut it into smaller images"
+    )
 
 
 @contextlib.contextmanager
@@ -107,13 +132,14 @@ def readable(data: bytes, name: str) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except Image.DecompressionBombError as error:
+        number = re.search(r"\d+", str(error))
+        raise _too_large(data, name, f"{int(number[0]):,}" if number else "too many") from None
     except Exception as error:
         if not data:
             reason = "it is empty"
         elif isinstance(error, Image.UnidentifiedImageError):
             reason = "it is no image in a known format"
-        elif isinstance(error, Image.DecompressionBombError):
-            reason = f"it has more than {MOST_PIXELS:,} pixels, the limit"
         else:
             text = str(error.err) if isinstance(error, cv2.error) else str(error)
             reason = f"it is damaged ({' '.join(text.split()) or type(error).__name__})"
@@ -134,8 +160,10 @@ def _png(data: bytes) -> Header:
 def _tiff(data: bytes) -> Header:
     """The first directory's few tags that matter; nothing that they point to is trusted."""
     order, big = _TIFF_STARTS[data[:4]]
-    (place,) = struct.unpack_from(order + "Q", data, 8) if big else struct.unpack_from(
-        order + "I", data, 4
+    (place,) = (
+        struct.unpack_from(order + "Q", data, 8)
+        if big
+        else struct.unpack_from(order + "I", data, 4)
     )
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, place)
     if count > _MOST_TAGS:
@@ -173,8 +201,7 @@ def _other(data: bytes) -> Header:
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         kind, (width, height) = picture.format or "", picture.size
         orientation = _exif_orientation(picture.info.get("exif", b""))
-    if kind in ("MPO", "DIB"):  # several JPEGs in one file; a BMP without its first bytes
-        kind = {"MPO": "JPEG", "DIB": "BMP"}[kind]
+    kind = "JPEG" if kind == "MPO" else kind  # several of them in one file
     lossy = kind == "JPEG" or (kind == "WEBP" and b"VP8 " in data[:4096])
     return Header(kind, (height, width), orientation, lossy=lossy)
 

@@ -97,7 +97,7 @@ def _by_opencv(data: bytes, name: str, header: Header) -> np.ndarray | None:
     if image is None or image.ndim != 3 or image.shape[2] < 3:
         return None
     if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
+        image = (image // 256).astype(np.uint8)
     return np.ascontiguousarray(image[..., 2::-1])
 
 
@@ -185,7 +185,7 @@ class ImageFile:
 
     def __init__(self, data: bytes, name: str, *, turn: bool = True):
         self.shape = probe_image(data, name, turn=turn)
-        self.data = data
+        self.data = data  # the file
         self._name, self._turn = name, turn
 
     def part(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:

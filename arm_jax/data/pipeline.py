@@ -31,9 +31,8 @@ class Augment:
             rng, record["label"], crop=self._crop, ignore=self._ignore, **self._drawing
         )
         image = record["image"]
-        if isinstance(image, bytes):
-            box = augment.source_box(drawn, record["label"].shape)
-            image = images.decode_image(image, record["id"], box)
+        if isinstance(image, images.ImageFile):
+            image = image.part(augment.source_box(drawn, record["label"].shape))
         image, label, extent = augment.apply(
             image, record["label"], drawn, crop=self._crop, ignore=self._ignore
         )
@@ -47,7 +46,7 @@ class Augment:
 
 
 class _Numbered:
-    """A source whose records carry their number, and their image as bytes if it has them."""
+    """A source whose records carry their number, and their image as a file if it has one."""
 
     def __init__(self, source: Source):
         self._source = source

@@ -51,14 +51,14 @@ class TfdsSource:
 
     def __getitem__(self, index: int) -> dict:
         record = self.encoded(index)
-        image = images.decode_image(record["image"], f"{self._folder} {record['id']}")
-        return {**record, "image": image, "label": np.asarray(record["label"])}
+        return {**record, "image": record["image"].part(), "label": np.asarray(record["label"])}
 
     def encoded(self, index: int) -> dict:
-        """The record with its image as the bytes of a file, and the label still to be decoded."""
+        """The record with its image and label as files, still to be decoded."""
         name, record = self._record(index)
-        label = images.LabelFile(record[self._labels], f"{self._folder} {name}")
-        return {"image": record["image"], "label": label, "id": name}
+        title = f"{self._folder} {name}"
+        image = images.ImageFile(record["image"], title)
+        return {"image": image, "label": images.LabelFile(record[self._labels], title), "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,). Raises InputError if the record cannot be used."""

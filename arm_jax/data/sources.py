@@ -47,6 +47,7 @@ def open_source(
     coarsening: str = "",
     flip: float = 0.0,
     seed: int = 0,
+    orientation: str = "exif",
 ) -> Source:
     """The source that a config describes, all arguments plain.
 
@@ -74,6 +75,8 @@ def open_source(
         `arm_jax.data.coarsen`; "" for none.
       flip: share of simulated coarse components with a wrong class.
       seed: of the simulated coarse labels.
+      orientation: "exif" turns images and labels as their EXIF orientation tells viewers, "stored"
+        takes pixels as they lie in the file; for `folders`.
 
     Raises:
       InputError: for a value that means nothing, and all that the sources raise.
@@ -96,7 +99,7 @@ def open_source(
     if dataset == "folders":
         meaning = _classes(classes, ignore)
         table = Table.of(dict(values), meaning) if values else None
-        source = FolderSource(root, split, meaning, table=table)
+        source = FolderSource(root, split, meaning, table=table, orientation=orientation)
     elif dataset == "cityscapes":
         source = cityscapes.open_split(root, split, labels)
     elif labels == "coarse" and dataset in ("ade20k", "camvid"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from arm_jax.system.errors import InputError
+from arm_jax.system.files import MOST_BYTES, read_bytes
 
 
 class Tree(Protocol):
@@ -27,7 +28,10 @@ class Tree(Protocol):
 
 
 class Folder:
-    """The files below a folder of the disk, hidden ones left out."""
+    """The files below a folder of the disk, hidden ones left out; links are followed.
+
+    A link to a folder that it lies in is not: what is there is found without it.
+    """
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -40,30 +44,33 @@ class Folder:
                 f"{error.filename}: cannot be read ({error.strerror}); correct its permissions"
             )
 
+        above = {str(self.root): [os.path.realpath(self.root)]}  # of each folder, itself included
         for folder, folders, files in os.walk(self.root, onerror=refuse, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            chain, kept = above.pop(folder), []
+            for name in sorted(name for name in folders if not name.startswith(".")):
+                real = os.path.realpath(os.path.join(folder, name))
+                if real not in chain:
+                    kept.append(name)
+                    above[os.path.join(folder, name)] = [*chain, real]
+            folders[:] = kept
             relative = Path(folder).relative_to(self.root)
             found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
         return sorted(found)
 
     def read(self, name: str) -> bytes:
-        try:
-            return (self.root / name).read_bytes()
-        except OSError as error:
-            raise self._unreadable(name, error) from None
+        return read_bytes(self.root / name)
 
     def stamp(self, name: str) -> tuple[int, ...]:
         try:
             status = (self.root / name).stat()
         except OSError as error:
-            raise self._unreadable(name, error) from None
+            raise InputError(
+                f"{self.path(name)}: cannot be read ({error.strerror}); restore the file"
+            ) from None
         return status.st_size, status.st_mtime_ns
 
     def path(self, name: str) -> str:
         return str(self.root / name)
-
-    def _unreadable(self, name: str, error: OSError) -> InputError:
-        return InputError(f"{self.path(name)}: cannot be read ({error.strerror}); restore the file")
 
 
 class Zip:
@@ -98,8 +105,20 @@ class Zip:
 
     def read(self, name: str) -> bytes:
         try:
+            size = self._archive.getinfo(self._prefix + name).file_size
+            if size > MOST_BYTES:
+                raise ValueError(f"{size:,} bytes, and the limit is {MOST_BYTES:,}")
             return self._archive.read(self._prefix + name)
-        except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # Encrypted, of an unknown compression, damaged: each raises an error of another kind.
+        except (
+            OSError,
+            LookupError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+            ValueError,
+            RuntimeError,
+        ) as error:
             raise InputError(
                 f"{self.path(name)}: cannot be read ({error}); fetch the zip again"
             ) from None

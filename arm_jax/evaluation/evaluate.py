@@ -78,7 +78,7 @@ def evaluate(
       protocol: how to look at an image; by default the whole image, once.
       boundary_width: also score the pixels within so many pixels of a class boundary.
       threads: that read and prepare images.
-      progress: show a bar with images per second (first process only).
+      progress: show a bar with images per second, where the output is a terminal.
 
     Raises:
       InputError: the split is empty; a label differs from its image in size, or has values that
@@ -122,7 +122,7 @@ def evaluate(
         desc="evaluate",
         unit="image",
         dynamic_ncols=True,
-        disable=not progress or jax.process_index() > 0,
+        disable=None if progress and jax.process_index() == 0 else True,
     ) as bar:
         try:
             for images, matrix in delayed(counted(), IN_FLIGHT):

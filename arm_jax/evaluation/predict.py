@@ -1,6 +1,7 @@
 """A folder of images, any images of any size, -> labels and overlays."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from arm_jax.data import colors
+from arm_jax.data import colors, trees
 from arm_jax.data.images import SUFFIXES, decode_image
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import inference
@@ -19,7 +20,7 @@ from arm_jax.evaluation.inference import Prepared
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.evaluation.readahead import ahead, grouped
 from arm_jax.networks import Segmenter
-from arm_jax.system import processes, sharding
+from arm_jax.system import files, processes, sharding
 from arm_jax.system.errors import InputError
 
 # Images read ahead of the devices, images that may wait for others of their size, and results that
@@ -42,6 +43,7 @@ def predict_folder(
     mesh: Mesh | None = None,
     threads: int = 4,
     progress: bool = True,
+    orientation: str = "exif",
 ) -> int:
     """Label every image of a folder and its subfolders; no labels are needed.
 
@@ -60,7 +62,8 @@ def predict_folder(
         an image compiles the network anew; `Protocol.multiple` groups them.
       batch_size, mesh: as for `predictions`.
       threads: that read, and as many that write.
-      progress: show a bar with images per second.
+      progress: show a bar with images per second, where the output is a terminal.
+      orientation: "exif" labels images as viewers show them, "stored" as their pixels lie.
 
     Returns:
       How many images were labelled.
@@ -87,7 +90,7 @@ def predict_folder(
     def results() -> Iterator[Prediction]:
         for one in predictions(
             model,
-            functools.partial(_read, input_dir),
+            functools.partial(_read, input_dir, orientation == "exif"),
             paths,
             protocol=protocol,
             batch_size=batch_size,
@@ -105,7 +108,11 @@ def predict_folder(
             yield one
 
     with tqdm(
-        total=len(paths), desc="predict", unit="image", dynamic_ncols=True, disable=not progress
+        total=len(paths),
+        desc="predict",
+        unit="image",
+        dynamic_ncols=True,
+        disable=None if progress else True,
     ) as bar:
         write = functools.partial(_write, output_dir, classes)
         for _ in ahead(write, results(), threads=threads, number=UNWRITTEN):
@@ -190,7 +197,7 @@ def predictions(
 def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
     """Paths of all images under a folder, relative to it, in order.
 
-    Hidden files and folders, and what lies in `output_dir`, are left out.
+    Hidden files and folders, and what lies in `output_dir`, are left out; links are followed.
 
     Raises:
       InputError: as `predict_folder`.
@@ -198,12 +205,14 @@ def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
     if not input_dir.is_dir():
         raise InputError(f"{input_dir} is no folder; give the folder that holds the images")
     output = output_dir.resolve()
+    paths = [Path(name) for name in trees.Folder(input_dir).names()]
     paths = sorted(
-        path.relative_to(input_dir)
-        for path in input_dir.rglob("*")
-        if path.suffix.lower() in SUFFIXES and output not in path.resolve().parents
+        path
+        for path in paths
+        if path.suffix.lower() in SUFFIXES
+        # A link that leads to itself cannot be resolved by pathlib.
+        and output not in Path(os.path.realpath(input_dir / path)).parents
     )
-    paths = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
     if not paths:
         raise InputError(f"{input_dir} holds no image ({', '.join(SUFFIXES)})")
     by_name: dict[Path, Path] = {}
@@ -216,14 +225,8 @@ def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
     return paths
 
 
-def _read(folder: Path, path: Path) -> np.ndarray:
-    try:
-        data = (folder / path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{folder / path} cannot be read ({error.strerror}); correct its permissions"
-        ) from None
-    return decode_image(data, str(folder / path))
+def _read(folder: Path, turn: bool, path: Path) -> np.ndarray:
+    return decode_image(files.read_bytes(folder / path), str(folder / path), turn=turn)
 
 
 def _write(folder: Path, classes: Classes, one: Prediction) -> None:

@@ -151,7 +151,7 @@ def write_zip(
             desc=server.name,
             unit="image",
             dynamic_ncols=True,
-            disable=not progress,
+            disable=None if progress else True,
         ) as bar,
     ):
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:

@@ -1,7 +1,8 @@
-"""Files that are whole or absent."""
+"""Files that are written whole or not at all, and read only where they are files."""
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,47 @@ def whole(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+# Of a file that is read at once: an image, a label, a list. 16-bit colours of the largest image
+# are 1.5 GiB.
+MOST_BYTES = 1 << 31
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
+    """All of a regular file, or one that a link leads to.
+
+    A pipe, socket or device is not opened: reading one may wait for ever, or change it.
+
+    Raises InputError where it is no file, is larger than `most` bytes, or cannot be read.
+    """
+    try:
+        _refuse_others(path, os.stat(path))
+        with open(os.open(path, os.O_RDONLY | _NO_WAITING), "rb") as file:
+            status = os.fstat(file.fileno())
+            _refuse_others(path, status)
+            if status.st_size > most:
+                raise InputError(
+                    f"{path}: has {status.st_size:,} bytes, and the limit is {most:,};"
+                    " make it smaller or remove it"
+                )
+            return file.read(most)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); restore the file, or correct"
+            " its permissions"
+        ) from None
+
+
+def _refuse_others(path: str | Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise InputError(f"{path}: is {kind} and not a file; remove it, or put a file there")

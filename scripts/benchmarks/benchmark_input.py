@@ -122,7 +122,8 @@ def measure(
     for index in range(len(source)):
         record = encoded(source, index)
         data, label = record["image"], np.asarray(record["label"])
-        pictures.append(data if isinstance(data, bytes) else images.encode_png(data))
+        is_file = isinstance(data, images.ImageFile)
+        pictures.append(data.data if is_file else images.encode_png(data))
         file = io.BytesIO()
         Image.fromarray(label).save(file, "PNG")  # with filters, as most tools write them
         labels.append(file.getvalue())

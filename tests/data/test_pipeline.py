@@ -242,7 +242,8 @@ class Encoded(Records):
         type(self).reads += 1
         record = self[index]
         label = images.LabelFile(images.encode_png(record["label"]), "label")
-        return {**record, "image": images.encode_png(record["image"]), "label": label}
+        image = images.ImageFile(images.encode_png(record["image"]), "image")
+        return {**record, "image": image, "label": label}
 
 
 @pytest.mark.parametrize("crop", [(12, 16), (6, 8)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arm_jax.data import coarsen, images, scenes, sources
+from arm_jax.data import coarsen, headers, images, scenes, sources
 from arm_jax.data.folders import FileSource, FolderSource
 from arm_jax.data.labels import STREET_SCENES, Table, generic
 from arm_jax.data.trees import Folder, Zip
@@ -99,6 +99,7 @@ def test_every_kind_of_image_becomes_rgb(kind):
     elif kind == "rotated":
         exif = Image.Exif()
         exif[0x0112] = 6
+        picture = picture.transpose(Image.Transpose.ROTATE_90)  # as the camera stored it
         options = {"format": "JPEG", "quality": 95, "exif": exif}
     elif kind == "grey16":
         grey = rgb[..., 0]
@@ -139,7 +140,7 @@ def broken(root, kind):
         return rf"{label}: label values 7 \(10\.00% of the pixels\) are none of the 3 classes"
     if kind == "rgb":
         write(label, np.zeros((20, 30, 3), np.uint8))
-        return rf"{label}: this label is a RGB picture.*class index of each pixel"
+        return rf"{label}: this label is a RGB image.*class index of each pixel"
     if kind == "size":
         write(label, np.zeros((20, 29), np.uint8))
         return rf"{label}: is 29x20 pixels, but its image {image} is 30x20"
@@ -154,7 +155,7 @@ def broken(root, kind):
         return rf"{image}: cannot be read, it is empty"
     if kind == "text":
         image.write_text("no picture")
-        return rf"{image}: cannot be read, it is no picture in a known format"
+        return rf"{image}: cannot be read, it is no image in a known format"
     if kind == "wide":
         Image.fromarray(np.full((20, 30), 300, np.uint16)).save(label)
         return rf"{label}: label values from 300 to 300 do not fit a byte"
@@ -336,15 +337,17 @@ def test_a_part_of_an_image_is_that_of_the_whole(mode):
     elif mode == "interlaced":
         # Pillow cannot write one: a header that says so must be respected.
         data = images.encode_png(pixels)
-        assert images._ends_early(data, 8)
-        assert not images._ends_early(data[:28] + b"\x01" + data[29:], 8)
+        header = headers.read(data, "x")
+        assert images._ends_early(data, header, 8)
+        assert not images._ends_early(data[:28] + b"\x01" + data[29:], header, 8)
         return
     elif mode != "RGB":
         picture = picture.convert(mode)
     file = io.BytesIO()
     picture.save(file, **options)
     whole = images.decode_image(file.getvalue(), "x")
-    assert images._ends_early(file.getvalue(), 20) == (mode != "JPEG")
+    header = headers.read(file.getvalue(), "x")
+    assert images._ends_early(file.getvalue(), header, 20) == (mode != "JPEG")
     for top, left, height, width in ((0, 0, 1, 64), (3, 5, 20, 30), (30, 60, 10, 4)):
         part = images.decode_image(file.getvalue(), "x", (top, left, height, width))
         np.testing.assert_array_equal(part, whole[top : top + height, left : left + width])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from evaluation_standins import TinySegmenter, classes, image
 from flax import nnx
+from hostile_images import huge, no_files
 from PIL import Image
 
 from arm_jax.data.labels import generic
@@ -85,8 +86,38 @@ def test_an_unreadable_image_is_named_and_the_others_are_done(model, folder, tmp
     with pytest.raises(InputError, match=r"1 of 4 images could not be read, first .*cut\.png"):
         run(model, folder, tmp_path / "out", progress=True)
     assert len(files(tmp_path / "out")) == 6
-    printed = capfd.readouterr().err
-    assert "4/4" in printed
+    printed = capfd.readouterr()
+    assert printed.out.startswith(f"skipped: {folder / 'cut.png'}: cannot be read")
+    assert not printed.err  # no bar, as this is no terminal
+
+
+def test_hostile_files_among_the_images_are_skipped_by_name(model, folder, tmp_path, capsys):
+    names = no_files(folder)
+    for kind, data in huge().items():
+        (folder / f"huge {kind}.{kind}").write_bytes(data)
+        names.append(f"huge {kind}.{kind}")
+    with pytest.raises(InputError, match=rf"^{len(names)} of {len(names) + 3} images could not"):
+        run(model, folder, tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split(": ")[1] for line in lines) == sorted(str(folder / n) for n in names)
+    assert len(files(tmp_path / "out")) == 6
+
+
+def test_a_linked_folder_of_images_is_labelled_and_a_turned_photograph_upright(model, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    (tmp_path / "elsewhere").mkdir()
+    Image.fromarray(image(24, 32, 1)).save(tmp_path / "elsewhere" / "a.png", exif=exif)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "linked again").symlink_to(tmp_path / "in")
+    upright = np.ascontiguousarray(np.rot90(image(24, 32, 1), 3))
+    for orientation, seen in (("exif", upright), ("stored", image(24, 32, 1))):
+        assert run(model, tmp_path / "in", tmp_path / orientation, orientation=orientation) == 1
+        label = Image.open(tmp_path / orientation / "labels" / "linked" / "a.png")
+        np.testing.assert_array_equal(label, inference.predict(model, seen))
+        overlay = Image.open(tmp_path / orientation / "overlays" / "linked" / "a.jpg")
+        assert overlay.size == label.size and not overlay.getexif()
 
 
 def test_what_cannot_be_predicted_is_named(model, tmp_path):

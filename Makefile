@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+AOT := .venv-aot
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format clean
+.PHONY: help install demo test test-slow lint aot aot-cuda compiled format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,9 +35,29 @@ lint: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+aot: $(AOT)/.cuda $(AOT)/.tpu  ## the compilers for GPUs and TPUs, with no device (docs/performance.md)
+
+aot-cuda: $(AOT)/.cuda  ## the compiler for GPUs alone (132 MB)
+
+# Without the NVIDIA libraries, which only running needs; the plugin is of jaxlib's version.
+$(AOT)/.cuda: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(AOT)
+	$(AOT)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(AOT)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	version=$$($(AOT)/bin/python -c "import jaxlib; print(jaxlib.__version__)") && \
+	$(AOT)/bin/python -m pip install --quiet --no-deps "jax-cuda13-plugin==$$version" "jax-cuda13-pjrt==$$version"
+	@touch $@
+
+$(AOT)/.tpu: $(AOT)/.cuda
+	$(AOT)/bin/python -m pip install --quiet --constraint constraints.txt "jax[tpu]"
+	@touch $@
+
+compiled: aot  ## the table of what compiles for which device, into runs/compiled.jsonl (hours of a CPU)
+	nice -n 15 $(AOT)/bin/python scripts/benchmarks/compiled_table.py runs/compiled.jsonl
+
 format: $(READY)  ## rewrite the files in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and the runs
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(AOT) runs

@@ -181,5 +181,6 @@ def needless_float32(
                 {"array": str(shape), "written": 0, "bytes": 0, "source": kernel.source},
             )
             entry["written"] += kernel.times
-            entry["bytes"] += shape.bytes * kernel.times
+            # A part of the array where it is written in place.
+            entry["bytes"] += min(shape.bytes, kernel.bytes) * kernel.times
     return sorted(groups.values(), key=lambda entry: -entry["bytes"])[:number]

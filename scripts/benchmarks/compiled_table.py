@@ -46,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=3600, help="seconds a cell")
     arguments = parser.parse_args(argv)
     rows = runpy.run_path(str(child.CHECKOUT / "configs" / "base.py"))["ROWS"]
-    listed = cells.few(rows) if arguments.few else cells.listed(rows)
-    listed = [cell for cell in listed if arguments.only in cell.key]
+    every, few = cells.listed(rows), cells.few(rows)
+    listed = [cell for cell in (few if arguments.few else every) if arguments.only in cell.key]
     try:
         if arguments.markdown:
-            print("\n".join(markdown(listed, read(arguments.file))))
+            print("\n".join(markdown(every, few, read(arguments.file))))
             return 0
         return fill(arguments, listed)
     except InputError as error:
@@ -110,12 +110,18 @@ def checkout() -> str:
     return found.stdout.strip()
 
 
-def markdown(listed: Sequence[Cell], found: Iterable[dict[str, Any]]) -> list[str]:
-    """The tables of the file, one for each version of JAX and part of the set."""
+def markdown(
+    every: Sequence[Cell], few: Sequence[Cell], found: Iterable[dict[str, Any]]
+) -> list[str]:
+    """The tables of the file, one for each version of JAX and part of the set.
+
+    A version of which only cells of `few` were compiled has those alone.
+    """
     found = list(found)
     lines: list[str] = []
     for version in sorted({one["packages"]["jax"] for one in found}, key=_numbers):
         results = {one["key"]: one for one in found if one["packages"]["jax"] == version}
+        listed = few if results.keys() <= {cell.key for cell in few} else every
         names: dict[str, str] = {}
         for one in results.values():
             names |= one["packages"]

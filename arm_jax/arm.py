@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.lax import stop_gradient
 
-KINDS = ("var", "std", "log_var", "entropy")
+CONFIDENCES = ("var", "std", "log_var", "entropy")
 
 # Keeps the root of "std" differentiable at a variance of zero, without moving the value visibly.
 STD_EPSILON = 1e-12
@@ -44,7 +44,7 @@ def confidence(logits: jax.Array, kind: str = "var", detach: bool = True) -> jax
 
     Args:
         logits: (..., C), any float dtype; computed in float32. C >= 2.
-        kind: one of `KINDS`.
+        kind: one of `CONFIDENCES`.
         detach: hide the confidence from the segmenter (Sec. 4.3, Table 1), by stopping the
             gradient at the logits.
 
@@ -70,7 +70,7 @@ def confidence(logits: jax.Array, kind: str = "var", detach: bool = True) -> jax
     if kind == "log_var":
         scale = jnp.log1p(1.0 / LOG_VAR_EPSILON)
         return jnp.minimum(2.0 * jnp.log1p(spread / LOG_VAR_EPSILON) / scale - 1.0, 1.0)
-    raise ValueError(f"unknown kind of confidence {kind!r}; choose one of {', '.join(KINDS)}")
+    raise ValueError(f"unknown kind of confidence {kind!r}; choose one of {', '.join(CONFIDENCES)}")
 
 
 def uncertainty_confidence(log_s: jax.Array, detach: bool = True) -> jax.Array:

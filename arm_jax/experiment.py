@@ -41,7 +41,7 @@ POSITIVE = (
     "eval_every",
     "save_every",
 )
-FRACTIONS = ("arm.isolated", "optimizer.warmup", "data.flip")
+FRACTIONS = ("arm.isolated", "optimizer.warmup", "data.wrong_share")
 
 
 class Experiment:
@@ -108,7 +108,7 @@ class Experiment:
             labels=data.train_labels,
             images=data.train_images,
             coarsening=data.coarsen,
-            flip=data.flip,
+            wrong_share=data.wrong_share,
         )
 
     def evaluation_source(self, labelled_as: str = "evaluation") -> sources.Source:
@@ -126,7 +126,10 @@ class Experiment:
         }
         if labelled_as == "training":
             return self._open(
-                labels=data.train_labels, coarsening=data.coarsen, flip=data.flip, **part
+                labels=data.train_labels,
+                coarsening=data.coarsen,
+                wrong_share=data.wrong_share,
+                **part,
             )
         return self._open(labels=data.eval_labels, **part)
 
@@ -138,7 +141,7 @@ class Experiment:
             ignore=data.ignore,
             values=tuple(data.label_values),
             size=tuple(data.size),
-            config=data.variant,
+            config=data.builder_config,
             orientation=data.orientation,
             seed=self.config.seed,
             **part,
@@ -270,7 +273,6 @@ class Experiment:
             detach=config.arm.detach,
             signal=config.arm.signal,
             trimmed_share=config.arm.trimmed_share,
-            table_points=config.arm.table_points,
             loss=config.loss.kind,
             q=config.loss.q,
             threshold=config.loss.threshold,
@@ -300,7 +302,7 @@ class Experiment:
         """How images are looked at when they are tested."""
         settings = self.config.evaluation
         return protocols.create(
-            settings.augmentation,
+            settings.tta,
             size=tuple(settings.size) or None,
             crop=tuple(settings.crop) or None,
             stride=tuple(settings.stride) or None,

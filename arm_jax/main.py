@@ -1,6 +1,5 @@
 """Flags only: `python -m arm_jax.main --config configs/X.py[:row] --workdir DIR`."""
 
-import runpy
 import sys
 
 from absl import app, flags, logging
@@ -43,7 +42,7 @@ def main(argv: list[str]) -> None:
     sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     if _MODE.value == "show":
         path, _, _ = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
-        modes.show_differences(_CONFIG.value, runpy.run_path(path)["get_config"])
+        modes.show_differences(_CONFIG.value, command_line.load_config(f"{path}:base"))
         return
     if _WORKDIR.value is None:
         raise InputError("--workdir is missing; name the folder of the run")

@@ -1,7 +1,6 @@
 """What can be done with a trained run: `--mode evaluate`, `report`, `predict` and `server`."""
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -148,9 +147,9 @@ def show(result: evaluation.Result, folder: str) -> None:
     terminal.say("\n".join(lines))
 
 
-def show_differences(config: ConfigDict, get_config: Callable[..., ConfigDict]) -> None:
-    """Print what a row, and overrides, change against the base model of the same file."""
-    base = Experiment(get_config("base")).flat_config()
+def show_differences(config: ConfigDict, base_config: ConfigDict) -> None:
+    """Print what a row, and overrides, change against the base model, row `base` of the file."""
+    base = Experiment(base_config).flat_config()
     changes = [
         f"  {key:<28}{base[key]!r:>12} -> {value!r}"
         for key, value in Experiment(config).flat_config().items()

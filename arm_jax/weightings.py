@@ -1,11 +1,11 @@
-"""Other W(v) than the paper's: without an adversary, monotone by construction, tabulated.
+"""Other W(v) than the paper's: without an adversary, monotone by construction.
 
 Each is a function of confidence (...) to weight (...), as `arm.Arm` is, and goes wherever that
 goes. None is in the paper.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -94,26 +94,6 @@ class ClosedFormArm(nnx.Module):
         """Confidence (...) in [-1, 1] to weight (...) >= 0, linear between the bins' centres."""
         table = self.table()
         return _interpolate(table, 0.5 * (v.astype(jnp.float32) + 1.0) * table.size - 0.5)
-
-
-def tabulated(
-    arm: Callable[[jax.Array], jax.Array], points: int = 257
-) -> Callable[[jax.Array], jax.Array]:
-    """`arm` evaluated at `points` confidences and linearly interpolated between them.
-
-    W is a function of one number, so the perceptron need not run at every pixel, nor its hidden
-    activations be kept. Gradients to the parameters of `arm` pass through the table. With 257
-    points, along the paper's optimiser on a fixed loss over confidence, weights differ from the
-    network's by at most 2e-5 of the largest, ARM's gradient by 3e-5 where it starts at a norm of
-    0.03, and what is learned not at all (Hölder ratios equal to 1e-6). Relative to the gradient the
-    error grows near the optimum, where the gradient vanishes.
-    """
-
-    def interpolated(v: jax.Array) -> jax.Array:
-        table = arm(jnp.linspace(-1.0, 1.0, points))
-        return _interpolate(table, 0.5 * (v.astype(jnp.float32) + 1.0) * (points - 1))
-
-    return interpolated
 
 
 def _interpolate(table: jax.Array, position: jax.Array) -> jax.Array:

@@ -32,4 +32,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.evaluation.multiple = 64  # or each of the many sizes would be compiled
     config.evaluation.boundary_width = 5
     config.eval_every = 16_000
-    return base.variant(config, argument)
+    return base.apply_rows(config, argument)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    """The whole config, locked: an unknown key is an error. `argument`: see `variant`."""
+    """The whole config, locked: an unknown key is an error. `argument`: see `apply_rows`."""
     config = ConfigDict()
     config.seed = 0  # Of the weights, the sample order, the augmentation and dropout.
     config.steps = 40_000  # T, training iterations.
@@ -27,7 +27,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data.label_values = ()  # Pairs of stored value and class index or ignore; () as stored.
     config.data.orientation = "exif"  # Turn images and labels as viewers do, or "stored".
     config.data.size = (128, 256)  # Height, width of scenes drawn while training.
-    config.data.variant = ""  # Of a prepared data set: its builder's config, "" for the first.
+    config.data.builder_config = ""  # Of a prepared data set; "" for the first.
     config.data.train_split = "train"
     config.data.train_labels = "coarse"  # coarse or fine, where a data set has both.
     config.data.train_images = 0  # Use only the first so many; 0 for all.
@@ -35,7 +35,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data.eval_labels = "fine"
     config.data.eval_images = 0
     config.data.coarsen = ""  # Simulate coarse training labels: mild, medium, hard, cityscapes.
-    config.data.flip = 0.0  # Share of simulated coarse components with a wrong class, 0 to 1.
+    config.data.wrong_share = 0.0  # Fraction of simulated coarse components with a wrong class.
 
     # Augmentation: resize, crop, flip on the host; colour jitter on the device.
     config.augment = ConfigDict()
@@ -70,7 +70,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.arm.scope = "global"  # Norms over the global batch, each image, or each device.
     config.arm.signal = "loss"  # What ARM climbs: loss, gce or trimmed.
     config.arm.trimmed_share = 0.05  # Of the pixels with the largest loss, for that signal.
-    config.arm.table_points = 0  # Tabulate W at so many confidences; 0: at every pixel.
     config.arm.detach = True  # No gradient from the weights into the segmenter.
     config.arm.slope = -0.5  # k of Linear ARM, W(v) = k v + b; negative suppresses confidence.
     config.arm.offset = 0.5  # b of Linear ARM.
@@ -97,7 +96,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     # Evaluation, by default on the whole image, once.
     config.evaluation = ConfigDict()
     config.evaluation.batch_size = 8  # Over all devices.
-    config.evaluation.augmentation = "none"  # At test time: ocr (the paper's) or mmsegmentation.
+    config.evaluation.tta = "none"  # At test time: ocr (the paper's) or mmsegmentation.
     config.evaluation.size = ()  # Long, short side to resize to first; () for none.
     config.evaluation.crop = ()  # Height, width of sliding windows; () for the whole image.
     config.evaluation.stride = ()  # Between windows; () for two thirds of them.
@@ -111,10 +110,10 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.eval_every = 4_000
     config.save_every = 1_000
     config.keep = 3  # Newest checkpoints that stay; the best one stays too.
-    return variant(config.lock(), argument)
+    return apply_rows(config.lock(), argument)
 
 
-def variant(config: ConfigDict, argument: str | None, rows: dict | None = None) -> ConfigDict:
+def apply_rows(config: ConfigDict, argument: str | None, rows: dict | None = None) -> ConfigDict:
     """Apply the comma-separated rows named after the config file's colon.
 
     Args:
@@ -161,7 +160,7 @@ ROWS = {
     # Table 5
     "ohem": {"loss.kind": "ohem", "arm.kind": "none"},
     # Table 6: the test-time augmentation of the paper's [35]
-    "tta": {"evaluation.augmentation": "ocr"},
+    "tta": {"evaluation.tta": "ocr"},
     # Past the paper
     "arm_no_detach": {"arm.detach": False},
     "closed_form": {"arm.kind": "closed_form"},

@@ -30,4 +30,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.evaluation.boundary_width = 5
     config.arm.lr_multiplier = 5.0
     config.eval_every = 1_000
-    return base.variant(config, argument, ROWS)
+    return base.apply_rows(config, argument, ROWS)

@@ -32,4 +32,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data.dataset = "cityscapes"
     config.model.pretrained = "imagenet"
     config.evaluation.boundary_width = 5
-    return base.variant(config, argument, ROWS)
+    return base.apply_rows(config, argument, ROWS)

@@ -26,4 +26,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.steps = 200_000
     config.data.train_split = "train_extra"
     config.eval_every = 20_000
-    return base.variant(config, argument, ROWS)
+    return base.apply_rows(config, argument, ROWS)

@@ -23,4 +23,4 @@ from configs import base, cityscapes_coarse
 def get_config(argument: str | None = None) -> ConfigDict:
     config = cityscapes_coarse.get_config()
     config.data.train_labels = "fine"
-    return base.variant(config, argument, cityscapes_coarse.ROWS)
+    return base.apply_rows(config, argument, cityscapes_coarse.ROWS)

@@ -24,4 +24,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.model.name = "deeplabv3plus_resnet50"
     config.model.pretrained = "imagenet"
     config.eval_every = 1_000
-    return base.variant(config, argument)
+    return base.apply_rows(config, argument)

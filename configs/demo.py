@@ -15,7 +15,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config = street_scenes.get_config()
     config.steps = 300
     config.batch_size = 4
-    config.data.variant = "demo"
+    config.data.builder_config = "demo"
     config.augment.crop = (96, 192)
     config.model.name = "deeplabv3plus_resnet18"
     config.model.output_stride = 16
@@ -24,4 +24,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.log_every = 20
     config.eval_every = 150
     config.save_every = 100
-    return base.variant(config, argument)
+    return base.apply_rows(config, argument)

@@ -28,4 +28,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.optimizer.learning_rate = 0.1
     config.log_every = 50
     config.eval_every = config.save_every = 10_000  # at the end
-    return base.variant(config, argument, ROWS)
+    return base.apply_rows(config, argument, ROWS)

@@ -20,4 +20,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.augment.crop = (256, 512)
     config.model.name = "deeplabv3plus_resnet50"
     config.eval_every = 1_000
-    return base.variant(config, argument)
+    return base.apply_rows(config, argument)

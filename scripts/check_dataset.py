@@ -35,7 +35,9 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=0, help="only the first so many")
     parser.add_argument("--compare", action="store_true", help="fine labels beside coarse ones")
     parser.add_argument("--coarsen", default="", help="fine labels beside this preset's")
-    parser.add_argument("--flip", type=float, default=0.0, help="share of wrong components in it")
+    parser.add_argument(
+        "--wrong_share", type=float, default=0.0, help="share of wrong components in it"
+    )
     parser.add_argument("--out", default="", help="folder for sheets of samples")
     arguments = parser.parse_args()
     bad = 0
@@ -69,7 +71,7 @@ def check(arguments: argparse.Namespace, split: str) -> int:
     else:
         source = opened(arguments.labels)
         if arguments.coarsen:
-            second = opened("fine", coarsening=arguments.coarsen, flip=arguments.flip)
+            second = opened("fine", coarsening=arguments.coarsen, wrong_share=arguments.wrong_share)
     found = survey(source, second, name=split)
     print(f"{arguments.dataset} {split}\n{found.table()}")
     if second is not None:

@@ -31,7 +31,9 @@ def main() -> int:
     parser.add_argument("--ignore", type=int, default=255, help="the value of unlabelled pixels")
     parser.add_argument("--images", type=int, default=0, help="only the first so many")
     parser.add_argument("--preset", required=True, choices=tuple(coarsen.PRESETS))
-    parser.add_argument("--flip", type=float, default=0.0, help="share of components made wrong")
+    parser.add_argument(
+        "--wrong_share", type=float, default=0.0, help="share of components made wrong"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 works in this one")
@@ -55,7 +57,7 @@ def write_split(arguments: argparse.Namespace, split: str) -> None:
         ignore=arguments.ignore,
         images=arguments.images,
     )
-    settings = coarsen.preset(arguments.preset, arguments.flip)
+    settings = coarsen.preset(arguments.preset, arguments.wrong_share)
     out = Path(arguments.out)
     write = partial(write_record, source, settings, arguments.seed, out, split)
     records = range(len(source))

@@ -29,7 +29,7 @@ def learned(seed=0):
 
 
 @pytest.mark.parametrize("classes", CLASSES)
-@pytest.mark.parametrize("kind", arm.KINDS)
+@pytest.mark.parametrize("kind", arm.CONFIDENCES)
 def test_confidence_spans_its_range(kind, classes):
     uniform = jnp.zeros(classes)
     one_hot = jnp.zeros(classes).at[0].set(1e4)
@@ -67,7 +67,7 @@ def test_other_kinds_equal_their_float64_definitions():
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("kind", arm.KINDS)
+@pytest.mark.parametrize("kind", arm.CONFIDENCES)
 def test_confidence_is_stable_at_the_extremes(kind, dtype):
     rows = [
         jnp.zeros(19),

@@ -395,7 +395,7 @@ def test_what_will_be_done_is_said_in_words(name, row, images, classes, expected
 def test_sliding_windows_wrong_classes_and_weight_files_are_said_too():
     config = load("camvid_coarse")
     config.model.pretrained = "mine.pth"
-    config.data.flip = 0.1
+    config.data.wrong_share = 0.1
     config.evaluation.crop, config.evaluation.boundary_width = (240, 240), 0
     many = Many(9, CAMVID)
     words = describe.run(config, many, many, sharding.make_mesh(), Experiment(config).protocol())

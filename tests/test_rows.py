@@ -97,8 +97,8 @@ def test_every_cell_of_the_tables_is_a_config():
 def test_a_row_shows_what_it_changes(capsys):
     """As the document shows it, line by line."""
     coarse = importlib.import_module("configs.cityscapes_coarse").get_config
-    modes.show_differences(coarse("linear_focusing"), coarse)
+    modes.show_differences(coarse("linear_focusing"), coarse("base"))
     shown = capsys.readouterr().out
     assert "".join(f"    {line}\n" for line in shown.splitlines()) in TABLES
-    modes.show_differences(coarse("base"), coarse)
+    modes.show_differences(coarse("base"), coarse("base"))
     assert capsys.readouterr().out.splitlines()[1:] == ["  nothing"]

@@ -1,4 +1,4 @@
-"""Monotone, closed-form and tabulated W(v), and signals that do not follow label noise."""
+"""Monotone and closed-form W(v), and signals that do not follow label noise."""
 
 import jax
 import jax.numpy as jnp
@@ -197,55 +197,3 @@ def test_closed_form_arm_in_a_training_step():
     np.testing.assert_allclose(first.ratio, 1, rtol=1e-6)
     assert second.ratio > 1.001
     np.testing.assert_allclose(rest["arm"]["pixels"][...].sum(), 64 * 1.99, rtol=1e-5)
-
-
-# tabulated
-
-
-@pytest.mark.parametrize("module", [arm.Arm, weightings.MonotoneArm])
-def test_table_is_nearly_the_network(module):
-    v, loss = falling(5000)
-    valid = jnp.ones(v.shape, bool)
-    graph, params = nnx.split(module(rngs=nnx.Rngs(1)))
-    keys = iter(jax.random.split(jax.random.key(0), 8))
-    # Steeper than it starts, as it is after training.
-    params = jax.tree.map(lambda x: 2 * x + 0.3 * jax.random.normal(next(keys), x.shape), params)
-
-    def gain(params, wrap):
-        player = wrap(nnx.merge(graph, params))
-        return arm.adversarial_objective(player, v, loss, valid).total, player(v)
-
-    table, network = (
-        jax.grad(lambda params, wrap=wrap: gain(params, wrap)[0])(params)
-        for wrap in (weightings.tabulated, lambda player: player)
-    )
-    table, network = (
-        np.concatenate([x.ravel() for x in jax.tree.leaves(tree)]) for tree in (table, network)
-    )
-    assert np.linalg.norm(table - network) < 1e-3 * np.linalg.norm(network)
-    for wrapped, plain in zip(
-        gain(params, weightings.tabulated), gain(params, lambda player: player), strict=True
-    ):
-        np.testing.assert_allclose(wrapped, plain, rtol=1e-3)
-
-
-def test_arm_learns_the_same_through_a_table():
-    v, loss = falling()
-
-    class Tabulated(nnx.Module):
-        def __init__(self, *, rngs):
-            self.inner = arm.Arm(rngs=rngs)
-
-        def __call__(self, v):
-            return weightings.tabulated(self.inner)(v)
-
-    _, table = learn(Tabulated(rngs=nnx.Rngs(0)), v, loss)
-    _, network = learn(arm.Arm(rngs=nnx.Rngs(0)), v, loss)
-    assert ratio(network, loss) > 0.999
-    np.testing.assert_allclose(ratio(table, loss), ratio(network, loss), atol=1e-4)
-
-
-def test_table_of_a_line_is_the_line():
-    line = arm.LinearArm()
-    v = jnp.array([[-1.0, -0.3], [0.123, 1.0]])
-    np.testing.assert_allclose(weightings.tabulated(line, 5)(v), line(v), atol=1e-6)

@@ -44,14 +44,14 @@ class Coarsening:
     minor: float = 0.0  # chance that a minor component is drawn at all
     speck: float = 0.0  # minor components of a smaller area are never drawn
     hug: float = 0.0  # most of a minor component's inscribed radius that the margin may take
-    flip: float = 0.0  # chance that a component gets a wrong class
+    wrong_share: float = 0.0  # chance that a component gets a wrong class
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value < 0:
                 raise InputError(f"coarsening {field.name} = {value} is negative; use 0 or more")
-        for name in ("omit", "expand", "flip", "deepest", "minor", "hug"):
+        for name in ("omit", "expand", "wrong_share", "deepest", "minor", "hug"):
             if getattr(self, name) > 1:
                 raise InputError(f"coarsening {name} = {getattr(self, name)}; use at most 1")
 
@@ -61,14 +61,14 @@ class Blocks:
     """Labels on the innermost share of every component, as in "Tree Energy Loss" (CVPR 2022).
 
     That paper publishes label files and no generator; here a component keeps its pixels farthest
-    from its edge. All of these labels are right, unless `flip` asks for others.
+    from its edge. All of these labels are right, unless `wrong_share` asks for others.
     """
 
     share: float  # of each component's pixels
-    flip: float = 0.0  # chance that a component gets a wrong class
+    wrong_share: float = 0.0  # chance that a component gets a wrong class
 
     def __post_init__(self) -> None:
-        for name in ("share", "flip"):
+        for name in ("share", "wrong_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"blocks {name} = {getattr(self, name)}; use 0 to 1")
 
@@ -141,11 +141,11 @@ PRESETS: dict[str, Coarsening | Blocks] = {
 }
 
 
-def preset(name: str, flip: float = 0.0) -> Coarsening | Blocks:
-    """The preset of that name with its share of flipped components replaced."""
+def preset(name: str, wrong_share: float = 0.0) -> Coarsening | Blocks:
+    """The preset of that name with its fraction of wrong components replaced."""
     if name not in PRESETS:
         raise InputError(f"coarsening {name!r} is unknown; choose from {', '.join(PRESETS)}")
-    return dataclasses.replace(PRESETS[name], flip=flip)
+    return dataclasses.replace(PRESETS[name], wrong_share=wrong_share)
 
 
 def coarsen(
@@ -153,8 +153,8 @@ def coarsen(
 ) -> np.ndarray:
     """uint8 (h, w) fine label -> uint8 (h, w) coarse label; the same for the same seed and name.
 
-    `flip` has random numbers of its own: it changes no outline, and what is flipped at one share
-    is flipped alike at every larger one.
+    `wrong_share` draws from its own random numbers: it changes no outline, and a component that is
+    wrong at one fraction has the same wrong class at every larger one.
     """
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     entropy = [seed, int.from_bytes(digest, "little")]
@@ -163,7 +163,7 @@ def coarsen(
     def given(value: int) -> int:
         """The class that a component of class `value` is given."""
         chance, wrong = class_rng.uniform(), int(class_rng.integers(classes.number - 1))
-        return value if chance >= settings.flip else wrong if wrong < value else wrong + 1
+        return value if chance >= settings.wrong_share else wrong if wrong < value else wrong + 1
 
     coarse = np.full(label.shape, classes.ignore, np.uint8)
     if isinstance(settings, Blocks):

@@ -45,7 +45,7 @@ def open_source(
     size: tuple[int, int] = (128, 256),
     config: str = "",
     coarsening: str = "",
-    flip: float = 0.0,
+    wrong_share: float = 0.0,
     seed: int = 0,
     orientation: str = "exif",
 ) -> Source:
@@ -73,7 +73,7 @@ def open_source(
       config: size and number of prepared `street_scenes`: a name from its builder, "" the first.
       coarsening: simulate coarse labels from the fine ones by this preset of
         `arm_jax.data.coarsen`; "" for none.
-      flip: share of simulated coarse components with a wrong class.
+      wrong_share: fraction of simulated coarse components with a wrong class.
       seed: of the simulated coarse labels.
       orientation: "exif" turns images and labels as their EXIF orientation tells viewers, "stored"
         takes pixels as they lie in the file; for `folders`.
@@ -89,9 +89,10 @@ def open_source(
         coarsening = coarsening or "medium"
     if coarsening:
         labels = "fine"
-    elif flip:
+    elif wrong_share:
         raise InputError(
-            f"flip = {flip} has no effect without simulated coarse labels; name a preset"
+            f"wrong_share = {wrong_share} has no effect without simulated coarse labels;"
+            " name a preset"
         )
     if dataset != "scenes" and not str(root):
         raise InputError(f"the folder of the data is not given; {dataset} needs one")
@@ -117,7 +118,7 @@ def open_source(
     if 0 < images < len(source):
         source = FirstSource(source, images)
     if coarsening:
-        source = CoarsenedSource(source, coarsen.preset(coarsening, flip), seed)
+        source = CoarsenedSource(source, coarsen.preset(coarsening, wrong_share), seed)
     return source
 
 

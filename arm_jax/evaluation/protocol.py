@@ -168,15 +168,15 @@ def rescaled(
     return max(int(image[0] * factor + 0.5), 1), max(int(image[1] * factor + 0.5), 1)
 
 
-# What `augmentation` may be called in a config.
-AUGMENTATIONS: dict[str, dict[str, Any]] = {
+# What `evaluation.tta` may be in a config.
+TTA: dict[str, dict[str, Any]] = {
     "none": {},
     "ocr": {"scales": OCR_SCALES, "flip": True, "average": "logits"},
     "mmsegmentation": {"scales": MMSEGMENTATION_SCALES, "flip": True, "average": "probabilities"},
 }
 
 
-def create(augmentation: str = "none", **options: Any) -> Protocol:
+def create(tta: str = "none", **options: Any) -> Protocol:
     """A protocol with a test-time augmentation by name, and any other attributes of `Protocol`.
 
     "ocr" is that of the paper's [35] (Sec. 4.4): 7 scales and flips, logits summed. The code of
@@ -185,7 +185,7 @@ def create(augmentation: str = "none", **options: Any) -> Protocol:
     --aug-test: 6 scales and flips, softmax averaged. Either way the logits of a pass go to the
     size of its scaled input first and then to the original size, as in mmsegmentation.
     """
-    if augmentation not in AUGMENTATIONS:
-        known = ", ".join(AUGMENTATIONS)
-        raise InputError(f"augmentation = {augmentation!r} is not known; choose from {known}")
-    return Protocol(**(AUGMENTATIONS[augmentation] | options))
+    if tta not in TTA:
+        known = ", ".join(TTA)
+        raise InputError(f"tta = {tta!r} is not known; choose from {known}")
+    return Protocol(**(TTA[tta] | options))

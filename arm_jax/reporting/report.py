@@ -70,7 +70,7 @@ def sample(
     label = (coarse or record)["label"]
     valid = label < players.segmenter.num_classes
     weight = None
-    if players.arm is not None and kind in arm.KINDS:
+    if players.arm is not None and kind in arm.CONFIDENCES:
         confidence = arm.confidence(jnp.asarray(scores), kind=kind)
         weights = np.asarray(arm.normalize(players.arm(confidence), valid, p=p))
         weight = np.where(valid, weights * valid.sum(), np.nan)

@@ -81,7 +81,8 @@ def _labels(config: ConfigDict, kind: str, preset: str = "") -> str:
     if config.data.dataset == "scenes" and kind == "coarse":
         preset = preset or "medium"
     if preset:
-        wrong = f", {config.data.flip:.0%} of them given a wrong class" if config.data.flip else ""
+        share = config.data.wrong_share
+        wrong = f", {share:.0%} of them given a wrong class" if share else ""
         return f"coarse labels simulated from the fine ones (preset {preset}{wrong})"
     if config.data.dataset == "folders":
         return "labels as they are"

@@ -54,7 +54,7 @@ PACKAGES = (
 )
 
 
-def prepare(workdir: str | Path, config: Mapping[str, Any]) -> Path:
+def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     """Make the folder, and record or compare the config.
 
     Args:

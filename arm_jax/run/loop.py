@@ -46,7 +46,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     # Refuses a batch that cannot be split.
     sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
     compilation.keep_in(config.compilation_cache)
-    workdir = run_folder.prepare(workdir, experiment.flat_config())
+    workdir = run_folder.open_folder(workdir, experiment.flat_config())
     train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
     run_folder.write_classes(workdir, experiment.classes)
     terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol()))

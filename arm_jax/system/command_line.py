@@ -1,13 +1,10 @@
 """Configs and their overrides from a command line, and one line on what is wrong with them."""
 
 import argparse
-import difflib
-import itertools
-import runpy
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -68,35 +65,21 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
       error: one of `MISTAKES`, as caught.
       arguments: all of the command line behind the program's name.
     """
-    return _unknown_key(arguments) or _innermost(error)
+    return _unknown_key(error, arguments) or _innermost(error)
 
 
-def _unknown_key(arguments: Sequence[str]) -> str | None:
-    """What to say if an override names a key that the config does not have."""
-    arguments = [a.removeprefix("-").removeprefix("-") for a in arguments]
-    files = [a.split("=", 1)[1] for a in arguments if a.startswith("config=")]
-    files += [b for a, b in itertools.pairwise(arguments) if a == "config"]
-    try:
-        path, _, row = files[0].partition(":")
-        keys = runpy.run_path(path)["get_config"](*([row] if row else [])).to_dict()
-    except Exception:  # the caller has the error to show
+def _unknown_key(error: BaseException, arguments: Sequence[str]) -> str | None:
+    """The override whose key ml_collections did not find, with the key that it suggests."""
+    named = re.match(r"""[\\'"]*(\w+)""", str(error))
+    if named is None or not isinstance(error, (AttributeError, KeyError)):
         return None
-    known = list(_dotted(keys))
+    near = re.search(r'Did you mean "(\w+)"', str(error))
+    hint = f"did you mean {near[1]}?" if near else "configs/base.py lists them all"
     for argument in arguments:
-        key = argument.split("=")[0].removeprefix("config.")
-        if argument.startswith("config.") and key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; configs/base.py lists them all"
-            return f"--config.{key}: the config has no such key{hint}"
+        key = argument.lstrip("-").partition("=")[0]
+        if key.startswith("config.") and named[1] in key.split("."):
+            return f"--{key}: the config has no key {named[1]!r}; {hint}"
     return None
-
-
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key
 
 
 def _innermost(error: BaseException) -> str:

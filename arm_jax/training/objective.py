@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from arm_jax import arm, losses, networks, theorem
 from arm_jax.training.pixel_maps import by_rows, in_tiles
 from arm_jax.training.state import Players, Weighting
-from arm_jax.weightings import ClosedFormArm, tabulated
+from arm_jax.weightings import ClosedFormArm
 
 LOSSES = ("ce", "gce", "kl", "ohem")
-INPUTS = (*arm.KINDS, "s")
+INPUTS = (*arm.CONFIDENCES, "s")
 SIGNALS = ("loss", "gce", "trimmed")
 SCOPES = ("global", "image", "device")
 HIDDEN_BYTES = 128  # of a pixel inside ARM: three layers of four, before and after the swish
@@ -38,7 +38,6 @@ class Method:
       signal: what ARM climbs: the "loss" itself, its bounded "gce" form, or the loss "trimmed" of
         its largest values; the last two so as not to be led by mislabelled pixels.
       trimmed_share: of the valid pixels, for that signal.
-      table_points: compute W at so many confidences and interpolate; 0 for every pixel by itself.
       loss: "ce", "gce", "kl" or "ohem".
       q: of the generalised cross entropy.
       threshold, kept_per_image: of OHEM, see `losses.hard_pixels`.
@@ -59,7 +58,6 @@ class Method:
     detach: bool = True
     signal: str = "loss"
     trimmed_share: float = 0.05
-    table_points: int = 0
     loss: str = "ce"
     q: float = 0.1
     threshold: float = 0.7
@@ -138,8 +136,6 @@ def from_scores(
     else:
         confidence = maps["confidence"]
     weigh: Callable[[jax.Array], jax.Array] | None = weighting
-    if method.table_points and weigh is not None:
-        weigh = tabulated(weigh, method.table_points)
     if weigh is not None:
         weigh = in_tiles(weigh, bytes_a_pixel=HIDDEN_BYTES, devices=method.devices)
     objective = arm.adversarial_objective(

@@ -31,8 +31,8 @@ class Measured:
     """What one trained run does with confidence. nan where a run has no such pixels.
 
     Attributes:
-      weight_ratio: mean weight of confident pixels over that of unsure ones; 1 for plain loss.
-      loss_ratio: the same of the loss: what the weight ratio would be at the optimum for p = 2.
+      band_weight_ratio: mean weight of confident pixels over that of unsure ones; 1 for plain loss.
+      band_loss_ratio: the same of the loss: what the weights' would be at the optimum for p = 2.
       slope_confident, slope_unsure: dW/dv in the middle of the two intervals, over the mean of W;
         0 for plain loss.
       curve: W(v) over its mean, at `CURVE` points from -1 to 1; empty for plain loss.
@@ -40,8 +40,8 @@ class Measured:
       wrong_confident: the same among those that the network is confident of.
     """
 
-    weight_ratio: float
-    loss_ratio: float
+    band_weight_ratio: float
+    band_loss_ratio: float
     slope_confident: float
     slope_unsure: float
     curve: list[float]
@@ -76,8 +76,8 @@ def measure(config: ConfigDict, folder: Path) -> Measured:
         _, rise = jax.jvp(players.arm, (middles,), (jnp.ones(2),))
         slopes = tuple((rise / mean).tolist())
     return Measured(
-        weight_ratio=band_ratio(histogram, histogram.weight),
-        loss_ratio=band_ratio(histogram, histogram.loss),
+        band_weight_ratio=band_ratio(histogram, histogram.weight),
+        band_loss_ratio=band_ratio(histogram, histogram.loss),
         slope_confident=slopes[0],
         slope_unsure=slopes[1],
         curve=curve,

@@ -7,11 +7,11 @@ A mislabelled pixel that the network is sure of has a large loss. With enough of
 of confident pixels exceeds that at boundaries, and an adversary that climbs the loss does better by
 focusing on label noise than by suppressing confidence (Theorem 3.1 says W follows L).
 
-Trains every row at every share of simulated coarse components with a wrong class (`data.flip`, here
-in percent), each run in ROW/flip_N/seed_N of --workdir, and measures at its end what weight
-confident pixels get over that of unsure ones. Complete runs are read, others continue. Config
-values for all rows are given as for arm_jax.main, --config.steps=1000. After every run WORKDIR gets
-breakdown.json, breakdown.md (a table and a paragraph) and breakdown.png.
+Trains every row at every fraction of simulated coarse components with a wrong class
+(`data.wrong_share`, here in percent), each run in ROW/flip_N/seed_N of --workdir, and measures at
+its end what weight confident pixels get over that of unsure ones. Complete runs are read, others
+continue. Config values for all rows are given as for arm_jax.main, --config.steps=1000. After every
+run WORKDIR gets breakdown.json, breakdown.md (a table and a paragraph) and breakdown.png.
 """
 
 import argparse
@@ -43,8 +43,8 @@ AVERAGED: dict[str, tuple[str, float, int] | None] = {
     "wrong": ("wrong labels, %", 100, 1),
     "wrong_confident": ("wrong among confident pixels, %", 100, 1),
     "mIoU": ("mIoU, %", 1, 2),
-    "weight_ratio": ("weight, confident / unsure", 1, 2),
-    "loss_ratio": ("loss, confident / unsure", 1, 2),
+    "band_weight_ratio": ("weight, confident / unsure", 1, 2),
+    "band_loss_ratio": ("loss, confident / unsure", 1, 2),
     "holder_ratio": ("Hölder ratio", 1, 3),
     "slope_confident": None,
     "slope_unsure": None,
@@ -94,7 +94,7 @@ def cells(arguments: argparse.Namespace, overrides: Sequence[str]) -> list[tuple
             for row, name in zip(arguments.rows, grid.names(arguments.rows), strict=True):
                 config = command_line.load_config(row, [*overrides, f"--config.seed={seed}"])
                 config.data.coarsen = config.data.coarsen or arguments.coarsen
-                config.data.flip = flip / 100
+                config.data.wrong_share = flip / 100
                 run = grid.folder_of(arguments.workdir, name, f"flip_{flip:g}", f"seed_{seed}")
                 found.append((flip, Cell(name, seed, config, run)))
     return found
@@ -162,7 +162,7 @@ def markdown(table: Sequence[dict[str, Any]]) -> str:
         told = list(table)
         if name == "wrong":  # the same labels for all rows
             told = [entry | {"row": "all"} for entry in told if entry["row"] == table[0]["row"]]
-        elif name == "weight_ratio":  # 1 without an ARM
+        elif name == "band_weight_ratio":  # 1 without an ARM
             told = [entry for entry in told if entry["has_arm"]]
         for row in dict.fromkeys(entry["row"] for entry in told):
             found = {entry["flip"]: entry[name] for entry in told if entry["row"] == row}
@@ -197,10 +197,10 @@ def paragraph(table: Sequence[dict[str, Any]]) -> str:
             f" flipped components"
             + (f" and {_figure(last['mIoU'])} % at {last['flip']:g} %." if last != first else ".")
         )
-        measured = [e for e in entries if not math.isnan(e["weight_ratio"][0])]
+        measured = [e for e in entries if not math.isnan(e["band_weight_ratio"][0])]
         if not measured or not first["has_arm"]:
             continue
-        weights = ", ".join(f"{e['weight_ratio'][0]:.2f} at {e['flip']:g} %" for e in measured)
+        weights = ", ".join(f"{e['band_weight_ratio'][0]:.2f} at {e['flip']:g} %" for e in measured)
         text.append(
             f"It gives confident pixels this multiple of the weight of unsure ones: {weights}."
         )
@@ -211,16 +211,16 @@ def paragraph(table: Sequence[dict[str, Any]]) -> str:
 def verdict(entries: Sequence[dict[str, Any]]) -> str:
     """At which of the measured shares W suppresses confident pixels, and at which it does not."""
     meanings = (
-        ("suppresses them", lambda entry: entry["weight_ratio"][0] < 1 / ALIKE),
-        ("weighs both alike", lambda entry: 1 / ALIKE <= entry["weight_ratio"][0] <= ALIKE),
-        ("focuses on them", lambda entry: entry["weight_ratio"][0] > ALIKE),
+        ("suppresses them", lambda entry: entry["band_weight_ratio"][0] < 1 / ALIKE),
+        ("weighs both alike", lambda entry: 1 / ALIKE <= entry["band_weight_ratio"][0] <= ALIKE),
+        ("focuses on them", lambda entry: entry["band_weight_ratio"][0] > ALIKE),
     )
     parts = [
         f"{meaning} at {shares}"
         for meaning, applies in meanings
         if (shares := ", ".join(f"{e['flip']:g} %" for e in entries if applies(e)))
     ]
-    more = ", ".join(f"{e['flip']:g} %" for e in entries if e["loss_ratio"][0] > 1)
+    more = ", ".join(f"{e['flip']:g} %" for e in entries if e["band_loss_ratio"][0] > 1)
     return (
         f"That is, it {'; '.join(parts)}. The mean loss of confident pixels, which W follows by the"
         f" theorem, is above that of unsure ones at {more or 'none of these shares'}."
@@ -240,7 +240,7 @@ def figure(table: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) ->
     for number, row in enumerate(rows):
         entries = [e for e in table if e["row"] == row and e["finished"]]
         flips = [entry["flip"] for entry in entries]
-        for axes, name in ((score, "mIoU"), (weight, "weight_ratio")):
+        for axes, name in ((score, "mIoU"), (weight, "band_weight_ratio")):
             means, spreads = np.array([entry[name] for entry in entries]).reshape(-1, 2).T
             axes.errorbar(
                 flips,
@@ -253,7 +253,7 @@ def figure(table: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) ->
                 label=row,
             )
         if row in curved:
-            loss = [entry["loss_ratio"][0] for entry in entries]
+            loss = [entry["band_loss_ratio"][0] for entry in entries]
             weight.plot(flips, loss, color=f"C{number}", lw=1, ls=(0, (4, 3)))
     score.set_ylabel("mIoU on fine labels, %")
     score.legend(frameon=False, fontsize=8.5)

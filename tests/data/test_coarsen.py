@@ -74,7 +74,7 @@ def test_flipped_share_follows_the_chance(fine):
         flipped = total = 0
         for index, label in enumerate(fine):
             plain = make(label, settings, name=str(index))
-            noisy = make(label, dataclasses.replace(settings, flip=chance), name=str(index))
+            noisy = make(label, dataclasses.replace(settings, wrong_share=chance), name=str(index))
             for value in range(STREET_SCENES.number):
                 if (plain == value).any():
                     total += 1
@@ -162,7 +162,7 @@ def test_blocks_are_right_inner_and_of_the_asked_share(fine, share):
     assert total.agreement == 1
     labelled = total.labelled_by_distance
     assert labelled[3] < share < labelled[-2]
-    flipped = make(fine[0], dataclasses.replace(settings, flip=1.0))
+    flipped = make(fine[0], dataclasses.replace(settings, wrong_share=1.0))
     plain = make(fine[0], settings)
     np.testing.assert_array_equal(flipped == 255, plain == 255)
     assert (flipped != plain)[plain != 255].all()

@@ -299,7 +299,7 @@ def test_open_source_reads_folders(root):
     named = sources.open_source("folders", root=root, classes=("cityscapes",))
     assert named.classes.names[0] == "road"
     coarse = sources.open_source(
-        "folders", root=root, classes=("a", "b", "c"), coarsening="hard", flip=0.2
+        "folders", root=root, classes=("a", "b", "c"), coarsening="hard", wrong_share=0.2
     )
     assert (coarse[0]["label"] == 255).mean() > (label == 255).mean()
 
@@ -310,7 +310,7 @@ def test_open_source_reads_folders(root):
         ({"dataset": "imagenet"}, "dataset 'imagenet' is unknown"),
         ({"dataset": "scenes", "labels": "rough"}, "labels = 'rough'"),
         ({"dataset": "scenes", "coarsening": "rough"}, "coarsening 'rough' is unknown"),
-        ({"dataset": "scenes", "flip": 0.1}, "flip = 0.1 has no effect"),
+        ({"dataset": "scenes", "wrong_share": 0.1}, "wrong_share = 0.1 has no effect"),
         ({"dataset": "folders", "root": "x"}, "classes is empty"),
         ({"dataset": "ade20k", "root": "x", "labels": "coarse"}, "ade20k has fine labels only"),
         ({"dataset": "street_scenes"}, "street_scenes needs one"),

@@ -64,7 +64,7 @@ def test_padding_groups_images_of_similar_size():
         ({"average": "softmax"}, "choose from logits, probabilities"),
         ({"keep_logits_on": "disk"}, "choose from device, host"),
         ({"multiple": 0}, "positive whole number"),
-        ({"augmentation": "flip"}, "choose from none, ocr, mmsegmentation"),
+        ({"tta": "flip"}, "choose from none, ocr, mmsegmentation"),
     ],
 )
 def test_mistakes_are_named(options, message):

@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(t
 
 
 def test_another_config_cannot_continue_a_run(tmp_path):
-    run_folder.prepare(tmp_path, experiments.Experiment(config()).flat_config())
+    run_folder.open_folder(tmp_path, experiments.Experiment(config()).flat_config())
     (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     with pytest.raises(InputError, match=r"arm\.p: 2\.0 there, 3\.0 now"):
         loop.train(config(**{"arm.p": 3.0}), tmp_path)
@@ -146,7 +146,7 @@ def test_another_config_cannot_continue_a_run(tmp_path):
         ("data.dataset", "imagenet", "imagenet"),
         ("arm.input", "s", "arm.input = 's' is what the KL loss predicts"),
         ("loss.kind", "ohem", "loss.kind = 'ohem' chooses pixels itself"),
-        ("evaluation.augmentation", "tta", "augmentation = 'tta' is not known"),
+        ("evaluation.tta", "flip", "tta = 'flip' is not known"),
     ],
 )
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, key, value, message):

@@ -43,7 +43,7 @@ def test_written_labels_are_the_simulated_ones(tmp_path):
     assert (out / "classes.txt").read_text().split("\n")[:-1] == list(names)
     written = sources.open_source("folders", root=out, classes=names)
     simulated = sources.open_source(
-        "folders", root=root, classes=names, coarsening="medium", flip=0.3, seed=4
+        "folders", root=root, classes=names, coarsening="medium", wrong_share=0.3, seed=4
     )
     assert written.classes == generic(names) and len(written) == 3
     for index in range(3):

@@ -53,7 +53,7 @@ def test_a_row_is_loaded_as_the_command_line_would():
         (
             CONFIG,
             ["--config.stepss=3"],
-            "--config.stepss: the config has no such key; did you mean steps?",
+            "--config.stepss: the config has no key 'stepss'; did you mean steps?",
         ),
         (CONFIG, ["--config.steps=many"], "invalid literal for int"),
     ],
@@ -97,7 +97,7 @@ def made_up_training(monkeypatch):
     calls = []
 
     def pretend(config, folder, mesh=None):
-        run_folder.prepare(folder, Experiment(config).flat_config())
+        run_folder.open_folder(folder, Experiment(config).flat_config())
         (folder / "metrics.jsonl").touch()
         calls.append((config.arm.kind, config.seed))
         if config.arm.slope > 0:
@@ -222,11 +222,13 @@ def sweep(small_network, tmp_path_factory):
 
     def untrained(config, folder, mesh=None):
         experiment = Experiment(config)
-        run_folder.prepare(folder, experiment.flat_config())
+        run_folder.open_folder(folder, experiment.flat_config())
         experiment.evaluation_source()
         run_folder.write_classes(folder, experiment.classes)
         _, state = experiment.create_state()
-        confident = jnp.where(theorem.bin_centers(64) > 0.6, 2.0 if config.data.flip else 0.5, 1)
+        confident = jnp.where(
+            theorem.bin_centers(64) > 0.6, 2.0 if config.data.wrong_share else 0.5, 1
+        )
         state = state.replace(
             histogram=theorem.Histogram(jnp.ones(64), confident, confident),
             step=jnp.int32(config.steps),
@@ -234,7 +236,7 @@ def sweep(small_network, tmp_path_factory):
         checkpoints = Checkpoints(folder)
         checkpoints.save(config.steps, state, {"examples": 0, "records": 1})
         checkpoints.close()
-        scores = {"eval_mIoU": 30.0 - 10 * config.data.flip, "eval_mAcc": 0, "eval_aAcc": 0}
+        scores = {"eval_mIoU": 30.0 - 10 * config.data.wrong_share, "eval_mAcc": 0, "eval_aAcc": 0}
         (folder / "metrics.jsonl").write_text(json.dumps({"step": config.steps} | scores) + "\n")
 
     folder = tmp_path_factory.mktemp("sweep")
@@ -255,14 +257,14 @@ def test_breakdown_measures_every_run(sweep):
     clean, noisy = report["runs"]
     # Flipping whole components changes no outline: all of the new mistakes are wrong classes.
     assert clean["wrong"] < 0.2 < 0.3 < noisy["wrong"]
-    assert (clean["weight_ratio"], noisy["weight_ratio"]) == (0.5, 2.0)
-    assert (clean["loss_ratio"], noisy["loss_ratio"]) == (0.5, 2.0)
+    assert (clean["band_weight_ratio"], noisy["band_weight_ratio"]) == (0.5, 2.0)
+    assert (clean["band_loss_ratio"], noisy["band_loss_ratio"]) == (0.5, 2.0)
     # Nothing is confident without training, and nan is not written: it is no JSON.
     assert clean["wrong_confident"] is None
     for run in (clean, noisy):
         cell = folder / "smoke+arm" / f"flip_{run['flip']:g}" / "seed_0"
         settings = run_folder.read_config(cell)
-        assert settings["data.flip"] == run["flip"] / 100
+        assert settings["data.wrong_share"] == run["flip"] / 100
         assert settings["data.coarsen"] == "medium"
         # The histogram is flat over the bins: the mean of W is that of its curve.
         assert len(run["curve"]) == bands.CURVE
@@ -325,7 +327,11 @@ def test_the_verdict_follows_from_the_numbers():
     def verdict(weights, losses):
         return breakdown.verdict(
             [
-                {"flip": flip, "weight_ratio": (weight, math.nan), "loss_ratio": (loss, math.nan)}
+                {
+                    "flip": flip,
+                    "band_weight_ratio": (weight, math.nan),
+                    "band_loss_ratio": (loss, math.nan),
+                }
                 for flip, weight, loss in zip((0, 3, 10), weights, losses, strict=True)
             ]
         )

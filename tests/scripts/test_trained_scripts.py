@@ -41,7 +41,7 @@ def run(small_network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     config = command_line.load_config(f"{CONFIG}:smoke", OVERRIDES)
     experiment = Experiment(config)
-    run_folder.prepare(folder, experiment.flat_config())
+    run_folder.open_folder(folder, experiment.flat_config())
     experiment.evaluation_source()
     run_folder.write_classes(folder, experiment.classes)
     graphdef, state = experiment.create_state()

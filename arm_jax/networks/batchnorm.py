@@ -52,10 +52,14 @@ class BatchNorm(nnx.Module):
         scale, bias = self.scale[...], self.bias[...]
         if self.use_running_average:
             return _affine(x, self.mean[...], self.var[...], scale, bias)
-        y, mean, var = _normalize(x, scale, bias, self.mean[...], self.few_values)
+        y, mean, var = normalize(x, scale, bias, self.mean[...], self.few_values)
+        self.track(mean, var)
+        return y
+
+    def track(self, mean: jax.Array, var: jax.Array) -> None:
+        """Blend a batch's mean and variance into the running ones."""
         self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
         self.var[...] = 0.9 * self.var[...] + 0.1 * var
-        return y
 
 
 def _row(vector: jax.Array, x: jax.Array) -> jax.Array:
@@ -71,7 +75,7 @@ def _affine(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _normalize(
+def normalize(
     x: jax.Array, scale: jax.Array, bias: jax.Array, shift: jax.Array, few_values: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """BatchNorm by the batch, and the batch's mean and variance, which carry no gradient.
@@ -92,14 +96,14 @@ def _normalize(
     return _affine(x, mean, var, scale, bias), mean, var
 
 
-def _normalize_forward(
+def normalize_forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, shift: jax.Array, few_values: bool
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]:
-    y, mean, var = _normalize(x, scale, bias, shift, few_values)
+    y, mean, var = normalize(x, scale, bias, shift, few_values)
     return (y, mean, var), (x, scale, mean, lax.rsqrt(var + EPSILON))
 
 
-def _normalize_backward(
+def normalize_backward(
     few_values: bool, kept: tuple[jax.Array, ...], gradients: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     x, scale, mean, inverse = kept
@@ -113,4 +117,4 @@ def _normalize_backward(
     return for_x.astype(x.dtype), for_scale, for_bias, jnp.zeros_like(mean)
 
 
-_normalize.defvjp(_normalize_forward, _normalize_backward)
+normalize.defvjp(normalize_forward, normalize_backward)

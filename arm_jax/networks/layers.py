@@ -16,7 +16,7 @@ from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 
-from arm_jax.networks import platforms, winograd
+from arm_jax.networks import platforms, widening, winograd
 from arm_jax.networks.batchnorm import BatchNorm
 from arm_jax.networks.depthwise import depthwise_3x3
 
@@ -147,7 +147,7 @@ class Conv(nnx.Module):
 
 
 class ConvNorm(nnx.Module):
-    """A convolution without bias, then BatchNorm. The caller applies a ReLU where there is one."""
+    """A convolution without bias, then BatchNorm; then a residual sum and a ReLU if asked for."""
 
     def __init__(
         self,
@@ -175,8 +175,28 @@ class ConvNorm(nnx.Module):
         )
         self.norm = BatchNorm(out_channels, zero_init=zero_init, few_values=few_values, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return self.norm(self.conv(x))
+    def __call__(
+        self, x: jax.Array, *, identity: jax.Array | None = None, relu: bool = False
+    ) -> jax.Array:
+        """relu(norm(conv(x)) + identity), with each of the two only where there is one."""
+        conv, norm = self.conv, self.norm
+        learns = not (norm.use_running_average or norm.few_values)
+        if learns and widening.suits(conv.dtype, conv.kernel.shape):
+            x = every_nth(x.astype(conv.dtype), conv.stride)
+            y, mean, var = widening.normalized_product(
+                x,
+                conv.kernel[0, 0],
+                norm.scale[...],
+                norm.bias[...],
+                norm.mean[...],
+                identity,
+                relu,
+            )
+            norm.track(mean, var)
+            return y
+        y = norm(conv(x))
+        y = y if identity is None else y + identity
+        return nnx.relu(y) if relu else y
 
 
 class SeparableConv(nnx.Module):

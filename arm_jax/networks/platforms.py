@@ -20,12 +20,14 @@ class Choices:
       folded_kernel_gradient: the kernel's gradient of a dilated convolution phase by phase.
       apart_before_stride: a map is an array of its own before every n-th pixel of it is taken.
       apart_in_depthwise: what depthwise convolutions read and write is kept in its own precision.
+      widening_from_moments: `networks.widening` by moments of its input.
     """
 
     winograd: bool = False
     folded_kernel_gradient: bool = False
     apart_before_stride: bool = False
     apart_in_depthwise: bool = False
+    widening_from_moments: bool = False
 
 
 PLAIN = Choices()
@@ -44,6 +46,7 @@ ROWS = {
         # XLA drops the rounding between fusions otherwise, and keeps float32 maps: 431 GB a step of
         # ResNet-101 become 408.
         apart_in_depthwise=True,
+        widening_from_moments=True,
     ),
 }
 

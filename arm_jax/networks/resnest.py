@@ -84,7 +84,7 @@ class SplitAttentionBottleneck(nnx.Module):
         x = self.conv2(nnx.relu(self.conv1(x)))
         if self.averages:
             x = average_pool(x, 3, self.stride, padding=1)
-        return nnx.relu(self.conv3(x) + identity)
+        return self.conv3(x, identity=identity, relu=True)
 
 
 def _variants(deep_stem: tuple[float, ...]) -> dict[str, ResNeStVariant]:

@@ -193,7 +193,7 @@ class BasicBlock(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         identity = x if self.shortcut is None else self.shortcut(x)
         x = nnx.relu(self.conv1(x))
-        return nnx.relu(self.conv2(x) + identity)
+        return self.conv2(x, identity=identity, relu=True)
 
 
 class Bottleneck(nnx.Module):
@@ -226,7 +226,7 @@ class Bottleneck(nnx.Module):
         identity = x if self.shortcut is None else self.shortcut(x)
         x = nnx.relu(self.conv1(x))
         x = nnx.relu(self.conv2(x))
-        return nnx.relu(self.conv3(x) + identity)
+        return self.conv3(x, identity=identity, relu=True)
 
 
 class ResNet(FourStages):

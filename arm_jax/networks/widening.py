@@ -23,6 +23,11 @@ from jax import lax
 
 from arm_jax.networks import batchnorm, platforms
 
+# Of x: the mean (c,) and the mean of x x^T (c, c).
+Moments = tuple[jax.Array, jax.Array]
+# What comes out, mean and variance of the product; what is kept, of which each form reads one.
+Forward = tuple[jax.Array, jax.Array, jax.Array, tuple[jax.Array, Moments]]
+
 # Products of x with itself cost in / out of the convolution's own.
 _LEAST_WIDENING = 2
 
@@ -64,7 +69,8 @@ def normalized_product(
 
 def _forward(x, kernel, scale, bias, shift, identity, relu):
     def form(chosen, *arrays):
-        return from_moments(*arrays, relu) if chosen else one_by_one(*arrays, relu)
+        way = from_moments if chosen else one_by_one
+        return functools.partial(way, relu=relu)(*arrays)
 
     arrays = (x, kernel, scale, bias, shift, identity)
     y, mean, var, kept = platforms.choose("widening_from_moments", form, *arrays)
@@ -106,14 +112,23 @@ def _gram(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum("pk,pl->kl", _flat(a), _flat(b), preferred_element_type=jnp.float32)
 
 
-def _kept(x: jax.Array, channels: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _kept(x: jax.Array, channels: int) -> tuple[jax.Array, Moments]:
     """What one form keeps for its gradient and the other does not; XLA drops what is not read."""
     ins = x.shape[-1]
     product = jnp.zeros((*x.shape[:-1], channels), x.dtype)
     return product, (jnp.zeros((ins,), jnp.float32), jnp.zeros((ins, ins), jnp.float32))
 
 
-def one_by_one(x, kernel, scale, bias, shift, identity, relu):
+def one_by_one(
+    x: jax.Array,
+    kernel: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    shift: jax.Array,
+    identity: jax.Array | None,
+    relu: bool,
+) -> Forward:
+    """The convolution, then its BatchNorm, the sum and the ReLU."""
     product = (_flat(x) @ kernel.astype(x.dtype)).reshape(*x.shape[:-1], -1)
     y, mean, var = batchnorm.normalize(product, scale, bias, shift, False)
     y = y if identity is None else y + identity
@@ -121,7 +136,17 @@ def one_by_one(x, kernel, scale, bias, shift, identity, relu):
     return y, mean, var, (product, _kept(x, kernel.shape[1])[1])
 
 
-def pull_one_by_one(x, kernel, scale, mean, inverse, gradient, product, moments):
+def pull_one_by_one(
+    x: jax.Array,
+    kernel: jax.Array,
+    scale: jax.Array,
+    mean: jax.Array,
+    inverse: jax.Array,
+    gradient: jax.Array,
+    product: jax.Array,
+    moments: Moments,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Gradients of x, kernel, scale and bias from the one behind BatchNorm, and the product."""
     del moments
     kept = (product, scale, mean, inverse)
     nothing = jnp.zeros_like(mean)
@@ -133,7 +158,16 @@ def pull_one_by_one(x, kernel, scale, mean, inverse, gradient, product, moments)
     return of_x.reshape(x.shape), of_kernel.astype(kernel.dtype), of_scale, of_bias
 
 
-def from_moments(x, kernel, scale, bias, shift, identity, relu):
+def from_moments(
+    x: jax.Array,
+    kernel: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    shift: jax.Array,
+    identity: jax.Array | None,
+    relu: bool,
+) -> Forward:
+    """BatchNorm's mean and variance first, then everything in one product."""
     del shift
     pixels = x.size // x.shape[-1]
     weights = kernel.astype(x.dtype).astype(jnp.float32)
@@ -157,7 +191,17 @@ def from_moments(x, kernel, scale, bias, shift, identity, relu):
     return y.reshape(*x.shape[:-1], -1), mean, var, (product, (average, squares))
 
 
-def pull_by_moments(x, kernel, scale, mean, inverse, gradient, product, moments):
+def pull_by_moments(
+    x: jax.Array,
+    kernel: jax.Array,
+    scale: jax.Array,
+    mean: jax.Array,
+    inverse: jax.Array,
+    gradient: jax.Array,
+    product: jax.Array,
+    moments: Moments,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The same, from the moments of x instead of the product."""
     del product
     average, squares = moments
     pixels = x.size // x.shape[-1]

@@ -114,10 +114,13 @@ class Experiment:
     def evaluation_source(self, labelled_as: str = "evaluation") -> sources.Source:
         """The labelled images to evaluate on; `labelled_as` "training" to see such labels there."""
         data = self.config.data
-        if data.dataset == "cityscapes" and "test" in data.eval_split.split("+"):
+        dataset = sources.DATASETS[data.dataset]
+        empty = set(dataset.unlabelled) & set(data.eval_split.split("+"))
+        if empty:
             raise InputError(
-                "data.eval_split = 'test': the public labels of Cityscapes' test split are empty;"
-                " evaluate on val, and let --mode server write the file for the benchmark's server"
+                f"data.eval_split = {data.eval_split!r}: the public labels of {dataset.title}'s"
+                f" {', '.join(empty)} split are empty; evaluate on another one, and let --mode"
+                " server write the file for the benchmark's server"
             )
         part = {
             "root": data.eval_root or data.root,
@@ -141,7 +144,9 @@ class Experiment:
             ignore=data.ignore,
             values=tuple(data.label_values),
             size=tuple(data.size),
-            config=data.builder_config,
+            builder_config=data.builder_config,
+            image_folder=data.image_folder,
+            label_folder=data.label_folder,
             orientation=data.orientation,
             seed=self.config.seed,
             **part,

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from arm_jax.data import check, trees
+from arm_jax.data import check, sources, trees
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
@@ -115,11 +115,11 @@ def server(
 
 
 def _test_images(config: ConfigDict, images: str | None) -> trees.Tree:
-    """The folder or zip that `--input` names, or the test split below the root of Cityscapes."""
+    """The folder or zip that `--input` names, or the data set's own test split."""
     if images is None:
-        if config.data.dataset == "cityscapes":
-            hint = "or name the folder or zip of the test images by --input"
-            return trees.locate(config.data.root, "leftImg8bit/test", hint)
+        dataset = sources.DATASETS[config.data.dataset]
+        if dataset.unlabelled:
+            return dataset.images(config.data.root, dataset.unlabelled[0])
         raise InputError("--mode server needs --input, a folder or zip of the test images")
     path = Path(images).expanduser()
     if not path.exists():

@@ -16,11 +16,13 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.accumulate = 1  # Parts of a batch that go through the network in turn, on GPUs and TPUs.
     config.compilation_cache = ""  # A folder that keeps compiled programs for later starts.
 
-    # Data. `dataset` names the kind of source: folders, cityscapes, ade20k, camvid (the official
-    # files, in place), street_scenes, prepared (ArrayRecord), or scenes (drawn while training).
+    # Data. `dataset` names the kind of source: folders, cityscapes, ade20k, camvid, voc (the
+    # official files, in place), street_scenes, prepared (ArrayRecord), or scenes (drawn at once).
     config.data = ConfigDict()
     config.data.dataset = "folders"
     config.data.root = ""  # The folder of the data; prepared data sets are written there.
+    config.data.image_folder = "images"  # Of `folders`, below the root.
+    config.data.label_folder = "labels"
     config.data.eval_root = ""  # Of the images to evaluate on, where they lie in another folder.
     config.data.classes = ()  # Class names in the order of the label values; () if built in.
     config.data.ignore = 255  # Label value of the pixels without a label.

@@ -5,8 +5,9 @@ leave. The package knows nothing of networks, losses or runs.
 
 labels      what label values mean: classes, colours, tables from stored values
 records     what a source of records is
-sources     `open_source`, which opens any of them: folders, the benchmarks' own files (cityscapes,
-            ade20k, camvid), prepared ArrayRecord data sets, generated scenes; wrappers
+layouts     data sets by where their files lie; official and cityscapes are such
+sources     DATASETS and `open_source`, which opens any of them: folders, layouts, prepared
+            ArrayRecord data sets, generated scenes; wrappers
 check       reads every label once before training; survey counts everything
 coarsen     coarse labels from fine ones; agreement measures how these differ
 scenes      generated street scenes with exact labels

@@ -9,23 +9,13 @@ absent its polygons are drawn.
 """
 
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from arm_jax.data.folders import FileSource, match
 from arm_jax.data.labels import CITYSCAPES, CITYSCAPES_TABLE
-from arm_jax.data.records import Source
-from arm_jax.data.trees import locate
-from arm_jax.data.wrappers import JoinedSource
+from arm_jax.data.layouts import Files, Layout
 from arm_jax.system.errors import InputError
-
-SPLITS = ("train", "val", "test", "train_extra")
-KINDS = {"fine": "gtFine", "coarse": "gtCoarse"}
-# In the release this image is black and has a single channel.
-BROKEN = ("troisdorf/troisdorf_000000_000073",)
 
 # cityscapesscripts/helpers/labels.py: the place in the list is the id; the licence plate has none.
 _NAMES = (
@@ -35,58 +25,6 @@ _NAMES = (
     "bus, caravan, trailer, train, motorcycle, bicycle"
 )
 IDS = {name: index for index, name in enumerate(_NAMES.split(", "))} | {"license plate": -1}
-
-
-class CityscapesSource(FileSource):
-    """One split with fine or coarse labels; `open_split` makes it."""
-
-    def _stored_label(self, label_name: str) -> np.ndarray:
-        if not label_name.endswith(".json"):
-            return super()._stored_label(label_name)
-        return draw_polygons(self._label_tree.read(label_name), self._label_tree.path(label_name))
-
-    def _label_file(self, label_name: str) -> Any:
-        if not label_name.endswith(".json"):
-            return super()._label_file(label_name)
-        return self._meaning(self._stored_label(label_name), label_name)
-
-
-def open_split(root: str | Path, split: str, labels: str = "fine") -> Source:
-    """The records of a split, or of several joined by +, such as train+val or train+train_extra.
-
-    Args:
-      root: the folder that holds leftImg8bit/ and gtFine/ or gtCoarse/, or their zips.
-      split: train, val, test (whose public labels are empty) or train_extra (coarse only).
-      labels: fine or coarse.
-
-    Raises:
-      InputError: for an unknown or absent split, an image without a label.
-    """
-    parts = split.split("+")
-    for part in parts:
-        if part not in SPLITS:
-            raise InputError(
-                f"split {part!r} is none of Cityscapes; choose from {', '.join(SPLITS)}, or join "
-                "some by +"
-            )
-    opened = [_open_one(root, part, KINDS[labels]) for part in parts]
-    return opened[0] if len(opened) == 1 else JoinedSource(opened)
-
-
-def _open_one(root: str | Path, split: str, kind: str) -> CityscapesSource:
-    hint = "the official packages are {}, unpacked or not"
-    extra = "trainextra" if split == "train_extra" else "trainvaltest"
-    image_tree = locate(root, f"leftImg8bit/{split}", hint.format(f"leftImg8bit_{extra}.zip"))
-    labels_package = "gtCoarse.zip" if kind == "gtCoarse" else "gtFine_trainvaltest.zip"
-    label_tree = locate(root, f"{kind}/{split}", hint.format(labels_package))
-    pairs = match(
-        image_tree,
-        label_tree,
-        image_ending="_leftImg8bit",
-        label_endings=(f"_{kind}_labelIds.png", f"_{kind}_polygons.json"),
-        without=BROKEN,
-    )
-    return CityscapesSource(image_tree, label_tree, pairs, CITYSCAPES, CITYSCAPES_TABLE)
 
 
 def draw_polygons(data: bytes, name: str) -> np.ndarray:
@@ -110,3 +48,28 @@ def draw_polygons(data: bytes, name: str) -> np.ndarray:
         what = f"label {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{name}: its polygons cannot be drawn ({what}); fetch it again") from None
     return np.asarray(canvas)
+
+
+def _labels(kind: str) -> tuple[str, ...]:
+    ending = f"{kind}/{{split}}/*_{kind}_"
+    return ending + "labelIds.png", ending + "polygons.json"
+
+
+LAYOUT = Layout(
+    title="Cityscapes",
+    classes=CITYSCAPES,
+    table=CITYSCAPES_TABLE,
+    files=(
+        Files(
+            images="leftImg8bit/{split}/*_leftImg8bit",
+            labels={"fine": _labels("gtFine"), "coarse": _labels("gtCoarse")},
+        ),
+    ),
+    splits={split: split for split in ("train", "val", "test", "train_extra")},
+    hint="the official packages are leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, for "
+    "coarse labels also leftImg8bit_trainextra.zip and gtCoarse.zip, unpacked or not",
+    # In the release this image is black and has a single channel.
+    without=("troisdorf/troisdorf_000000_000073",),
+    unlabelled=("test",),
+    readers={".json": draw_polygons},
+)

@@ -8,6 +8,7 @@ suffix of the file; letters with accents may be written in one character or in t
 
 import hashlib
 import unicodedata
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,16 @@ from arm_jax.data.labels import UNKNOWN, Classes, Table
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
 
+Reader = Callable[[bytes, str], np.ndarray]
+
 
 class FileSource:
     """Records from image and label files that were matched before.
 
     `pairs` holds (id, image name, label name); the names are those of the two trees. Images and
     labels are turned as the EXIF orientation of each tells viewers, unless `turn` is False.
+    `readers` holds, by suffix, functions from the bytes and the name of a label file that is no
+    image to its stored values, uint8 (h, w).
     """
 
     def __init__(
@@ -36,12 +41,14 @@ class FileSource:
         table: Table | None = None,
         *,
         turn: bool = True,
+        readers: Mapping[str, Reader] | None = None,
     ):
         self.classes = classes
         self._image_tree, self._label_tree = image_tree, label_tree
         self._pairs = pairs
         self._table = table
         self._turn = turn
+        self._readers = dict(readers or {})
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -92,11 +99,16 @@ class FileSource:
 
     def _stored_label(self, label_name: str) -> np.ndarray:
         data, path = self._label_tree.read(label_name), self._label_tree.path(label_name)
+        reader = self._readers.get(Path(label_name).suffix)
+        if reader is not None:
+            return reader(data, path)
         images.verify_image(data, path)  # a damaged label may be decoded to wrong classes
         return images.decode_label(data, path, turn=self._turn)
 
     def _label_file(self, label_name: str) -> Any:
         """A label as `images.LabelFile` or array."""
+        if Path(label_name).suffix in self._readers:
+            return self._meaning(self._stored_label(label_name), label_name)
         return images.LabelFile(
             self._label_tree.read(label_name),
             self._label_tree.path(label_name),
@@ -178,7 +190,10 @@ class FolderSource(FileSource):
 
 def _split_folder(folder: Path, split: str) -> Path:
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; the data root must hold images/ and labels/")
+        raise InputError(
+            f"{folder}: no such folder; the data root must hold images/ and labels/, or the "
+            "folders that data.image_folder and data.label_folder name"
+        )
     if split and not (folder / split).is_dir():
         there = sorted(path.name for path in folder.iterdir() if path.is_dir())
         found = f"it has {', '.join(there)}" if there else "it has no subfolders"
@@ -196,6 +211,8 @@ def match(
     image_ending: str = "",
     label_endings: tuple[str, ...] = images.SUFFIXES,
     without: tuple[str, ...] = (),
+    only: tuple[str, ...] | None = None,
+    skip_unlabelled: bool = False,
 ) -> list[tuple[str, str, str]]:
     """(id, image name, label name) of all images, sorted by id.
 
@@ -205,15 +222,27 @@ def match(
       image_ending: the end of an image's name before the suffix; other images are left alone.
       label_endings: how the label's name goes on after the id, the preferred one first.
       without: ids that are left out.
+      only: the ids to take, if not all that are there.
+      skip_unlabelled: leave images without a label alone.
 
     An id is the path without ending and suffix, in composed characters (NFC). Labels without an
-    image are left alone. Raises InputError when there is no image, an image has no label, or two
-    images share an id.
+    image are left alone. Raises InputError when there is no image, one of `only` is missing, an
+    image has no label, or two images share an id.
     """
     image_names = _by_id(image_tree, tuple(image_ending + suffix for suffix in images.SUFFIXES))
     label_names = _by_id(label_tree, label_endings, prefer=True)
     for identity in without:
         image_names.pop(identity, None)
+    for identity in only or ():
+        if identity not in image_names:
+            raise InputError(
+                f"{image_tree.path(identity + image_ending)}: no such image, though the list of "
+                "the split names it; add it or correct the list"
+            )
+    if only is not None:
+        image_names = {identity: image_names[identity] for identity in only}
+    if skip_unlabelled:
+        image_names = {key: name for key, name in image_names.items() if key in label_names}
     if not image_names:
         raise InputError(
             f"{image_tree.path('')}: holds no images *{image_ending} "

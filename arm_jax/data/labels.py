@@ -151,6 +151,17 @@ CAMVID = _classes(
     "808080 800000 c0c080 804080 0000c0 808000 c08080 404080 400080 404000 0080c0",
 )
 
+# SegNet's 11 and the usual 255 both mean that there is no label.
+CAMVID_TABLE = Table.of({k: k for k in range(11)} | {11: CAMVID.ignore, 255: CAMVID.ignore}, CAMVID)
+
+# PASCAL VOC's 21 classes, in the colours of its palette.
+VOC = _classes(
+    "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, "
+    "dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor",
+    """000000 800000 008000 808000 000080 800080 008080 808080 400000 c00000 408000 c08000 400080
+    c00080 408080 c08080 004000 804000 00c000 80c000 004080""",
+)
+
 # The 150 classes of the scene parsing benchmark and the colours that its tools give them.
 ADE20K = _classes(
     """wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk,
@@ -195,5 +206,6 @@ BY_NAME = {
     "cityscapes": CITYSCAPES,
     "camvid": CAMVID,
     "ade20k": ADE20K,
+    "voc": VOC,
     "street_scenes": STREET_SCENES,
 }

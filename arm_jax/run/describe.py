@@ -78,13 +78,14 @@ def _part(config: ConfigDict, split: str) -> str:
 
 def _labels(config: ConfigDict, kind: str, preset: str = "") -> str:
     """The kind of label, and where coarse ones come from."""
-    if config.data.dataset == "scenes" and kind == "coarse":
-        preset = preset or "medium"
+    dataset = sources.DATASETS[config.data.dataset]
+    if kind == "coarse":
+        preset = preset or dataset.coarse_preset
     if preset:
         share = config.data.wrong_share
         wrong = f", {share:.0%} of them given a wrong class" if share else ""
         return f"coarse labels simulated from the fine ones (preset {preset}{wrong})"
-    if config.data.dataset == "folders":
+    if not dataset.kinds():
         return "labels as they are"
     return f"{kind} labels"
 

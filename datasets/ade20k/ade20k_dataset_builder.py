@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from arm_jax.data import ade20k, builders
-from arm_jax.data.labels import ADE20K
+from arm_jax.data import builders
+from arm_jax.data.official import ADE20K
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -25,7 +25,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return builders.information(
             self,
-            ADE20K,
+            ADE20K.classes,
             ("fine",),
             description="ADE20K: scenes of all kinds with pixel labels of 150 classes.",
             image="jpeg",
@@ -33,8 +33,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         root = builders.manual_folder(dl_manager)
-        return {split: self._generate_examples(root, split) for split in ade20k.FOLDERS}
+        return {split: self._generate_examples(root, split) for split in ADE20K.splits}
 
     def _generate_examples(self, root, split: str) -> Iterator[tuple[int, dict]]:
-        sources = {"fine": ade20k.open_split(root, split)}
+        sources = {"fine": ADE20K.open(root, split)}
         return builders.examples(f"{self.name} {split}", sources, self.progress)

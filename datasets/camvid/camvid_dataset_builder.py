@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from arm_jax.data import builders, camvid
-from arm_jax.data.labels import CAMVID
+from arm_jax.data import builders
+from arm_jax.data.official import CAMVID
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -25,15 +25,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return builders.information(
             self,
-            CAMVID,
+            CAMVID.classes,
             ("fine",),
             description="CamVid: frames of drives through Cambridge with labels of 11 classes.",
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         root = builders.manual_folder(dl_manager)
-        return {split: self._generate_examples(root, split) for split in camvid.SPLITS}
+        return {split: self._generate_examples(root, split) for split in CAMVID.splits}
 
     def _generate_examples(self, root, split: str) -> Iterator[tuple[int, dict]]:
-        sources = {"fine": camvid.open_split(root, split)}
+        sources = {"fine": CAMVID.open(root, split)}
         return builders.examples(f"{self.name} {split}", sources, self.progress)

@@ -54,6 +54,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, root, split: str) -> Iterator[tuple[int, dict]]:
         sources = {
-            kind: cityscapes.open_split(root, split, kind) for kind in self.builder_config.kinds
+            kind: cityscapes.LAYOUT.open(root, split, kind) for kind in self.builder_config.kinds
         }
         return builders.examples(f"{self.name} {split}", sources, self.progress)

@@ -69,7 +69,7 @@ def test_a_second_call_leaves_the_files_alone(data_dir, folder):
     assert prepare.ensure("street_scenes", data_dir, config="smoke") == folder
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     source = sources.open_source(
-        "street_scenes", root=data_dir, config="smoke", split="train", labels="coarse"
+        "street_scenes", root=data_dir, builder_config="smoke", split="train", labels="coarse"
     )
     assert len(source) == 16
     assert (source[0]["label"] == 255).any()
@@ -79,7 +79,8 @@ def test_no_tensorflow_is_needed(tmp_path):
     code = """
 import sys
 from arm_jax.data import sources
-source = sources.open_source("street_scenes", root=sys.argv[1], config="smoke", labels="coarse")
+options = {"root": sys.argv[1], "builder_config": "smoke", "labels": "coarse"}
+source = sources.open_source("street_scenes", **options)
 assert source[15]["image"].shape == (64, 128, 3)
 assert not [m for m in ("tensorflow", "torch") if m in sys.modules]
 """

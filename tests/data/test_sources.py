@@ -307,7 +307,7 @@ def test_open_source_reads_folders(root):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dataset": "imagenet"}, "dataset 'imagenet' is unknown"),
+        ({"dataset": "imagenet"}, "dataset 'imagenet' is not known; choose one of folders"),
         ({"dataset": "scenes", "labels": "rough"}, "labels = 'rough'"),
         ({"dataset": "scenes", "coarsening": "rough"}, "coarsening 'rough' is unknown"),
         ({"dataset": "scenes", "wrong_share": 0.1}, "wrong_share = 0.1 has no effect"),

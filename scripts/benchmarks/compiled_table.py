@@ -18,6 +18,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="print the tables, compile nothing")
     parser.add_argument("--few", action="store_true", help="small networks, for another version")
     parser.add_argument("--only", default="", help="cells whose name contains this")
-    parser.add_argument("--until-time", help="begin no cell after this time of day, HH:MM")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after so many")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds a cell")
     arguments = parser.parse_args(argv)
     rows = runpy.run_path(str(child.CHECKOUT / "configs" / "base.py"))["ROWS"]
@@ -66,9 +67,10 @@ def fill(arguments: argparse.Namespace, listed: Sequence[Cell]) -> int:
     done = {one["key"] for one in read(arguments.file) if one["packages"]["jax"] == version}
     todo = [cell for cell in listed if cell.key not in done]
     arguments.file.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
     for number, cell in enumerate(todo, start=1):
         now = datetime.datetime.now()
-        if arguments.until_time and f"{now:%H:%M}" >= arguments.until_time:
+        if time.monotonic() - start > 60 * arguments.minutes:
             print(f"{len(todo) - number + 1} cells are left")
             break
         one = compiled(cell, arguments.timeout) | {"key": cell.key, "until": cell.until}

@@ -3,7 +3,8 @@
 The full product of networks, rows, precisions, devices and ways to save memory has thousands of
 cells of minutes each. This set covers instead:
 
-- every network with every kind of device, in bfloat16, as one step and as an evaluation;
+- every network with every kind of device, in bfloat16, as one step and as an evaluation; two with
+  a single TPU, whose memory is small;
 - every network in every precision, on one GPU and on eight TPUs of one kind;
 - every network with remat, with accumulation and with both, on one GPU;
 - every row that changes the step, on the small network of configs/demo.py, on one GPU, on eight
@@ -65,6 +66,7 @@ def listed(rows: dict[str, dict]) -> list[Cell]:
         *_networks(TPUS[:1]),
         *_rows(rows, "v5e:2x4"),
         *_protocols(),
+        *[cell for cell in _networks(("v5e:1x1",)) if cell.line in ("R18", "R101")],
         *_networks(TPUS[1:]),
         *_precisions("v5e:2x4"),
         *_evaluations("v5e:2x4"),
@@ -124,6 +126,10 @@ def _memory() -> Iterator[Cell]:
     for (way, keys), (name, (row, more)) in itertools.product(ways.items(), NETWORKS.items()):
         job = _job(row, GPUS[0], (*more, "--config.model.dtype=bfloat16", *keys))
         yield Cell("memory", name, way, job)
+    for way in ("remat", "both"):
+        row, more = NETWORKS["R101"]
+        job = _job(row, "v5e:1x1", (*more, "--config.model.dtype=bfloat16", *ways[way]))
+        yield Cell("memory", "R101", f"{way}, v5e:1x1", job)
     both = (REMAT, "--config.accumulate=2", "--config.model.dtype=bfloat16")
     for name, topology in (("R18", GPUS[1]), ("R101", TPUS[0])):
         row, more = NETWORKS[name]

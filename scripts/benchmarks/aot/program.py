@@ -97,7 +97,12 @@ def devices(platform: str, topology: str) -> Any:
     """The devices of a topology, none of which is here."""
     try:
         if platform == "tpu":
-            return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+            shape = topology.partition(":")[2].split("x")
+            alone = all(length == "1" for length in shape)  # a host has four chips otherwise
+            more = {"chips_per_host_bounds": (1, 1, 1)} if alone else {}
+            return topologies.get_topology_desc(
+                platform="tpu", topology_name=topology, **more
+            ).devices
         return topologies.get_topology_desc(
             platform="cuda",
             topology_name="h100",

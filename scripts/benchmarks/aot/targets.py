@@ -74,7 +74,7 @@ def device(platform: str, topology: str) -> Device:
     if generation not in DEVICES or generation == "h100" or not re.fullmatch(r"\d+(x\d+)+", shape):
         raise InputError(
             f"--topology {topology}: for tpu it is a generation and the shape of its slice,"
-            " such as v5e:2x4, v6e:2x4 or v5p:2x2x1"
+            " such as v5e:1x1, v5e:2x4, v6e:2x4 or v5p:2x2x1"
         )
     return DEVICES[generation]
 

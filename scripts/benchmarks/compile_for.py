@@ -12,8 +12,8 @@ operations against the network's own, the bytes that its kernels move and which 
 convolutions and collectives, and a roofline: a MODEL of the time, not a measurement.
 
 Topologies: slices x hosts x GPUs of a host (1x1x8), of H100s; or a TPU generation and the shape of
-its slice (v5e:1x1, v5e:2x4, v6e:2x4, v5p:2x2x1). `--until hlo` stops when the optimised program and its
-memory are known, before code is made for each kernel, which takes longest.
+its slice (v5e:1x1, v5e:2x4, v6e:2x4, v5p:2x2x1). `--until hlo` stops when the optimised program and
+its memory are known, before code is made for each kernel, which takes longest.
 
 Exit status: 0 it compiles, 1 the compiler fails, 2 something is wrong with the arguments.
 """

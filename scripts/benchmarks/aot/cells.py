@@ -153,17 +153,17 @@ def _rows(rows: dict[str, dict], topology: str) -> Iterator[Cell]:
         if any(key.startswith(("arm.", "loss.")) for key in changes):
             job = _job(f"configs/demo.py:{name}", topology, more)
             yield Cell("rows", name, topology, job)
-    for key in ("arm.table_points=256", "loss.average_over=all", "augment.jitter=False"):
+    for key in ("loss.average_over=all", "augment.jitter=False"):
         job = _job("configs/demo.py:arm", topology, (*more, f"--config.{key}"))
         yield Cell("rows", key, topology, job)
 
 
 def _protocols() -> Iterator[Cell]:
-    ways: dict[str, tuple[str, ...]] = {
-        "whole image": (),
-        "tta": ("--config.evaluation.augmentation=ocr",),
-        "windows": ("--config.evaluation.crop=(512,1024)",),
+    ways: dict[str, tuple[str, tuple[str, ...]]] = {
+        "whole image": ("", ()),
+        "tta": (":tta", ()),
+        "windows": ("", ("--config.evaluation.crop=(512,1024)",)),
     }
-    for topology, (way, keys) in itertools.product((GPUS[0], GPUS[1], TPUS[0]), ways.items()):
-        job = _job("configs/demo.py", topology, keys, evaluate=True, size=(1024, 2048))
+    for topology, (way, (row, keys)) in itertools.product((*GPUS, TPUS[0]), ways.items()):
+        job = _job(f"configs/demo.py{row}", topology, keys, evaluate=True, size=(1024, 2048))
         yield Cell("evaluation", f"demo, {way}", topology, job)

@@ -7,4 +7,5 @@ pretrained    `load`: weights of torchvision, timm and mmsegmentation into a net
 published     where the ImageNet weights of each backbone are
 export        `.safetensors` by our names and mmsegmentation's, and StableHLO
 weight_names  the tables of names; weight_files and torch_files read the files, without PyTorch
+inert_pickle  what PyTorch files are read with: no code of theirs is run
 """

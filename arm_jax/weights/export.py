@@ -69,7 +69,7 @@ def save_safetensors(
     Raises:
         InputError: the file cannot be written, or `names` is not known.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     state = tensors(model, names)
     metadata = {
@@ -80,7 +80,7 @@ def save_safetensors(
         "output_stride": str(model.output_stride),
     }
     with files.whole(path) as temporary:
-        save_file(state, temporary, metadata)
+        temporary.write_bytes(save(state, metadata))  # `save_file` would let nobody else read it
     return state
 
 

@@ -8,6 +8,7 @@ anything is changed.
 import collections
 import dataclasses
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,16 @@ def load(model: Segmenter, source: str | Path | Mapping[str, Any]) -> Report:
         source: a path, `hf://owner/repository[/file]` or a mapping: see `weight_files.read`.
 
     Returns:
-        What was loaded, left out and left fresh.
+        What was loaded, left out and left fresh. Weights that were exported from a network of
+        another output stride or variant fit, and predict otherwise: a note says so, and a warning.
 
     Raises:
         InputError: the source cannot be read, holds nothing of this network, or does not fit it,
             in which case every misfit is listed. The model is then as it was.
     """
     name = weight_files.name(source)
-    tensors = weight_files.read(source)
+    file = source if isinstance(source, Mapping) else weight_files.locate(source)
+    tensors = weight_files.read(file)
     layout = _recognise(model, tensors, name)
     if layout != weight_names.OWN:
         _check_variant(model, tensors, name)
@@ -83,7 +86,9 @@ def load(model: Segmenter, source: str | Path | Mapping[str, Any]) -> Report:
     ours = weight_names.variables(model)
 
     values: dict[str, np.ndarray] = {}
-    notes: list[str] = []
+    notes = _differences(model, weight_files.metadata(file))
+    for note in notes:
+        warnings.warn(f"{name}: {note}", stacklevel=2)
     misfits = _misplaced(names, tensors)
     for our in _wanted(names, tensors, notes):
         try:
@@ -109,6 +114,17 @@ def load(model: Segmenter, source: str | Path | Mapping[str, Any]) -> Report:
         left_out=tuple(key for key in tensors if key not in used),
         notes=tuple(notes),
     )
+
+
+def _differences(model: Segmenter, stated: Mapping[str, str]) -> list[str]:
+    """What an exported file states of its network and this one has otherwise, at equal shapes."""
+    here = {"output_stride": str(model.output_stride), "variant": model.variant}
+    return [
+        f"the file is of a network with {key} = {stated[key]}, this one has {value}, so that its"
+        f" predictions differ; set model.{key} = {stated[key]} for the same"
+        for key, value in here.items()
+        if key in stated and stated[key] != value
+    ]
 
 
 def _recognise(model: Segmenter, tensors: Mapping[str, np.ndarray], source: str) -> str:
@@ -176,7 +192,8 @@ def _fit(
     Raises:
         ValueError: it does not fit; the message continues a sentence about it.
     """
-    values = tensor.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = tensor.astype(np.float32)
     if not np.isfinite(values).all():
         raise ValueError("is not finite")
     if values.shape == shape:

@@ -1,14 +1,14 @@
 """Tensors out of PyTorch's own files, without PyTorch and without running what is in them.
 
-A `.pth` file is a pickle, and a pickle is a program. This reader resolves only the names in
-`_KNOWN`: what rebuilds tensors, and the containers they lie in. A file that asks for any other is
-refused before anything of it has run. Both formats are read: the zip archive of PyTorch 1.6 and
-later, and the older stream of pickles, in which mmsegmentation's model zoo is stored.
+A `.pth` file is a pickle; `inert_pickle` reads it, and this file supplies what rebuilds tensors.
+Objects of other classes are read as `Foreign` and hold nothing. Both formats are read: the zip
+archive of PyTorch 1.6 and later, and the older stream of pickles, in which mmsegmentation's model
+zoo is stored. No tensor is believed to be larger than the file.
 """
 
-import collections
 import io
-import pickle
+import math
+import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -19,6 +19,9 @@ import ml_dtypes
 import numpy as np
 
 from arm_jax.system.errors import InputError
+from arm_jax.weights.inert_pickle import ForbiddenName, Foreign, PlainDict, Unpickler
+
+__all__ = ["Foreign", "read"]
 
 _DTYPES = {
     "DoubleStorage": np.dtype(np.float64),
@@ -40,15 +43,16 @@ def read(path: Path) -> Any:
     """The object saved in the file, its tensors as numpy arrays.
 
     Raises:
-        InputError: not a PyTorch file, truncated, or a pickle that asks for more than tensors.
+        InputError: not a PyTorch file, damaged, or a pickle that asks for a program.
     """
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             if zipfile.is_zipfile(file):
-                return _read_zip(file)
+                return _read_zip(file, size)
             file.seek(0)
-            return _read_stream(file)
-    except _ForbiddenName as error:
+            return _read_stream(file, size)
+    except ForbiddenName as error:
         raise InputError(
             f"{path}: refused, because its pickle asks for {error}, which is not a tensor; "
             "save the state dict alone, or convert it to .safetensors"
@@ -56,11 +60,7 @@ def read(path: Path) -> Any:
     # Whatever else goes wrong inside a pickle or an archive means that the file is damaged.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable PyTorch file ({reason})") from None
-
-
-class _ForbiddenName(Exception):
-    """A global that the pickle asks for, and that a file of tensors has no need of."""
+        raise InputError(f"{path}: not a readable PyTorch file ({reason[:200]})") from None
 
 
 class _Storage:
@@ -76,41 +76,38 @@ class _Storage:
         self.values[...] = np.frombuffer(data, self.dtype.newbyteorder("<"))
 
 
-class _Unused:
-    """Stands for the bookkeeping of training frameworks, which is never looked at."""
+class _Storages:
+    """The storages of a file, by key. All together are no larger than the file."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        pass
+    def __init__(self, size: int):
+        self._size, self._bytes = size, 0
+        self._found: dict[str, _Storage] = {}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> "_Unused":
-        return self
+    def get(self, reference: Any) -> tuple[str, _Storage, bool]:
+        """Key and storage that a pickle refers to, and whether it is new."""
+        if not (isinstance(reference, tuple) and len(reference) > 4 and reference[0] == "storage"):
+            raise ValueError("a reference to something that is not a storage")
+        dtype, key, _, length = reference[1:5]
+        if not (isinstance(dtype, np.dtype) and isinstance(key, str) and _is_size(length)):
+            raise ValueError("a storage without a type, name or length")
+        if len(reference) > 5 and reference[5] is not None:
+            raise ValueError("a storage that is a view of another, from before PyTorch 0.4")
+        if key in self._found:
+            return key, self._found[key], False
+        self._bytes += length * dtype.itemsize
+        if self._bytes > self._size:
+            raise ValueError(f"storages of {self._bytes:,} bytes in a file of {self._size:,}")
+        self._found[key] = _Storage(dtype, length)
+        return key, self._found[key], True
 
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, item: Any) -> None:
-        pass
-
-    def extend(self, items: Any) -> None:
-        pass
+    def __getitem__(self, key: str) -> _Storage:
+        if not isinstance(key, str) or key not in self._found:
+            raise ValueError("a storage that nothing refers to")
+        return self._found[key]
 
 
-class _Constructor:
-    """A function that a pickle may call, and not alter: pickles can set attributes too."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]):
-        self._function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise _ForbiddenName("a change of this reader")
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
 
 
 def _rebuild_tensor(
@@ -120,109 +117,101 @@ def _rebuild_tensor(
     stride: tuple[int, ...],
     *_: Any,
 ) -> np.ndarray:
-    """A view of a storage, refused when it would reach outside of it."""
-    if any(length < 0 for length in size) or any(step < 0 for step in stride) or offset < 0:
-        raise ValueError("a tensor with a negative size")
+    """A view of a storage, refused when it would reach outside of it or repeat its numbers."""
+    if not isinstance(storage, _Storage):
+        raise ValueError("a tensor without a storage")
+    for numbers in ((offset,), size, stride):
+        if not isinstance(numbers, tuple) or not all(map(_is_size, numbers)):
+            raise ValueError("a tensor with a negative size, or one that is no number")
     if len(size) != len(stride):
         raise ValueError("a tensor with strides of another rank")
     if 0 in size:
         return np.zeros(size, storage.dtype)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if last >= len(storage.values):
-        raise ValueError("a tensor that reaches beyond its storage")
+    if last >= len(storage.values) or math.prod(size) > len(storage.values):
+        raise ValueError("a tensor that reaches beyond its storage, or is larger")
     strides = tuple(step * storage.dtype.itemsize for step in stride)
     return np.lib.stride_tricks.as_strided(storage.values[offset:], size, strides)
 
 
-def _rebuild_parameter(data: np.ndarray, *_: Any) -> np.ndarray:
+def _rebuild_parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _Constructor(_rebuild_tensor),
-    ("torch._utils", "_rebuild_tensor"): _Constructor(_rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Constructor(_rebuild_parameter),
-    ("torch", "Size"): tuple,
+def _rebuild_from_type(function: Any, _type: Any, arguments: Any, *_: Any) -> Any:
+    """A tensor of a class of its own, with attributes that are left out."""
+    if function not in (_rebuild_tensor, _rebuild_parameter) or not isinstance(arguments, tuple):
+        raise ValueError("a tensor rebuilt in an unknown way")
+    return function(*arguments)
+
+
+def _size(numbers: Any = ()) -> tuple:
+    return tuple(numbers) if isinstance(numbers, tuple | list) else ()
+
+
+_FUNCTIONS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): PlainDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
+    ("torch", "Size"): _size,
     **{("torch", name): dtype for name, dtype in _DTYPES.items()},
-    # What mmengine keeps beside the tensors of a training run: nothing of it is called.
-    ("builtins", "getattr"): _Unused,
-    ("__builtin__", "getattr"): _Unused,
-    ("numpy", "dtype"): _Unused,
-    ("numpy", "ndarray"): _Unused,
-    ("numpy.core.multiarray", "_reconstruct"): _Unused,
-    ("numpy.core.multiarray", "scalar"): _Unused,
-    ("numpy._core.multiarray", "_reconstruct"): _Unused,
-    ("numpy._core.multiarray", "scalar"): _Unused,
-    ("_codecs", "encode"): _Unused,
-    ("mmengine.logging.history_buffer", "HistoryBuffer"): _Unused,
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Resolves the names in `_KNOWN`, and storages through `load_storage`."""
-
-    def __init__(self, file: BinaryIO, load_storage: Callable[[tuple], _Storage]):
-        # Python 2 wrote the oldest of these files.
-        super().__init__(file, encoding="latin1")
-        self._load_storage = load_storage
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _KNOWN[module, name]
-        except KeyError:
-            raise _ForbiddenName(f"{module}.{name}") from None
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        if not (isinstance(pid, tuple) and pid and pid[0] == "storage"):
-            raise ValueError("a reference to something that is not a storage")
-        return self._load_storage(pid[1:])
+def _load(file: BinaryIO, size: int, storage: Callable[[Any], _Storage]) -> Any:
+    return Unpickler(file, size, _FUNCTIONS, storage).load()
 
 
-def _no_storage(_: tuple) -> _Storage:
+def _no_storage(_: Any) -> _Storage:
     raise ValueError("a storage in the header")
 
 
-def _read_zip(file: BinaryIO) -> Any:
+def _read_zip(file: BinaryIO, size: int) -> Any:
     with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
+        names = set(archive.namelist())
+
+        def member(name: str) -> bytes:
+            # PyTorch does not compress: what is larger than the file would only fill the memory.
+            if archive.getinfo(name).file_size > size:
+                raise ValueError(f"{name} is larger than the file")
+            return archive.read(name)
+
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError("a zip archive without one data.pkl")
         root = pickles[0].removesuffix("data.pkl")
-        if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
+        if f"{root}byteorder" in names and member(f"{root}byteorder") != b"little":
             raise ValueError("big-endian tensors")
-        storages: dict[str, _Storage] = {}
+        storages = _Storages(size)
 
-        def load_storage(reference: tuple) -> _Storage:
-            dtype, key, _, length = reference[:4]
-            if key not in storages:
-                storages[key] = _Storage(dtype, length)
-                storages[key].fill(archive.read(f"{root}data/{key}"))
-            return storages[key]
+        def load_storage(reference: Any) -> _Storage:
+            key, storage, new = storages.get(reference)
+            if new:
+                storage.fill(member(f"{root}data/{key}"))
+            return storage
 
-        return _Unpickler(io.BytesIO(archive.read(pickles[0])), load_storage).load()
+        pickled = member(pickles[0])
+        return _load(io.BytesIO(pickled), len(pickled), load_storage)
 
 
-def _read_stream(file: BinaryIO) -> Any:
+def _read_stream(file: BinaryIO, size: int) -> Any:
     """Three headers, the object, the order of its storages, then their numbers in that order."""
-    if _Unpickler(file, _no_storage).load() != _OLD_FORMAT_NUMBER:
+    if _load(file, size, _no_storage) != _OLD_FORMAT_NUMBER:
         raise ValueError("no PyTorch signature")
-    if _Unpickler(file, _no_storage).load() != _OLD_FORMAT_VERSION:
+    if _load(file, size, _no_storage) != _OLD_FORMAT_VERSION:
         raise ValueError("an unknown version of PyTorch's old format")
-    system = _Unpickler(file, _no_storage).load()
-    if not system.get("little_endian", True):
+    system = _load(file, size, _no_storage)
+    if not isinstance(system, dict) or not system.get("little_endian", True):
         raise ValueError("big-endian tensors")
-    storages: dict[str, _Storage] = {}
-
-    def load_storage(reference: tuple) -> _Storage:
-        dtype, key, _, length = reference[:4]
-        if len(reference) > 4 and reference[4] is not None:
-            raise ValueError("a storage that is a view of another, from before PyTorch 0.4")
-        return storages.setdefault(key, _Storage(dtype, length))
-
-    result = _Unpickler(file, load_storage).load()
-    for key in _Unpickler(file, _no_storage).load():
+    storages = _Storages(size)
+    result = _load(file, size, lambda reference: storages.get(reference)[1])
+    keys = _load(file, size, _no_storage)
+    if not isinstance(keys, list):
+        raise ValueError("no list of storages")
+    for key in keys:
         storage = storages[key]
         (length,) = struct.unpack("<q", file.read(8))
         if length != len(storage.values):

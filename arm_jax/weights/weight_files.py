@@ -14,7 +14,22 @@ HUB = "hf://"
 # What a repository on the Hub calls its weights.
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")
 # What training frameworks call the state dict in a checkpoint, in order of preference.
-_STATE_DICTS = ("state_dict", "model_state_dict", "model")
+_STATE_DICTS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "params_ema",
+    "params",
+    "net",
+    "network",
+    "module",
+    "weights",
+)
+# What wrappers put before every name: DistributedDataParallel, Lightning, and networks that hold
+# the backbone as a part.
+_PREFIXES = ("module.", "model.", "net.", "network.", "encoder.")
+_COMPILED = "_orig_mod."  # also within names, where a part of the network was compiled
 
 
 def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -24,6 +39,9 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
         source: the path of a `.safetensors` file or of a PyTorch file (`.pth`, `.pt`, `.bin`;
             also a checkpoint with the state dict inside), `hf://owner/repository` or
             `hf://owner/repository/file`, or a mapping from names to arrays.
+
+    A checkpoint is searched one level deep for its state dict, and a prefix that all names share
+    is left out of them.
 
     Returns:
         Arrays by name, without BatchNorm's counters of batches and without what is not a tensor.
@@ -36,17 +54,27 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     else:
         path = locate(source)
         contents = _read_safetensors(path) if _is_safetensors(path) else torch_files.read(path)
-    tensors = {
-        str(key): np.asarray(value)
-        for key, value in _state_dict(contents).items()
-        if hasattr(value, "shape") and not str(key).endswith("num_batches_tracked")
-    }
+    tensors = _without_prefix(_tensors(_state_dict(contents)))
     if not tensors:
-        raise InputError(f"{name(source)}: holds no tensors")
-    # DistributedDataParallel puts this before every name.
-    if all(key.startswith("module.") for key in tensors):
-        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+        raise InputError(f"{name(source)}: holds no tensors{_objects(contents)}")
     return tensors
+
+
+def metadata(source: str | Path | Mapping[str, Any]) -> dict[str, str]:
+    """What a `.safetensors` file states of its tensors; {} for other sources.
+
+    Raises:
+        InputError: as `read`.
+    """
+    if isinstance(source, Mapping):
+        return {}
+    path = locate(source)
+    if not _is_safetensors(path):
+        return {}
+    from safetensors import safe_open
+
+    with _readable(path), safe_open(path, "numpy") as file:
+        return dict(file.metadata() or {})
 
 
 def locate(source: str | Path) -> Path:
@@ -73,22 +101,67 @@ def _is_safetensors(path: Path) -> bool:
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     # The numpy reader knows bfloat16 once this package has registered it.
     import ml_dtypes  # noqa: F401
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
+    with _readable(path):
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    # The library raises errors of its own, of the system, and KeyError for types of numbers that
+    # NumPy lacks.
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a readable safetensors file ({reason[:200]})") from None
 
 
 def _state_dict(contents: Any) -> Mapping[str, Any]:
+    """The contents themselves where they hold tensors, or the part of them that does."""
     if not isinstance(contents, Mapping):
         return {}
+    parts = {
+        key: value
+        for key, value in contents.items()
+        if isinstance(value, Mapping) and any(map(_is_tensor, value.items()))
+    }
     for key in _STATE_DICTS:
-        if isinstance(contents.get(key), Mapping):
-            return contents[key]
+        if key in parts:
+            return parts[key]
+    if len(parts) == 1 and not any(map(_is_tensor, contents.items())):
+        return next(iter(parts.values()))
     return contents
+
+
+def _tensors(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {key: np.asarray(value) for key, value in state.items() if _is_tensor((key, value))}
+
+
+def _is_tensor(item: tuple[Any, Any]) -> bool:
+    key, value = item
+    is_counter = isinstance(key, str) and key.endswith("num_batches_tracked")
+    return isinstance(key, str) and hasattr(value, "shape") and not is_counter
+
+
+def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    tensors = {key.replace(_COMPILED, ""): value for key, value in tensors.items()}
+    while tensors:
+        shared = [p for p in _PREFIXES if all(key.startswith(p) for key in tensors)]
+        if not shared:
+            break
+        tensors = {key.removeprefix(shared[0]): value for key, value in tensors.items()}
+    return tensors
+
+
+def _objects(contents: Any) -> str:
+    """Names of the classes that a PyTorch file holds instead of tensors, as part of a sentence."""
+    parts = contents.values() if isinstance(contents, Mapping) else [contents]
+    names = sorted({part.name for part in parts if isinstance(part, torch_files.Foreign)})
+    if not names:
+        return ""
+    return f", but objects of {', '.join(names[:3])}; save the state dict alone"
 
 
 def _download(address: str) -> Path:

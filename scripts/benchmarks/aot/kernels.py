@@ -94,6 +94,8 @@ def kind(module: Module, one: Instruction) -> str:
             return "convolution, cuDNN"
         if "matmul" in one.target or "gemm" in one.target:
             return "matrix product, cuBLAS"
+        if "triton" in one.target or one.target == "tpu_custom_call":
+            return "Pallas kernel"
         return one.target or "custom call"
     if opcode in ("copy", "transpose", "slice", "convert", "reshape"):
         return "copy, transpose, convert"

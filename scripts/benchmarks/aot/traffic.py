@@ -49,7 +49,7 @@ def kernel_bytes(module: Module, computation: Computation, one: Instruction) -> 
         return min(whole, 2 * _total(one.shapes) + indices)
     if one.opcode == "dynamic-update-slice":
         return min(whole, 2 * _total(computation.shapes(one.operands[1])))
-    if one.opcode in ("copy-start", "async-start", "slice-start"):
+    if one.opcode in ("copy-start", "slice-start"):
         # The result repeats the operands beside the copy.
         source, copy = (one.shapes[1], one.shapes[0]) if len(one.shapes) > 1 else one.shapes * 2
         moved = min(source.bytes, copy.bytes)

@@ -5,6 +5,7 @@ reads this list.
 
     version      of the package
     system       files, devices, processes, the terminal; nothing about segmentation
+    settings     every setting: default, valid values, what it decides, help
     losses       of single pixels: CE, GCE, KL; which pixels OHEM keeps
     arm          confidence, the 53-parameter module, the two norms, the objective of both players
     theorem      the theorem, measured: L(v), W(v), the Hölder ratio
@@ -22,7 +23,8 @@ reads this list.
     modes        what `python -m arm_jax.main` does
     main         its flags
 
-`from arm_jax import arm, networks, pretrained, inference` is what a notebook needs.
+`from arm_jax import arm, networks, pretrained, inference` is what a notebook needs, and
+`arm_jax.load("runs/mine")` a trained run.
 """
 
 import importlib
@@ -30,9 +32,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arm_jax.evaluation import inference, metrics
+    from arm_jax.run.restore import load
     from arm_jax.weights import export, pretrained
 
-__all__ = ["export", "inference", "metrics", "pretrained"]
+__all__ = ["export", "inference", "load", "metrics", "pretrained"]
 
 # Modules of the packages that people reach for by name. They are imported when first used: a
 # mistyped flag is answered before JAX has started.
@@ -45,6 +48,8 @@ _SHORT_NAMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "load":
+        return importlib.import_module("arm_jax.run.restore").load
     if name in _SHORT_NAMES:
         return importlib.import_module(_SHORT_NAMES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,12 +3,17 @@
 import sys
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from arm_jax.system import command_line, host_memory
+from arm_jax.run import configs
+from arm_jax.system import host_memory
 from arm_jax.system.errors import Diverged, InputError, Stopped
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, ':row' behind it.")
+_CONFIG = flags.DEFINE_string(
+    "config",
+    None,
+    "A file of configs/, ':row' behind it; without it, what the run in WORKDIR recorded."
+    " --config.KEY=VALUE changes a setting; --mode=show lists them.",
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run, which continues there.")
 _MODE = flags.DEFINE_enum(
     "mode", "train", ["train", "evaluate", "report", "predict", "server", "show"], "What to do."
@@ -27,12 +32,18 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-flags.mark_flag_as_required("config")
 
 
 def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # Orbax tells of every file; --verbosity=0 shows it
+    mode, workdir, checkpoint = _MODE.value, _WORKDIR.value, _CHECKPOINT.value
+    if mode == "show":
+        print(configs.show(_CONFIG.value, argv[1:], workdir))
+        return
+    if workdir is None:
+        raise InputError("--workdir is missing; name the folder of the run")
+    config = configs.load(_CONFIG.value, argv[1:], workdir)
     host_memory.keep_freed()
     # Imported here, so that a mistyped flag is answered before JAX has started.
     from arm_jax import modes
@@ -40,34 +51,27 @@ def main(argv: list[str]) -> None:
     from arm_jax.system import sharding
 
     sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    if _MODE.value == "show":
-        path, _, _ = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
-        modes.show_differences(_CONFIG.value, command_line.load_config(f"{path}:base"))
-        return
-    if _WORKDIR.value is None:
-        raise InputError("--workdir is missing; name the folder of the run")
-    config, workdir, checkpoint = _CONFIG.value, _WORKDIR.value, _CHECKPOINT.value
-    if _MODE.value == "train":
+    if mode == "train":
         modes.show(loop.train(config, workdir), workdir)
-    elif _MODE.value == "evaluate":
+    elif mode == "evaluate":
         modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
-    elif _MODE.value == "report":
+    elif mode == "report":
         modes.report(config, workdir, checkpoint)
     else:
-        run = modes.predict if _MODE.value == "predict" else modes.server
+        run = modes.predict if mode == "predict" else modes.server
         run(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
 
 
 def parse(argv: list[str]) -> list[str]:
-    """absl's parser, but a mistake in the config or its overrides is one line too."""
+    """absl's parser for all but the config's overrides, which are returned behind the program."""
+    others, overrides = configs.split(argv)
     try:
-        rest = flags.FLAGS(argv)
-        _CONFIG.value.lock()  # a file that could not be loaded raises on first use
-    except command_line.MISTAKES as error:
-        raise InputError(command_line.explain(error, argv[1:])) from error
+        rest = flags.FLAGS(others)
+    except flags.Error as error:
+        raise InputError(str(error).splitlines()[0]) from error
     if len(rest) > 1:
         raise InputError(f"unexpected argument {rest[1]!r}; flags begin with --")
-    return rest
+    return [rest[0], *overrides]
 
 
 def console() -> None:

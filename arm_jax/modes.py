@@ -4,41 +4,50 @@ import functools
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
+from arm_jax import experiment as experiments
 from arm_jax.data import check, sources, trees
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
-from arm_jax.experiment import Experiment
 from arm_jax.reporting import report as reports
+from arm_jax.run import configs, restore
 from arm_jax.run import folder as run_folder
-from arm_jax.run.restore import restore
-from arm_jax.system import processes, sharding, terminal
+from arm_jax.system import compilation, processes, sharding, terminal
 from arm_jax.system.errors import InputError
 
 
-def evaluate(config: ConfigDict, folder: str, checkpoint: str = "latest") -> evaluation.Result:
-    """Evaluate a checkpoint on the config's evaluation split; writes `eval.json`."""
-    experiment, players, state = restore(config, folder, checkpoint)
-    source = experiment.evaluation_source()
-    look = functools.partial(check.check, source, name="evaluation", cache=Path(folder))
-    processes.once(look)
-    result = experiment.evaluate(players, source, sharding.make_mesh())
-    experiment.write_report(Path(folder), result, step=int(state.step))
+def evaluate(
+    config: ConfigDict | None, folder: str | Path, checkpoint: str = "latest"
+) -> evaluation.Result:
+    """Evaluate a checkpoint on the evaluation split; writes `eval.json`.
+
+    Args:
+      config: the settings to use the run with, see `restore.load`; None for its own.
+      folder: the run's working directory.
+      checkpoint: "latest", "best" or a step.
+    """
+    run = _restored(config, folder, checkpoint, all_devices=True)
+    experiment = run.experiment
+    source = experiments.evaluation_source(experiment.config, run.classes)
+    processes.once(functools.partial(check.check, source, name="evaluation", cache=run.folder))
+    result = experiment.evaluate(run.players, source, sharding.make_mesh())
+    experiment.write_report(run.folder, result, step=run.step)
     return result
 
 
-def report(config: ConfigDict, folder: str, checkpoint: str = "latest") -> None:
-    """Draw a checkpoint's pictures into the run's folder."""
-    experiment, players, state = restore(config, folder, checkpoint)
+def report(config: ConfigDict | None, folder: str | Path, checkpoint: str = "latest") -> None:
+    """Draw a checkpoint's pictures into the run's folder. Arguments as for `evaluate`."""
+    run = _restored(config, folder, checkpoint)
+    config = run.experiment.config
     drawn = reports.draw(
-        Path(folder),
-        players,
-        state,
-        experiment.evaluation_source(),
-        experiment.evaluation_source(labelled_as="training"),
-        run_folder.read_metrics(folder),
+        run.folder,
+        run.players,
+        run.state,
+        experiments.evaluation_source(config, run.classes),
+        experiments.evaluation_source(config, run.classes, labelled_as="training"),
+        run_folder.read_metrics(run.folder),
         kind=config.arm.input,
         p=config.arm.p,
     )
@@ -46,37 +55,43 @@ def report(config: ConfigDict, folder: str, checkpoint: str = "latest") -> None:
 
 
 def predict(
-    config: ConfigDict, folder: str, checkpoint: str, images: str | None, output: str | None
+    config: ConfigDict | None,
+    folder: str | Path,
+    checkpoint: str,
+    images: str | None,
+    output: str | None,
 ) -> None:
     """Label every image of a folder; index PNGs and colour overlays go to `output`.
 
-    Images are looked at as the config's evaluation does it.
+    Images go through the network as in evaluation. Other arguments as for `evaluate`.
     """
     if images is None:
         raise InputError("--mode predict needs --input, a folder of images")
     _only_process("predict")
-    experiment, players, _ = restore(config, folder, checkpoint)
-    target = Path(output) if output else Path(folder) / "predictions"
+    run = _restored(config, folder, checkpoint)
+    target = Path(output) if output else run.folder / "predictions"
     prediction.predict_folder(
-        players.segmenter,
+        run.model,
         images,
         target,
-        experiment.classes,
-        protocol=experiment.protocol(),
-        orientation=config.data.orientation,
+        run.classes,
+        protocol=run.experiment.protocol,
+        orientation=run.experiment.config.data.orientation,
     )
     terminal.say(f"predictions are in {target}")
 
 
 def server(
-    config: ConfigDict, folder: str, checkpoint: str, images: str | None, output: str | None
+    config: ConfigDict | None,
+    folder: str | Path,
+    checkpoint: str,
+    images: str | None,
+    output: str | None,
 ) -> Path:
     """Label a benchmark's test images and zip the predictions for its server, checked.
 
     Args:
-      config: the config that trained the run, with the evaluation to test by.
-      folder: the run's working directory.
-      checkpoint: "latest", "best" or a step.
+      config, folder, checkpoint: as for `evaluate`.
       images: a folder or zip that holds the test images; None takes Cityscapes' from `data.root`.
       output: path of the zip; None for `<benchmark>_test.zip` in the run's folder.
 
@@ -88,33 +103,50 @@ def server(
         `server_files.write_zip`.
     """
     _only_process("server")
+    config = configs.used(folder)[0] if config is None else config
     tree = _test_images(config, images)
-    experiment, players, _ = restore(config, folder, checkpoint)
+    run = _restored(config, folder, checkpoint, all_devices=True)
     known = server_files.SERVERS
-    name = next((k for k, s in known.items() if s.classes.names == experiment.classes.names), None)
+    name = next((k for k, s in known.items() if s.classes.names == run.classes.names), None)
     if name is None:
         raise InputError(
             f"{folder}: its classes are those of no benchmark with a server "
             f"({', '.join(s.name for s in known.values())}); use --mode predict"
         )
-    target = Path(output) if output else Path(folder) / f"{name}_test.zip"
+    target = Path(output) if output else run.folder / f"{name}_test.zip"
     if target.is_dir():
         raise InputError(f"--output={target} is a folder; name the zip file to write")
-    terminal.say(f"tested by    {experiment.protocol().describe()}")
+    protocol = run.experiment.protocol
+    terminal.say(f"tested by    {protocol.describe()}")
     remarks = server_files.write_zip(
-        players.segmenter,
+        run.model,
         tree,
         target,
         known[name],
-        protocol=experiment.protocol(),
-        batch_size=config.evaluation.batch_size,
+        protocol=protocol,
+        batch_size=run.experiment.config.evaluation.batch_size,
         mesh=sharding.make_mesh(),
     )
     terminal.say("\n".join([*remarks, f"the file for the server is {target}"]))
     return target
 
 
-def _test_images(config: ConfigDict, images: str | None) -> trees.Tree:
+def _restored(
+    config: ConfigDict | None,
+    folder: str | Path,
+    checkpoint: str,
+    all_devices: bool = False,
+) -> restore.Run:
+    """The run, with a line on what was restored and on each setting that differs."""
+    config = configs.used(folder)[0] if config is None else config
+    compilation.keep_in(config.compilation_cache)
+    mesh = sharding.make_mesh() if all_devices else None
+    run = restore.load(folder, checkpoint, config=config, mesh=mesh)
+    terminal.say("\n".join([f"restored step {run.step} of {run.folder}", *run.remarks]))
+    return run
+
+
+def _test_images(config: FrozenConfigDict, images: str | None) -> trees.Tree:
     """The folder or zip that `--input` names, or the data set's own test split."""
     if images is None:
         dataset = sources.DATASETS[config.data.dataset]
@@ -132,8 +164,8 @@ def _only_process(mode: str) -> None:
         raise InputError(f"--mode {mode} runs in one process; leave out --coordinator")
 
 
-def show(result: evaluation.Result, folder: str) -> None:
-    """The table of an evaluation, and how its images were looked at."""
+def show(result: evaluation.Result, folder: str | Path) -> None:
+    """The table of an evaluation, and how its images went through the network."""
     lines = [
         metrics.table(result.scores, run_folder.read_classes(folder).names),
         f"{result.images:,} images; {result.protocol.describe()}",
@@ -145,16 +177,3 @@ def show(result: evaluation.Result, folder: str) -> None:
             f" mIoU {result.boundary.mIoU:.2f}"
         )
     terminal.say("\n".join(lines))
-
-
-def show_differences(config: ConfigDict, base_config: ConfigDict) -> None:
-    """Print what a row, and overrides, change against the base model, row `base` of the file."""
-    base = Experiment(base_config).flat_config()
-    changes = [
-        f"  {key:<28}{base[key]!r:>12} -> {value!r}"
-        for key, value in Experiment(config).flat_config().items()
-        if value != base[key]
-    ]
-    terminal.say("\n".join(["changed against the base model (row `base`):", *changes]))
-    if not changes:
-        terminal.say("  nothing")

@@ -22,7 +22,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from arm_jax.run import grid
+from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
 from arm_jax.system.errors import InputError, Stopped
@@ -69,7 +69,7 @@ def cells(
     found = []
     for seed in seeds:
         for row, name in zip(rows, grid.names(rows), strict=True):
-            config = command_line.load_config(row, [*overrides, f"--config.seed={seed}"])
+            config = configs.load(row, [*overrides, f"--config.seed={seed}"])
             found.append(Cell(name, seed, config, grid.folder_of(folder, name, f"seed_{seed}")))
     return found
 

@@ -1,33 +1,29 @@
 """How many labels of a trained network change when it computes in half precision.
 
-    python scripts/compare_precision.py --config configs/custom.py --workdir runs/mine \\
-        --checkpoint best --images 50 --config.data.root=ROOT
+    python scripts/compare_precision.py --workdir runs/mine --checkpoint best --images 50
 
-Labels images spread over the evaluation split, or all of them, as the config evaluates, twice: with
+Labels images spread over the evaluation split, or all of them, as the run evaluates, twice: with
 convolutions in float32 and in --dtype. The parameters are the same float32 ones. Prints the share
 of all pixels that get the same label, of the image where it is lowest, and what both score.
 
---config takes the same overrides as arm_jax.main, such as --config.data.root=DIR.
+Settings are those of the run; overrides as for arm_jax.main are such as --config.data.root=DIR.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from arm_jax import experiment as experiments
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter
-from arm_jax.run.restore import restore
+from arm_jax.run import restore
 from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
@@ -53,22 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", required=True, help="the config that trained the run")
-    parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
-    parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
+    restore.add_arguments(parser)
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16"))
     parser.add_argument("--images", type=int, help="how many; all if not given")
     arguments, overrides = command_line.parse(parser, argv)
     try:
         if arguments.images is not None and arguments.images < 1:
             raise InputError(f"--images = {arguments.images}; it must be at least 1")
-        config = command_line.load_config(arguments.config, overrides)
-        experiment, players, _ = restore(config, arguments.workdir, arguments.checkpoint)
-        exact = in_precision(experiment, players.segmenter, "float32")
-        half = in_precision(experiment, players.segmenter, arguments.dtype)
-        source = experiment.evaluation_source()
+        run = restore.from_arguments(arguments, overrides)
+        exact, half = run.in_precision("float32"), run.in_precision(arguments.dtype)
+        source = experiments.evaluation_source(run.experiment.config, run.classes)
         indices = spread(len(source), arguments.images)
-        found = compare(exact, half, source, indices, experiment.protocol())
+        found = compare(exact, half, source, indices, run.experiment.protocol)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -80,16 +72,6 @@ def spread(length: int, number: int | None) -> list[int]:
     """`number` indices spread over the length, or all there are."""
     number = length if number is None else min(number, length)
     return np.linspace(0, length - 1, number).astype(int).tolist()
-
-
-def in_precision(experiment: Experiment, model: Segmenter, dtype: str) -> Segmenter:
-    """The parameters of a run's network, in one that computes in another dtype."""
-    config = ConfigDict(experiment.config)
-    config.model.dtype = dtype
-    other = Experiment(config)
-    other.classes = experiment.classes
-    graphdef, _ = nnx.split(nnx.eval_shape(other.create_players).segmenter)
-    return nnx.merge(graphdef, nnx.split(model)[1])
 
 
 def compare(

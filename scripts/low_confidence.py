@@ -1,8 +1,8 @@
 """Where a trained network is unsure (Fig. 4): low-variance pixels painted on images, and maps.
 
-    python scripts/low_confidence.py --config configs/demo.py --workdir runs/demo --images 4
-    python scripts/low_confidence.py --config configs/demo.py --workdir runs/demo \\
-        --checkpoint best --input photographs/ --output runs/demo/unsure
+    python scripts/low_confidence.py --workdir runs/demo --images 4
+    python scripts/low_confidence.py --workdir runs/demo --checkpoint best --input photographs/ \\
+        --output runs/demo/unsure
 
 Looks at images spread over the evaluation split, or at those of a folder. Writes to --output one
 figure of all, low_confidence.png, and for each image two pictures of its full size:
@@ -12,7 +12,7 @@ painted instead: v is the variance of the class likelihoods, scaled to [-1, 1]; 
 what certainty would give. Where there are labels, it also prints how many of the painted pixels lie
 near a class boundary, beside how many of all pixels do.
 
---config takes the same overrides as arm_jax.main, such as --config.data.root=DIR.
+Settings are those of the run; overrides as for arm_jax.main are such as --config.data.root=DIR.
 """
 
 import argparse
@@ -26,15 +26,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from arm_jax import arm
+from arm_jax import experiment as experiments
 from arm_jax.data import colors
-from arm_jax.data.images import decode_image
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import pictures
-from arm_jax.run.restore import restore
-from arm_jax.system import command_line, files
+from arm_jax.run import restore
+from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
 GREEN = (0, 255, 0)
@@ -67,9 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", required=True, help="the config that trained the run")
-    parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
-    parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
+    restore.add_arguments(parser)
     parser.add_argument("--input", type=Path, help="a folder of images, unlabelled")
     parser.add_argument("--output", type=Path, help="where to; WORKDIR/low_confidence if none")
     parser.add_argument("--images", type=int, default=4, help="how many")
@@ -79,12 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.images < 1:
             raise InputError(f"--images = {arguments.images}; it must be at least 1")
-        config = command_line.load_config(arguments.config, overrides)
-        experiment, players, state = restore(config, arguments.workdir, arguments.checkpoint)
+        run = restore.from_arguments(arguments, overrides)
         if arguments.input is None:
-            found = from_source(players.segmenter, experiment.evaluation_source(), arguments.images)
+            source = experiments.evaluation_source(run.experiment.config, run.classes)
+            found = from_source(run.model, source, arguments.images)
         else:
-            found = from_folder(players.segmenter, arguments.input, output, arguments.images)
+            found = from_folder(run.model, arguments.input, output, arguments.images)
         seen = list(found)
         threshold = arguments.threshold
         if threshold is None:
@@ -94,12 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for one in seen:
             colors.write_image(output / "painted" / f"{one.name}.png", one.painted(threshold))
             colors.write_image(output / "intensity" / f"{one.name}.png", one.intensity())
-        title = f"{arguments.workdir.name}, step {int(state.step):,}: v < {threshold:.3g}"
+        title = f"{arguments.workdir.name}, step {run.step:,}: v < {threshold:.3g}"
         pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(summary(seen, threshold, experiment.classes.ignore))
+    print(summary(seen, threshold, run.classes.ignore))
     print(f"pictures are in {output}")
     return 0
 
@@ -116,7 +114,7 @@ def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> It
     paths = prediction.find_images(folder, output)
     for index in chosen(len(paths), number):
         path = paths[index]
-        image = decode_image(files.read_bytes(folder / path), str(folder / path))
+        image = prediction.read_image(folder / path)
         yield Seen(str(path.with_suffix("")), image, look(model, image), None)
 
 

@@ -6,7 +6,7 @@ import tiny
 
 from arm_jax import networks, theorem
 from arm_jax.run import loop
-from arm_jax.run.restore import restore
+from arm_jax.run.restore import load
 from arm_jax.system import sharding
 from configs import grid
 
@@ -31,8 +31,7 @@ def made(tmp_path, monkeypatch):
         config = grid.get_config(row)
         config.update_from_flattened_dict(SETTINGS)
         result = loop.train(config, tmp_path / row, mesh=mesh)
-        _, _, state = restore(config, tmp_path / row, "latest")
-        pixels = np.asarray(state.histogram.pixels)
+        pixels = np.asarray(load(tmp_path / row).state.histogram.pixels)
         v = np.average(theorem.bin_centers(len(pixels)), weights=pixels)
         return result.scores.mIoU, v
 

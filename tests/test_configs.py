@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from arm_jax.experiment import Experiment
+from arm_jax import experiment as experiments
+from arm_jax import settings
+from arm_jax.data.labels import CITYSCAPES
 from configs import base
 
 NAMES = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py"))
@@ -25,11 +27,11 @@ def test_the_promised_configs_are_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_is_valid_locked_and_answers_smoke(name):
     config = load(name)
-    Experiment(config)
+    experiments.checked(config)
     with pytest.raises(AttributeError):
         config.bogus = 1
     smoke = load(name, "smoke")
-    Experiment(smoke)
+    experiments.checked(smoke)
     assert smoke.steps == 2 and smoke.data.dataset == "scenes"
     assert smoke.model.pretrained == ""
     assert load(name, "base").arm.kind == "none"
@@ -39,9 +41,9 @@ def test_every_config_is_valid_locked_and_answers_smoke(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_has_every_row(name):
-    plain = Experiment(load(name)).flat_config()
+    plain = settings.flat(experiments.checked(load(name)))
     for row, changes in base.ROWS.items():
-        changed = Experiment(load(name, row)).flat_config()
+        changed = settings.flat(experiments.checked(load(name, row)))
         assert {key: changed[key] for key in changes} == changes
         assert {k for k in plain if changed[k] != plain[k]} <= set(changes), row
 
@@ -82,4 +84,5 @@ def test_the_other_benchmarks_differ_as_the_paper_says():
     ],
 )
 def test_runs_on_photographs_start_from_imagenet(name, row, source):
-    assert Experiment(load(name, row)).pretrained_source() == source
+    experiment = experiments.build(load(name, row), CITYSCAPES)
+    assert experiment.pretrained_source() == source

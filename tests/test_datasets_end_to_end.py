@@ -19,13 +19,14 @@ import tiny
 from flax import nnx
 from PIL import Image
 
+from arm_jax import experiment as experiments
 from arm_jax import modes, networks
 from arm_jax.data import prepare, sources
 from arm_jax.data.labels import ADE20K, ADE20K_TABLE, CAMVID, CITYSCAPES, CITYSCAPES_TABLE
 from arm_jax.evaluation import server_files
-from arm_jax.experiment import Experiment
 from arm_jax.networks.input import MEAN, STD
-from arm_jax.run import describe, loop
+from arm_jax.run import describe, loop, restore
+from arm_jax.run import folder as run_folder
 from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 from arm_jax.training.state import Players
@@ -91,7 +92,8 @@ def checked(monkeypatch, *arguments):
 def trained_and_evaluated(config, workdir):
     """Train; the evaluations, during training and of the checkpoint, count every labelled pixel."""
     during = loop.train(config, workdir)
-    source = Experiment(config).evaluation_source()
+    checked = experiments.checked(config)
+    source = experiments.evaluation_source(checked, run_folder.read_classes(workdir))
     counts = sum(np.bincount(source[i]["label"].ravel(), minlength=256) for i in range(len(source)))
     afterwards = modes.evaluate(config, workdir)
     for result in (during, afterwards):
@@ -227,9 +229,9 @@ def test_camvid_with_simulated_coarse_labels(tmp_path, monkeypatch, capsys):
 
     config = load("camvid_coarse", "arm", **SMALL)
     config.data.root = str(root)
-    training = Experiment(config).training_source()
+    training = experiments.training_source(experiments.checked(config))
     config.data.dataset, config.data.root = "prepared", str(folder)
-    written = Experiment(config).training_source()
+    written = experiments.training_source(experiments.checked(config))
     for index in range(3):  # coarse labels do not depend on where the fine ones come from
         np.testing.assert_array_equal(training[index]["label"], written[index]["label"])
     trained_and_evaluated(config, tmp_path / "run")
@@ -260,10 +262,10 @@ def coloured(label):
 
 
 def exported_by_an_oracle(config, classes, images, tmp_path, monkeypatch):
-    experiment = Experiment(config)
-    experiment.classes = classes
+    experiment = experiments.build(config, classes)
     players = Players(Oracle(classes.number), None)
-    monkeypatch.setattr(modes, "restore", lambda *_: (experiment, players, None))
+    run = restore.Run(tmp_path, 1, {}, experiment, players, None, ())
+    monkeypatch.setattr(restore, "load", lambda *_, **__: run)
     return players, modes.server(config, str(tmp_path), "latest", images, None)
 
 
@@ -285,8 +287,9 @@ def test_perfect_cityscapes_predictions_score_100_and_read_back_as_the_labels(
         given = record["label"] != 255
         assert 0 < given.mean() < 1
         np.testing.assert_array_equal(label[given], record["label"][given])
-    experiment = Experiment(config)
-    result = experiment.evaluate(players, experiment.evaluation_source(), sharding.make_mesh())
+    experiment = experiments.build(config, CITYSCAPES)
+    source = experiments.evaluation_source(experiment.config, CITYSCAPES)
+    result = experiment.evaluate(players, source, sharding.make_mesh())
     assert result.scores.mIoU == result.scores.aAcc == result.boundary.mIoU == 100
 
 
@@ -385,7 +388,7 @@ WHOLE = "tested by    whole image; single scale, no flip;"
 def test_what_will_be_done_is_said_in_words(name, row, images, classes, expected):
     config = load(name, row)
     training, evaluation = (Many(number, classes) for number in images)
-    protocol = Experiment(config).protocol()
+    protocol = experiments.build(config, classes).protocol
     words = describe.run(config, training, evaluation, sharding.make_mesh(), protocol) + "\n"
     for part in expected:
         assert part in words
@@ -398,11 +401,12 @@ def test_sliding_windows_wrong_classes_and_weight_files_are_said_too():
     config.data.wrong_share = 0.1
     config.evaluation.crop, config.evaluation.boundary_width = (240, 240), 0
     many = Many(9, CAMVID)
-    words = describe.run(config, many, many, sharding.make_mesh(), Experiment(config).protocol())
+    protocol = experiments.build(config, CAMVID).protocol
+    words = describe.run(config, many, many, sharding.make_mesh(), protocol)
     assert "(preset cityscapes, 10% of them given a wrong class)" in words
     assert "sliding windows of 240x240 pixels (height x width) every 160 rows" in words
     assert "scores       over all labelled pixels\n" in words
     assert "starts from  mine.pth, random where it has nothing that fits\n" in words
     config.model.pretrained = ""
-    words = describe.run(config, many, many, sharding.make_mesh(), Experiment(config).protocol())
+    words = describe.run(config, many, many, sharding.make_mesh(), protocol)
     assert "starts from  random weights\n" in words

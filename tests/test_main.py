@@ -25,11 +25,8 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["--config.arm.pp=3"],
-            "--config.arm.pp: the config has no key 'pp'; configs/base.py",
-        ),
-        (["--config.steps=many"], "flag --config.steps=many: invalid literal"),
+        (["--config.arm.pp=3"], "--config.arm.pp: the config has no such key; did you mean arm.p?"),
+        (["--config.steps=many"], "steps = 'many'; it must be a whole number of at least 1"),
         (["--mode=trian"], "value should be one of <train|evaluate|report|predict|server|show>"),
         (["--wrokdir=x"], "Unknown command line flag 'wrokdir'"),
         (["stray"], "unexpected argument 'stray'"),

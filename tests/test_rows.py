@@ -9,9 +9,10 @@ import jax
 import pytest
 import tiny
 
-from arm_jax import modes, networks
+from arm_jax import experiment as experiments
+from arm_jax import networks
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.experiment import Experiment
+from arm_jax.run import configs
 from arm_jax.system import sharding
 from arm_jax.training import step
 from configs import base
@@ -43,13 +44,12 @@ def test_a_row_is_a_whole_step(row, monkeypatch):
         networks, "create", lambda *a, **k: create(*a, **k, **tiny.SIZES, dropout_rate=0.0)
     )
     mesh = sharding.make_mesh()
-    experiment = Experiment(base.get_config(f"{row},smoke"))
-    experiment.classes = STREET_SCENES
+    experiment = experiments.build(base.get_config(f"{row},smoke"), STREET_SCENES)
     graphdef, state = experiment.abstract_state(mesh)
     one_step = functools.partial(
         step.train_step,
         graphdef=graphdef,
-        transformation=experiment.transformation(),
+        transformation=experiment.transformation,
         method=experiment.method(mesh),
     )
     new, window = jax.eval_shape(one_step, state, tiny.batch())
@@ -87,18 +87,16 @@ def test_every_cell_of_the_tables_is_a_config():
     names = [tuple(cell) for cell in cells()]
     assert len(names) > 50
     for file, row in names:
-        experiment = Experiment(importlib.import_module(f"configs.{file}").get_config(row))
-        assert experiment.config.data.dataset == file.split("_")[0]
+        config = importlib.import_module(f"configs.{file}").get_config(row)
+        assert experiments.checked(config).data.dataset == file.split("_")[0]
     # ... and no row is left out.
     rows = {row for _, cell in names for row in cell.split(",")}
     assert set(base.ROWS) - rows == set()
 
 
-def test_a_row_shows_what_it_changes(capsys):
+def test_a_row_shows_what_it_changes():
     """As the document shows it, line by line."""
-    coarse = importlib.import_module("configs.cityscapes_coarse").get_config
-    modes.show_differences(coarse("linear_focusing"), coarse("base"))
-    shown = capsys.readouterr().out
+    coarse = str(Path(__file__).parents[1] / "configs" / "cityscapes_coarse.py")
+    shown = configs.show(f"{coarse}:linear_focusing")
     assert "".join(f"    {line}\n" for line in shown.splitlines()) in TABLES
-    modes.show_differences(coarse("base"), coarse("base"))
-    assert capsys.readouterr().out.splitlines()[1:] == ["  nothing"]
+    assert configs.show(f"{coarse}:base").splitlines()[1:] == ["  nothing"]

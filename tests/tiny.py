@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax import arm, networks, optimizer, schedules
+from arm_jax import arm, networks, optimizer, schedules, settings
 from arm_jax.system import sharding
 from arm_jax.training import step
 from arm_jax.training.objective import Method
@@ -61,13 +61,19 @@ def batch(size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
+def method(changes: dict | None = None, devices: int = 1) -> Method:
+    """The settings of a step: `changes` of the defaults, by dotted key."""
+    config = settings.frozen(settings.defaults(), {"steps": 100} | (changes or {}))
+    return Method(config, devices=devices)
+
+
 @functools.cache
 def _compiled(devices: int, with_arm: bool, dtype: str, remat: bool, method: Method):
     """What runs of equal settings share: the program, and a first state to copy."""
     players = Players(
         segmenter(dtype, remat=remat), arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None
     )
-    schedule = schedules.learning_rate(method.total_steps, warmup=0.0)
+    schedule = schedules.learning_rate(method.config.steps, warmup=0.0)
     transformation = optimizer.create(schedule, arm_multiplier=10.0)
     graphdef, state = step.create_state(players, transformation, dtype)
     mesh = sharding.make_mesh(jax.devices()[:devices])
@@ -79,16 +85,15 @@ class Run:
 
     def __init__(
         self,
+        changes: dict | None = None,
         *,
         devices: int = 1,
         with_arm: bool = True,
         dtype: str = "float32",
         remat: bool = False,
-        **method,
     ):
-        settings = {"total_steps": 100, "isolated": 0.0, "jitter": False, "log_every": 3}
-        settings["devices"] = devices
-        self.method = Method(**settings | method)
+        plain = {"arm.isolated": 0.0, "augment.jitter": False, "log_every": 3}
+        self.method = method(plain | (changes or {}), devices)
         self.mesh, self.graphdef, state, self.compiled = _compiled(
             devices, with_arm, dtype, remat, self.method
         )

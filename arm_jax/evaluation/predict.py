@@ -90,7 +90,7 @@ def predict_folder(
     def results() -> Iterator[Prediction]:
         for one in predictions(
             model,
-            functools.partial(_read, input_dir, orientation == "exif"),
+            lambda path: read_image(input_dir / path, turn=orientation == "exif"),
             paths,
             protocol=protocol,
             batch_size=batch_size,
@@ -225,8 +225,12 @@ def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
     return paths
 
 
-def _read(folder: Path, turn: bool, path: Path) -> np.ndarray:
-    return decode_image(files.read_bytes(folder / path), str(folder / path), turn=turn)
+def read_image(path: Path, turn: bool = True) -> np.ndarray:
+    """uint8 (h, w, 3) RGB of a file, turned as its EXIF orientation says if `turn`.
+
+    Raises InputError when it cannot be read.
+    """
+    return decode_image(files.read_bytes(path), str(path), turn=turn)
 
 
 def _write(folder: Path, classes: Classes, one: Prediction) -> None:

@@ -24,21 +24,11 @@ from typing import Any
 import jax
 from tensorboardX import SummaryWriter
 
+from arm_jax import settings
 from arm_jax.data.labels import Classes
-from arm_jax.system import files
+from arm_jax.run import configs
+from arm_jax.system import files, terminal
 from arm_jax.system.errors import InputError
-
-# A run may be continued with other values of these: they change neither weights nor metrics.
-HARMLESS = frozenset(
-    {
-        "save_every",
-        "keep",
-        "compilation_cache",
-        "input.workers",
-        "input.threads",
-        "input.prefetch",
-    }
-)
 
 PACKAGES = (
     "arm_jax",
@@ -59,7 +49,7 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
 
     Args:
       workdir: created with its parents where it does not exist.
-      config: flattened, dotted key -> JSON value.
+      config: complete, as from `settings.frozen`.
 
     Raises:
       InputError: the folder cannot be written, or holds checkpoints of another config (the message
@@ -74,38 +64,22 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
         raise InputError(
             f"--workdir {workdir} cannot be written ({error.strerror}); choose another folder"
         ) from error
-    path = workdir / "config.json"
-    config = json.loads(json.dumps(config))
     # Without a checkpoint there is nothing to continue, and a corrected config may start over.
-    if path.exists() and any((workdir / "checkpoints").glob("[0-9]*")):
-        earlier = read_config(workdir)
-        differ = [
-            f"{key}: {earlier.get(key)!r} there, {config.get(key)!r} now"
-            for key in sorted(set(earlier) | set(config))
-            if earlier.get(key) != config.get(key) and key not in HARMLESS
-        ]
-        if differ:
-            raise InputError(
-                f"--workdir {workdir} belongs to a run with another config ({'; '.join(differ)});"
-                " choose another folder, or remove this one"
-            )
+    if is_run(workdir):
+        for line in configs.continued(workdir, config):
+            terminal.say(line)
     if jax.process_index() == 0:
-        with files.whole(path) as temporary:
-            temporary.write_text(json.dumps(config, indent=2) + "\n")
+        with files.whole(workdir / configs.FILE) as temporary:
+            temporary.write_text(json.dumps(settings.flat(config), indent=2) + "\n")
         with open(workdir / "versions.jsonl", "a") as file:
             file.write(json.dumps(versions()) + "\n")
     return workdir
 
 
-def read_config(workdir: str | Path) -> dict[str, Any]:
-    """The flattened config of an earlier start. Raises InputError when it cannot be read."""
-    path = Path(workdir) / "config.json"
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); is this the folder of a run?"
-        ) from error
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder holds the settings and a checkpoint of a run."""
+    folder = Path(folder)
+    return (folder / configs.FILE).exists() and any((folder / "checkpoints").glob("[0-9]*"))
 
 
 def write_classes(workdir: Path, classes: Classes) -> None:
@@ -193,3 +167,15 @@ def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
             with contextlib.suppress(json.JSONDecodeError):
                 records.append(json.loads(line))
     return records
+
+
+def scores_at(workdir: str | Path, step: int) -> dict[str, float]:
+    """mIoU, mAcc and aAcc of the evaluation that training made at a step; {} if it made none."""
+    prefix = "eval_"
+    return {
+        name.removeprefix(prefix): value
+        for record in read_metrics(workdir)
+        if record["step"] == step
+        for name, value in record.items()
+        if name.startswith(prefix)
+    }

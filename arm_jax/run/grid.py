@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
+from ml_collections import FrozenConfigDict
 
-from arm_jax.experiment import Experiment
+from arm_jax.run import configs, loop
 from arm_jax.run import folder as run_folder
-from arm_jax.run import loop
 from arm_jax.system import terminal
 from arm_jax.system.errors import Diverged, InputError
 
@@ -39,7 +38,7 @@ class Cell:
 
     row: str
     seed: int
-    config: ConfigDict
+    config: FrozenConfigDict
     folder: Path
 
 
@@ -89,6 +88,8 @@ def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
     Raises:
       InputError: also when the folder holds a run of another config.
     """
+    if run_folder.is_run(cell.folder):
+        configs.continued(cell.folder, cell.config, may_grow=False)
     if not is_complete(cell):
         terminal.say(f"--- {cell.row}, seed {cell.seed}: {cell.folder}")
         try:
@@ -100,24 +101,9 @@ def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
 
 
 def is_complete(cell: Cell) -> bool:
-    """Whether the cell has been trained to its end, by the config it has now."""
-    steps = cell.config.steps
-    if not (cell.folder / "checkpoints" / str(steps)).is_dir() or not _results(cell):
-        return False
-    now = json.loads(json.dumps(Experiment(cell.config).flat_config()))
-    then = run_folder.read_config(cell.folder)
-    differ = sorted(
-        key
-        for key in now.keys() | then.keys()
-        if now.get(key) != then.get(key) and key not in run_folder.HARMLESS
-    )
-    if differ:
-        key = differ[0]
-        raise InputError(
-            f"{cell.folder} holds a run with {key} = {then.get(key)!r}, but this one has"
-            f" {now.get(key)!r}; choose another --workdir, or remove that folder"
-        )
-    return True
+    """Whether the cell has been trained to its end."""
+    saved = cell.folder / "checkpoints" / str(cell.config.steps)
+    return saved.is_dir() and bool(_results(cell))
 
 
 def _results(cell: Cell) -> dict[str, float]:

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from arm_jax import experiment as experiments
 from arm_jax.data import check
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
-from arm_jax.run import describe
+from arm_jax.run import describe, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.prefetch import Prefetcher
@@ -28,7 +30,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     """Train to `config.steps`, continuing from the newest checkpoint in `workdir` if there is one.
 
     Args:
-      config: as from `configs/base.py`.
+      config: as from `configs/`, or from `run.configs.load`.
       workdir: see `arm_jax.run.folder`; a run that was stopped or killed continues when
         called again.
       mesh: the devices (default: all of them).
@@ -42,25 +44,29 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
       Stopped: SIGTERM was received; the state was saved first.
     """
     mesh = sharding.make_mesh() if mesh is None else mesh
-    experiment = Experiment(config)
+    config = experiments.checked(config)
     # Refuses a batch that cannot be split.
     sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
     compilation.keep_in(config.compilation_cache)
-    workdir = run_folder.open_folder(workdir, experiment.flat_config())
-    train_source, eval_source = experiment.training_source(), experiment.evaluation_source()
+    workdir = run_folder.open_folder(workdir, config)
+    train_source = experiments.training_source(config)
+    eval_source = experiments.evaluation_source(config, train_source.classes)
+    experiment = experiments.build(config, train_source.classes)
     run_folder.write_classes(workdir, experiment.classes)
-    terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol()))
+    terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol))
     checkpoints = Checkpoints(workdir, keep=config.keep)
+    weights: str | dict[str, np.ndarray] = ""
     if checkpoints.latest_step() is None:
-        experiment.fetch_pretrained()
+        if run_folder.is_run(config.model.pretrained):
+            weights = restore.tensors(config.model.pretrained)
+        else:
+            weights = experiment.fetch_pretrained()
     for name, source in (("training", train_source), ("evaluation", eval_source)):
         processes.once(functools.partial(check.check, source, name=name, cache=workdir))
 
-    graphdef, state, position = _start(experiment, checkpoints, workdir, mesh)
+    graphdef, state, position = _start(experiment, checkpoints, weights, workdir, mesh)
     first = int(state.step)
-    step_function = compile_step(
-        mesh, graphdef, experiment.transformation(), experiment.method(mesh)
-    )
+    step_function = compile_step(mesh, graphdef, experiment.transformation, experiment.method(mesh))
     batches = iter(experiment.batches(train_source))
     if position is not None:
         batches.set_state(position)
@@ -68,7 +74,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
         batches, lambda batch: sharding.shard_batch(mesh, batch), depth=config.input.prefetch
     )
     progress = Progress(
-        config, workdir, prefetcher, checkpoints, first_step=first, schedule=experiment.schedule()
+        config, workdir, prefetcher, checkpoints, first_step=first, schedule=experiment.schedule
     )
     result = None
     try:
@@ -105,12 +111,16 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
 
 
 def _start(
-    experiment: Experiment, checkpoints: Checkpoints, workdir: Path, mesh: Mesh
+    experiment: Experiment,
+    checkpoints: Checkpoints,
+    weights: str | dict[str, np.ndarray],
+    workdir: Path,
+    mesh: Mesh,
 ) -> tuple[nnx.GraphDef, TrainState, dict[str, Any] | None]:
     """The state to go on from, and the input position if it comes from a checkpoint."""
     step = checkpoints.latest_step()
     if step is None:
-        graphdef, state = experiment.create_state()
+        graphdef, state = experiment.create_state(weights)
         terminal.say(describe.parameters(state, workdir))
         return graphdef, sharding.replicate(mesh, state), None
     graphdef, state = experiment.abstract_state(mesh)

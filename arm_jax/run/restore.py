@@ -1,37 +1,199 @@
-"""A trained run, from its folder to the objects that use it."""
+"""A trained run, from its folder alone: the network with its classes, on any image.
 
+run = arm_jax.load("runs/mine", checkpoint="best")
+labels = run.predict("photograph.jpg")
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, overload
 
+import jax
+import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from arm_jax import experiment as experiments
+from arm_jax.data.labels import Classes
+from arm_jax.evaluation import inference
+from arm_jax.evaluation import predict as prediction
 from arm_jax.experiment import Experiment
+from arm_jax.networks import Segmenter
+from arm_jax.run import configs
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
-from arm_jax.system import compilation, sharding, terminal
+from arm_jax.system import sharding, terminal
+from arm_jax.system.errors import InputError
 from arm_jax.training.state import Players, TrainState
+from arm_jax.weights import weight_names
+
+Image = str | Path | np.ndarray
 
 
-def restore(
-    config: ConfigDict, folder: str | Path, checkpoint: str
-) -> tuple[Experiment, Players, TrainState]:
-    """The trained players of a run, and all the rest of its state.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run. Made by `load`; it changes nothing in the run's folder.
+
+    Attributes:
+      folder: where it was loaded from.
+      step: of the checkpoint.
+      scores: mIoU, mAcc and aAcc in percent of the evaluation at that step; {} if there was none.
+      experiment: the run's settings, and what is made of them.
+      players: the network and its ARM, as trained.
+      state: all of the checkpoint.
+      remarks: how the settings in use differ from those of the training, in words.
+    """
+
+    folder: Path
+    step: int
+    scores: dict[str, float]
+    experiment: Experiment
+    players: Players
+    state: TrainState
+    remarks: tuple[str, ...]
+
+    @property
+    def model(self) -> Segmenter:
+        """The network, in evaluation mode."""
+        return self.players.segmenter
+
+    @property
+    def classes(self) -> Classes:
+        """The names and colours of its classes, in the order of the labels."""
+        return self.experiment.classes
+
+    @overload
+    def predict(self, image: Image) -> np.ndarray: ...
+
+    @overload
+    def predict(self, image: list[Image] | tuple[Image, ...]) -> list[np.ndarray]: ...
+
+    def predict(self, image: Any) -> Any:
+        """Class of every pixel, as `--mode predict` finds it.
+
+        Args:
+          image: the path of a file, or uint8 (h, w, 3) RGB of any size; or a list of such.
+
+        Returns:
+          uint8 (h, w) indices of `classes`; a list for a list.
+
+        Raises:
+          InputError: a file cannot be read, or an array is no image.
+        """
+        if isinstance(image, list | tuple):
+            return [self.predict(one) for one in image]
+        return inference.predict(self.model, self._pixels(image), self.experiment.protocol)
+
+    @overload
+    def probabilities(self, image: Image) -> np.ndarray: ...
+
+    @overload
+    def probabilities(self, image: list[Image] | tuple[Image, ...]) -> list[np.ndarray]: ...
+
+    def probabilities(self, image: Any) -> Any:
+        """Likelihood of every class at every pixel: float32 (h, w, classes), summing to 1.
+
+        `predict` is its argmax. Arguments and errors are those of `predict`.
+        """
+        if isinstance(image, list | tuple):
+            return [self.probabilities(one) for one in image]
+        protocol = self.experiment.protocol
+        scores = inference.class_scores(self.model, self._pixels(image), protocol)
+        if protocol.average == "probabilities":
+            return scores
+        return np.asarray(jax.nn.softmax(scores, axis=-1))
+
+    def _pixels(self, image: Any) -> np.ndarray:
+        """uint8 (h, w, 3) of a file or of an array that is one already."""
+        if isinstance(image, str | Path):
+            turn = self.experiment.config.data.orientation == "exif"
+            return prediction.read_image(Path(image).expanduser(), turn)
+        if getattr(image, "dtype", None) != np.uint8 or np.ndim(image) != 3 or image.shape[2] != 3:
+            kind = getattr(image, "dtype", type(image).__name__)
+            raise InputError(
+                f"an image must be a path or an array of uint8 (height, width, 3), not {kind}"
+                f" {np.shape(image)}"
+            )
+        return image
+
+    def in_precision(self, dtype: str) -> Segmenter:
+        """The trained network, but with convolutions in another `model.dtype`."""
+        config = experiments.checked(self.experiment.config, {"model.dtype": dtype})
+        other = experiments.build(config, self.classes)
+        graphdef, _ = nnx.split(nnx.eval_shape(other.create_players).segmenter)
+        return nnx.merge(graphdef, nnx.split(self.model)[1])
+
+
+def load(
+    folder: str | Path,
+    checkpoint: str | int = "latest",
+    *,
+    config: ConfigDict | None = None,
+    mesh: Mesh | None = None,
+) -> Run:
+    """Load a trained run from its folder, or from a copy of it; no data set is needed.
 
     Args:
-      config: the config that trained it.
-      folder: the run's working directory.
-      checkpoint: "latest", "best" or a step.
+      folder: the run's working directory; it is only read.
+      checkpoint: "latest", "best" (by mIoU) or a step.
+      config: other settings for evaluation and data, complete as from `run.configs.load`; those
+        of the network and of the training stay the run's.
+      mesh: devices to place it on; the first one by default.
 
     Raises:
-      InputError: there is no such checkpoint, or it is of another network.
+      InputError: there is no such run or checkpoint, it is damaged, or `config` has another
+        network.
     """
-    experiment = Experiment(config)
-    compilation.keep_in(config.compilation_cache)
+    folder = Path(folder).expanduser()
     checkpoints = Checkpoints(folder, read_only=True)
-    step = checkpoints.find(checkpoint)
-    experiment.classes = run_folder.read_classes(folder)
-    graphdef, state = experiment.abstract_state(sharding.make_mesh())
-    state, _ = checkpoints.restore(step, state)
-    checkpoints.close()
-    terminal.say(f"restored step {step} of {folder}")
-    return experiment, nnx.merge(graphdef, state.params, state.statistics), state
+    try:
+        step = checkpoints.find(str(checkpoint))
+        chosen, remarks = configs.used(folder, config)
+        classes = run_folder.read_classes(folder)
+        named = chosen.data.classes
+        if len(named) > 1 and named != classes.names:
+            raise InputError(
+                f"data.classes = {named}, but the classes of {folder} are"
+                f" {', '.join(classes.names)}; leave that out, since a run knows its classes"
+            )
+        experiment = experiments.build(chosen, classes)
+        if mesh is None:
+            mesh = sharding.make_mesh(jax.local_devices()[:1])
+        graphdef, state = experiment.abstract_state(mesh)
+        state, _ = checkpoints.restore(step, state)
+    finally:
+        checkpoints.close()
+    players = nnx.merge(graphdef, state.params, state.statistics)
+    scores = run_folder.scores_at(folder, step)
+    return Run(folder, step, scores, experiment, players, state, tuple(remarks))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a script that uses a trained run."""
+    parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
+    parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
+    parser.add_argument("--config", help="a file of configs/; the run's own settings if not given")
+
+
+def from_arguments(arguments: argparse.Namespace, overrides: Sequence[str]) -> Run:
+    """The run that `add_arguments` names, with overrides `--config.KEY=VALUE`.
+
+    Raises InputError as `load` and `configs.load`.
+    """
+    folder = arguments.workdir
+    config = configs.load(arguments.config, overrides, folder)
+    run = load(folder, arguments.checkpoint, config=config)
+    terminal.say("\n".join([f"restored step {run.step} of {run.folder}", *run.remarks]))
+    return run
+
+
+def tensors(folder: str | Path) -> dict[str, np.ndarray]:
+    """The network's tensors of a run's best checkpoint, by our names: `pretrained.load` reads them.
+
+    Raises InputError as `load`.
+    """
+    found = weight_names.variables(load(folder, "best").model)
+    return {name: np.asarray(value) for name, value in found.items()}

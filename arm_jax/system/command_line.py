@@ -1,7 +1,6 @@
 """Configs and their overrides from a command line, and one line on what is wrong with them."""
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,28 +14,27 @@ from arm_jax.system.errors import InputError
 MISTAKES = (flags.Error, AttributeError, LookupError, TypeError, ValueError, OSError)
 
 
-def load_config(row: str, overrides: Sequence[str] = ()) -> ConfigDict:
-    """The config that `arm_jax.main` would see for `--config=ROW OVERRIDES...`.
+def load_config(row: str) -> ConfigDict:
+    """The config of a file and its rows.
 
     Args:
       row: `configs/x.py`, or `configs/x.py:row`.
-      overrides: such as `--config.steps=100`.
 
     Raises:
-      InputError: there is no such file, row or key, or a value does not fit.
+      InputError: there is no such file or row, or it cannot be executed.
     """
     # The files of configs/ import each other from the folder above.
     above = str(Path(row.partition(":")[0]).resolve().parent.parent)
     if above not in sys.path:
         sys.path.insert(0, above)
-    arguments = [f"--config={row}", *overrides]
+    arguments = [f"--config={row}"]
     values = flags.FlagValues()
     try:
         holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
         values(["", *arguments])
         return holder.value.lock()
     except MISTAKES as error:
-        raise InputError(f"{row}: {explain(error, arguments)}") from error
+        raise InputError(f"--config={row}: {explain(error)}") from error
 
 
 def parse(
@@ -58,31 +56,7 @@ def parse(
     return arguments, rest
 
 
-def explain(error: BaseException, arguments: Sequence[str]) -> str:
-    """One line on why `--config=FILE:ROW --config.KEY=VALUE ...` could not be used.
-
-    Args:
-      error: one of `MISTAKES`, as caught.
-      arguments: all of the command line behind the program's name.
-    """
-    return _unknown_key(error, arguments) or _innermost(error)
-
-
-def _unknown_key(error: BaseException, arguments: Sequence[str]) -> str | None:
-    """The override whose key ml_collections did not find, with the key that it suggests."""
-    named = re.match(r"""[\\'"]*(\w+)""", str(error))
-    if named is None or not isinstance(error, (AttributeError, KeyError)):
-        return None
-    near = re.search(r'Did you mean "(\w+)"', str(error))
-    hint = f"did you mean {near[1]}?" if near else "configs/base.py lists them all"
-    for argument in arguments:
-        key = argument.lstrip("-").partition("=")[0]
-        if key.startswith("config.") and named[1] in key.split("."):
-            return f"--{key}: the config has no key {named[1]!r}; {hint}"
-    return None
-
-
-def _innermost(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """What absl says or, where that only announces a traceback, the error that it comes from."""
     first = str(error).splitlines()[0] if isinstance(error, flags.Error) else ":"
     while first.endswith(":") and (error.__cause__ or error.__context__):

@@ -68,7 +68,7 @@ def train_step(
         (b, 2) uint32, as `data.pipeline` yields them.
       graphdef: the static part of the players.
       transformation: as from `optimizer.create`.
-      method: the settings.
+      method: the run's settings.
 
     Returns:
       The next state; and the log window including this step, with the Hölder ratio, the factor
@@ -76,19 +76,19 @@ def train_step(
     """
     # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
     players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
-    images = batch["image"]
-    if method.jitter:
+    config, images = method.config, batch["image"]
+    if config.augment.jitter:
         images = jitter.jitter(images, batch["key"])
     images = normalize(images, batch["extent"])
     dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-    coupled = state.step >= schedules.boundary(method.isolated, method.total_steps)
+    coupled = state.step >= schedules.boundary(config.arm.isolated, config.steps)
 
     labels = batch["label"]
 
     def scaled(terms: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
         return state.loss_scale.value * terms["total"], terms
 
-    if method.parts > 1:
+    if config.accumulate > 1:
         terms, gradients = accumulation.value_and_grad(
             players,
             images,
@@ -96,7 +96,7 @@ def train_step(
                 from_scores(weighting, scores, auxiliary, labels, method, coupled)
             ),
             dropout_key,
-            parts=method.parts,
+            parts=config.accumulate,
             devices=method.devices,
         )
     else:
@@ -114,7 +114,7 @@ def train_step(
 
     updates, optimizer = transformation.update(gradients, state.optimizer, state.params)
     keep = functools.partial(_select, apply)
-    window = _accumulate(state, terms, finite, labelled, method.log_every)
+    window = _accumulate(state, terms, finite, labelled, config.log_every)
     state = TrainState(
         step=state.step + 1,
         seed=state.seed,
@@ -126,9 +126,9 @@ def train_step(
         histogram=keep(theorem.blend(state.histogram, terms["histogram"]), state.histogram),
     )
     ratios = {
-        "holder_ratio": theorem.holder_ratio(state.histogram, method.p),
+        "holder_ratio": theorem.holder_ratio(state.histogram, config.arm.p),
         "loss_ratio": theorem.loss_ratio(state.histogram),
-        "stayed_uniform": theorem.stayed_uniform(state.histogram, method.p),
+        "stayed_uniform": theorem.stayed_uniform(state.histogram, config.arm.p),
     }
     return state, window | ratios
 

@@ -29,8 +29,11 @@ from typing import Any
 import jax
 from benchmarking import forward, hardware, peer, report, training
 
+from arm_jax import experiment as experiments
+from arm_jax import settings
 from arm_jax.data import labels
 from arm_jax.experiment import Experiment
+from arm_jax.run import configs
 from arm_jax.system import command_line, compilation, files, host_memory, sharding
 from arm_jax.system.errors import InputError
 
@@ -86,7 +89,7 @@ def configured(arguments: argparse.Namespace, overrides: Sequence[str]) -> Exper
     """The experiment that the flags describe.
 
     Raises:
-        InputError: as `grid.load_config` and `Experiment`; a number that is not positive.
+        InputError: as `configs.load` and `experiment.build`; a number that is not positive.
     """
     for name in ("batch", "repeat", "devices"):
         if (value := getattr(arguments, name)) is not None and value < 1:
@@ -101,12 +104,10 @@ def configured(arguments: argparse.Namespace, overrides: Sequence[str]) -> Exper
         "model.dtype": arguments.precision,
     }
     short = [f"--config.{key}={value}" for key, value in flags.items() if value is not None]
-    config = command_line.load_config(arguments.row, [*short, *overrides])
+    config = configs.load(arguments.row, [*short, *overrides])
     if arguments.forward and arguments.batch is None:
-        config.batch_size = config.evaluation.batch_size
-    experiment = Experiment(config)
-    experiment.classes = labels.BY_NAME[arguments.classes]
-    return experiment
+        config = settings.frozen(config, {"batch_size": config.evaluation.batch_size})
+    return experiments.build(config, labels.BY_NAME[arguments.classes])
 
 
 def measure(arguments: argparse.Namespace, experiment: Experiment) -> dict[str, Any]:

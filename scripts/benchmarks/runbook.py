@@ -71,7 +71,7 @@ STEPS = (
         "-m arm_jax.main --config configs/demo.py --workdir {work}/demo --config.steps=20"
         " --config.eval_every=20",
         180,
-        "--config.steps=2 --config.eval_every=2 --config.data.variant=smoke"
+        "--config.steps=2 --config.eval_every=2 --config.data.builder_config=smoke"
         ' --config.augment.crop="(64, 64)"',
     ),
     Step("step", f"{R101} --crop 512 1024 --batch 16 --repeat 5", 300, SMALL),

@@ -10,13 +10,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
+from ml_collections import FrozenConfigDict
 
 from arm_jax import arm, theorem
+from arm_jax import experiment as experiments
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference
 from arm_jax.networks import Segmenter
-from arm_jax.run.restore import restore
+from arm_jax.run import restore
 from arm_jax.theorem import Histogram
 
 # Intervals of v. Two classes at even odds have v = -1/(C-1), just below 0.
@@ -49,7 +50,7 @@ class Measured:
     wrong_confident: float
 
 
-def measure(config: ConfigDict, folder: Path) -> Measured:
+def measure(config: FrozenConfigDict, folder: Path) -> Measured:
     """Look at a finished run: its W, its last histogram, and labels that it can be held against.
 
     Args:
@@ -59,12 +60,13 @@ def measure(config: ConfigDict, folder: Path) -> Measured:
     Raises:
       InputError: there is no checkpoint, or it is of another network.
     """
-    experiment, players, state = restore(config, folder, "latest")
-    histogram = jax.device_get(state.histogram)
+    run = restore.load(folder, config=config)
+    players, config = run.players, run.experiment.config
+    histogram = jax.device_get(run.state.histogram)
     wrong, wrong_confident = wrong_labels(
-        players.segmenter,
-        experiment.evaluation_source(),
-        experiment.evaluation_source(labelled_as="training"),
+        run.model,
+        experiments.evaluation_source(config, run.classes),
+        experiments.evaluation_source(config, run.classes, labelled_as="training"),
     )
     curve: list[float] = []
     slopes = (0.0, 0.0)

@@ -31,8 +31,9 @@ from jax.sharding import Mesh
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from arm_jax import settings
 from arm_jax.reporting import pictures
-from arm_jax.run import grid
+from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
 from arm_jax.system.errors import InputError, Stopped
@@ -92,9 +93,11 @@ def cells(arguments: argparse.Namespace, overrides: Sequence[str]) -> list[tuple
     for seed in arguments.seeds:
         for flip in flips:
             for row, name in zip(arguments.rows, grid.names(arguments.rows), strict=True):
-                config = command_line.load_config(row, [*overrides, f"--config.seed={seed}"])
-                config.data.coarsen = config.data.coarsen or arguments.coarsen
-                config.data.wrong_share = flip / 100
+                config = configs.load(row, [*overrides, f"--config.seed={seed}"])
+                preset = config.data.coarsen or arguments.coarsen
+                config = settings.frozen(
+                    config, {"data.coarsen": preset, "data.wrong_share": flip / 100}
+                )
                 run = grid.folder_of(arguments.workdir, name, f"flip_{flip:g}", f"seed_{seed}")
                 found.append((flip, Cell(name, seed, config, run)))
     return found

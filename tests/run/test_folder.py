@@ -5,16 +5,23 @@ import os
 
 import pytest
 
+from arm_jax import settings
+from arm_jax.run import configs
 from arm_jax.run import folder as run_folder
 from arm_jax.system.errors import InputError
 
-CONFIG = {"steps": 10, "augment.crop": (8, 8), "save_every": 5}
+
+def config(**changes):
+    """The defaults with other values, by dotted key with __ for the dot."""
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    return settings.frozen(settings.defaults(), {"steps": 10, "augment.crop": (8, 8)} | dotted)
 
 
 def test_records_config_and_versions(tmp_path):
-    folder = run_folder.open_folder(tmp_path / "a" / "b", CONFIG)
-    assert run_folder.read_config(folder) == {"steps": 10, "augment.crop": [8, 8], "save_every": 5}
-    run_folder.open_folder(folder, CONFIG)
+    folder = run_folder.open_folder(tmp_path / "a" / "b", config())
+    assert json.loads((folder / "config.json").read_text())["augment.crop"] == [8, 8]
+    assert configs.read(folder) == settings.flat(config())
+    run_folder.open_folder(folder, config())
     starts = [json.loads(line) for line in (folder / "versions.jsonl").read_text().splitlines()]
     assert len(starts) == 2
     assert {"jax", "flax", "optax"} <= set(starts[0]["packages"])
@@ -22,25 +29,25 @@ def test_records_config_and_versions(tmp_path):
 
 
 def test_refuses_the_folder_of_another_config_and_names_the_keys(tmp_path):
-    run_folder.open_folder(tmp_path, CONFIG | {"steps": 30})
-    run_folder.open_folder(tmp_path, CONFIG)  # nothing was trained yet
+    run_folder.open_folder(tmp_path, config(steps=30))
+    run_folder.open_folder(tmp_path, config())  # nothing was trained yet
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"another config \(steps: 10 there, 20 now\)"):
-        run_folder.open_folder(tmp_path, CONFIG | {"steps": 20})
-    run_folder.open_folder(tmp_path, CONFIG | {"save_every": 7})  # changes no result
+    with pytest.raises(InputError, match=r"another config \(steps: 10 there, 5 now; arm\.p: 2\.0"):
+        run_folder.open_folder(tmp_path, config(steps=5, arm__p=3.0))
+    assert configs.read(tmp_path)["steps"] == 10
 
 
 def test_refuses_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        run_folder.open_folder(tmp_path / "file" / "run", CONFIG)
+        run_folder.open_folder(tmp_path / "file" / "run", config())
 
 
 def test_a_damaged_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
-        run_folder.open_folder(tmp_path, CONFIG)
+        run_folder.open_folder(tmp_path, config())
 
 
 def test_metrics_after_the_restart_point_are_written_anew(tmp_path):

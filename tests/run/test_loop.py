@@ -11,6 +11,7 @@ from flax import nnx
 from arm_jax import experiment as experiments
 from arm_jax import modes, networks
 from arm_jax.data import check
+from arm_jax.data.labels import STREET_SCENES
 from arm_jax.run import folder as run_folder
 from arm_jax.run import loop, signals
 from arm_jax.run.checkpoints import Checkpoints
@@ -52,8 +53,7 @@ def one_device():
 
 
 def parameters(settings, folder):
-    experiment = experiments.Experiment(settings)
-    experiment.evaluation_source()
+    experiment = experiments.build(settings, STREET_SCENES)
     checkpoints = Checkpoints(folder, read_only=True)
     _, like = experiment.abstract_state(one_device())
     state, position = checkpoints.restore(checkpoints.find("latest"), like)
@@ -101,13 +101,12 @@ def test_a_run_starts_from_its_weight_file_and_continues_without_it(tmp_path, mo
     for part in ("start.safetensors: no such file", "pretrained=FILE", "from scratch by --config"):
         assert part in str(caught.value)
 
-    experiment = experiments.Experiment(settings)
-    source = experiment.evaluation_source()
+    experiment = experiments.build(settings, STREET_SCENES)
     start = networks.create(
-        settings.model.name, source.classes.number, output_stride=16, rngs=nnx.Rngs(5)
+        settings.model.name, STREET_SCENES.number, output_stride=16, rngs=nnx.Rngs(5)
     )
     written = export.save_safetensors(start, tmp_path / "start.safetensors")
-    _, state = experiment.create_state()
+    _, state = experiment.create_state(experiment.fetch_pretrained())
     kernel = state.params["segmenter"]["head"]["classifier"]["kernel"][...]
     np.testing.assert_array_equal(kernel, written["head.classifier.kernel"])
 
@@ -127,7 +126,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(t
 
 
 def test_another_config_cannot_continue_a_run(tmp_path):
-    run_folder.open_folder(tmp_path, experiments.Experiment(config()).flat_config())
+    run_folder.open_folder(tmp_path, experiments.checked(config()))
     (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     with pytest.raises(InputError, match=r"arm\.p: 2\.0 there, 3\.0 now"):
         loop.train(config(**{"arm.p": 3.0}), tmp_path)
@@ -136,17 +135,21 @@ def test_another_config_cannot_continue_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("arm.kind", "lerned", "arm.kind = 'lerned'; choose one of learned, linear"),
+        ("arm.kind", "lerned", "arm.kind = 'lerned'; it must be learned, linear"),
         ("model.dtype", "float64", "model.dtype = 'float64'"),
-        ("steps", 0, "steps = 0; it must be at least 1"),
-        ("arm.isolated", 1.5, "arm.isolated = 1.5; it is a share"),
+        ("steps", 0, "steps = 0; it must be a whole number of at least 1"),
+        ("arm.isolated", 1.5, "arm.isolated = 1.5; it must be a number from 0 to 1"),
         ("arm.p", 0.5, "arm.p = 0.5"),
-        ("model.name", "unet", "network 'unet' is not known"),
+        ("model.name", "unet", "model.name = 'unet'; it must be deeplabv3plus_resnet10, "),
         ("batch_size", 12, "batch_size = 12"),
-        ("data.dataset", "imagenet", "imagenet"),
+        ("data.dataset", "imagenet", "data.dataset = 'imagenet'; it must be folders, "),
         ("arm.input", "s", "arm.input = 's' is what the KL loss predicts"),
         ("loss.kind", "ohem", "loss.kind = 'ohem' chooses pixels itself"),
-        ("evaluation.tta", "flip", "tta = 'flip' is not known"),
+        (
+            "evaluation.tta",
+            "tta",
+            "evaluation.tta = 'tta'; it must be none, ocr or mmsegmentation",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, key, value, message):

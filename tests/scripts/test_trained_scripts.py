@@ -10,12 +10,14 @@ import tiny
 from flax import nnx
 from safetensors.numpy import load_file
 
+import arm_jax
+from arm_jax import experiment as experiments
 from arm_jax import networks
+from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import inference
-from arm_jax.experiment import Experiment
+from arm_jax.run import configs
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
-from arm_jax.system import command_line
 from arm_jax.weights import weight_names
 from scripts import compare_precision, export
 
@@ -39,10 +41,9 @@ def small_network():
 def run(small_network, tmp_path_factory):
     """The flags that name an untrained run whose network tells classes apart, and the network."""
     folder = tmp_path_factory.mktemp("run")
-    config = command_line.load_config(f"{CONFIG}:smoke", OVERRIDES)
-    experiment = Experiment(config)
-    run_folder.open_folder(folder, experiment.flat_config())
-    experiment.evaluation_source()
+    config = configs.load(f"{CONFIG}:smoke", OVERRIDES)
+    experiment = experiments.build(config, STREET_SCENES)
+    run_folder.open_folder(folder, config)
     run_folder.write_classes(folder, experiment.classes)
     graphdef, state = experiment.create_state()
     # Scores a hundred times as large: where they are nearly equal, any rounding decides.
@@ -52,7 +53,7 @@ def run(small_network, tmp_path_factory):
     checkpoints.save(2, state.replace(step=jnp.int32(2)), {"examples": 0, "records": 1})
     checkpoints.close()
     players = nnx.merge(graphdef, state.params, state.statistics)
-    return [f"--config={CONFIG}:smoke", f"--workdir={folder}", *OVERRIDES], players.segmenter
+    return [f"--workdir={folder}"], players.segmenter
 
 
 def test_weights_of_a_run_are_exported_by_both_names(run, tmp_path, capsys):
@@ -121,11 +122,11 @@ def test_precisions_are_compared_pixel_by_pixel(run, capsys, monkeypatch):
     assert f"lowest {expected:.3f} %" in printed
 
     # The network itself: the same parameters, computed in both.
-    experiment = Experiment(command_line.load_config(flags[0].removeprefix("--config="), OVERRIDES))
-    source = experiment.evaluation_source()
-    half = compare_precision.in_precision(experiment, model, "bfloat16")
+    run = arm_jax.load(flags[0].removeprefix("--workdir="))
+    source = experiments.evaluation_source(run.experiment.config, run.classes)
+    half = run.in_precision("bfloat16")
     assert half.backbone.stages[0][0].conv1.conv.dtype == jnp.bfloat16
-    found = compare_precision.compare(model, half, source, [0, 2], experiment.protocol())
+    found = compare_precision.compare(model, half, source, [0, 2], run.experiment.protocol)
     assert list(found.shares) == [source[0]["id"], source[2]["id"]]
     assert found.pixels == 4096 and found.equal / found.pixels > 0.9
     labels = np.stack([predict(model, source[i]["image"]) for i in (0, 2)])
@@ -137,5 +138,5 @@ def test_comparing_precisions_needs_a_run_and_an_image(run, tmp_path, capsys):
     flags, _ = run
     assert compare_precision.main([*flags, "--images=0"]) == 2
     assert "--images = 0" in capsys.readouterr().err
-    assert compare_precision.main([flags[0], f"--workdir={tmp_path / 'none'}", *flags[2:]]) == 2
+    assert compare_precision.main([f"--workdir={tmp_path / 'none'}"]) == 2
     assert "give --workdir the folder of a trained run" in capsys.readouterr().err

@@ -10,13 +10,12 @@ from flax import nnx
 from arm_jax import arm, networks
 from arm_jax.training import accumulation
 from arm_jax.training import objective as objectives
-from arm_jax.training.objective import Method
 from arm_jax.training.state import Players
 
 
 def test_parts_have_the_gradient_of_the_whole_objective():
     """By hand: each part through the network alone, then one objective of all scores."""
-    method = Method(total_steps=100, scope="global")
+    method = tiny.method({"arm.scope": "global"})
     batch = tiny.batch(4)
     images = jnp.asarray(batch["image"], jnp.float32) / 64 - 2
     labels, key = jnp.asarray(batch["label"]), jax.random.key(3)
@@ -71,7 +70,7 @@ def test_splitting_keeps_each_device_to_what_it_holds_and_joining_undoes_it():
 
 def test_remat_changes_no_step_in_parts():
     """README recommends the two together for small cards."""
-    runs = [tiny.Run(parts=2, remat=remat) for remat in (False, True)]
+    runs = [tiny.Run({"accumulate": 2}, remat=remat) for remat in (False, True)]
     windows = [run.step(tiny.batch(4)) for run in runs]
     assert windows[0] == windows[1]
     assert windows[0]["applied"] == 1
@@ -81,7 +80,7 @@ def test_remat_changes_no_step_in_parts():
 
 @pytest.mark.slow
 def test_a_run_in_parts_trains_on_one_device_as_on_four():
-    runs = [tiny.Run(devices=1, parts=2), tiny.Run(devices=4, parts=2)]
+    runs = [tiny.Run({"accumulate": 2}, devices=devices) for devices in (1, 4)]
     batch = tiny.batch(8)
     # Parts are made of each device's own images, so one device must see them in that order.
     order = np.arange(8).reshape(4, 2).T.ravel()

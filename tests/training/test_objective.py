@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
 
 from arm_jax import arm, losses
-from arm_jax.training.objective import Method, forward
+from arm_jax.training.objective import forward
 from arm_jax.training.state import Players
 
 CLASSES = 5
@@ -25,17 +26,17 @@ class FixedSegmenter(nnx.Module):
         return self.scores[...], self.scores[..., :CLASSES]
 
 
-def case(**settings):
+def case(changes):
     """Players, scores of the classes, log s, labels, where there are any, and the method."""
     rng = np.random.default_rng(0)
     scores = jnp.asarray(3 * rng.standard_normal((*SHAPE, CLASSES + 1)), jnp.float32)
     labels = rng.integers(0, CLASSES, SHAPE).astype(np.uint8)
     labels[rng.random(SHAPE) < 0.3] = 255
-    kl = settings.get("loss") == "kl"
+    kl = changes.get("loss.kind") == "kl"
     players = Players(
         FixedSegmenter(scores if kl else scores[..., :CLASSES]), arm.Arm(rngs=nnx.Rngs(0))
     )
-    method = Method(total_steps=10, auxiliary_weight=0.0, **settings)
+    method = tiny.method({"steps": 10, "model.auxiliary_weight": 0.0} | changes)
     return players, scores[..., :CLASSES], scores[..., CLASSES], labels, labels != 255, method
 
 
@@ -46,8 +47,9 @@ def run(players, labels, method):
 
 @pytest.mark.parametrize("loss", ["ce", "gce", "kl", "ohem"])
 def test_the_loss_is_the_named_one_over_the_pixels_that_count(loss):
-    settings = {"q": 0.4, "threshold": 0.3, "kept_per_image": 12, "loss": loss}
-    players, logits, log_s, labels, valid, method = case(**settings)
+    changes = {"loss.q": 0.4, "loss.threshold": 0.3, "loss.kept_per_image": 12, "loss.kind": loss}
+    changes["arm.kind"] = "none" if loss == "ohem" else "learned"
+    players, logits, log_s, labels, valid, method = case(changes)
     if loss == "ohem":
         players.arm = None  # it chooses its pixels itself
     z = np.asarray(logits, np.float64)
@@ -70,31 +72,32 @@ def test_the_loss_is_the_named_one_over_the_pixels_that_count(loss):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "changes",
     [
         {},
-        {"loss": "gce"},
-        {"loss": "kl", "confidence": "s"},
-        {"signal": "gce"},
-        {"signal": "trimmed", "trimmed_share": 0.2},
-        {"confidence": "entropy", "p": 3.0},
-        {"confidence": "log_var", "scope": "image"},
+        {"loss.kind": "gce"},
+        {"loss.kind": "kl", "arm.input": "s"},
+        {"arm.signal": "gce"},
+        {"arm.signal": "trimmed", "arm.trimmed_share": 0.2},
+        {"arm.input": "entropy", "arm.p": 3.0},
+        {"arm.input": "log_var", "arm.scope": "image"},
     ],
-    ids=lambda settings: "-".join(map(str, settings.values())) or "arm",
+    ids=lambda changes: "-".join(map(str, changes.values())) or "arm",
 )
-def test_arm_sees_the_named_confidence_and_climbs_the_named_signal(settings):
-    players, logits, log_s, labels, valid, method = case(**settings)
+def test_arm_sees_the_named_confidence_and_climbs_the_named_signal(changes):
+    players, logits, log_s, labels, valid, method = case(changes)
+    config = method.config
     ce = losses.cross_entropy(logits, labels)
     gce = losses.generalized_cross_entropy(logits, labels, 0.1)
-    climbed = {"kl": losses.kl(logits, log_s, labels) + 2.5, "gce": gce, "ce": ce}[method.loss]
-    if method.signal == "gce":
+    climbed = {"kl": losses.kl(logits, log_s, labels) + 2.5, "gce": gce, "ce": ce}[config.loss.kind]
+    if config.arm.signal == "gce":
         climbed = gce
-    elif method.signal == "trimmed":
+    elif config.arm.signal == "trimmed":
         climbed = jnp.where(ce <= jnp.quantile(ce[valid], 0.8, method="higher"), ce, 0)
     s = jnp.exp(jnp.clip(log_s, -5, 5))
     v = (1 - s) / (1 + s)
-    if method.confidence != "s":
-        v = arm.confidence(logits, method.confidence)
+    if config.arm.input != "s":
+        v = arm.confidence(logits, config.arm.input)
 
     graph, params, rest = nnx.split(players, nnx.PathContains("arm"), ...)
 
@@ -102,9 +105,9 @@ def test_arm_sees_the_named_confidence_and_climbs_the_named_signal(settings):
         return run(nnx.merge(graph, params, rest), labels, method)["total"]
 
     def expected(params):
-        groups = SHAPE[0] if method.scope == "image" else 1
+        groups = SHAPE[0] if config.arm.scope == "image" else 1
         module = nnx.merge(graph, params, rest).arm
-        return jnp.sum(arm.normalize(module(v), valid, method.p, groups=groups) * climbed)
+        return jnp.sum(arm.normalize(module(v), valid, config.arm.p, groups=groups) * climbed)
 
     got, wanted = (jax.tree.leaves(jax.grad(f)(params)) for f in (total, expected))
     assert max(np.abs(x).max() for x in wanted) > 1e-4
@@ -114,7 +117,7 @@ def test_arm_sees_the_named_confidence_and_climbs_the_named_signal(settings):
 
 def test_the_histogram_is_of_what_arm_climbs():
     """The KL loss may be negative; a Hölder ratio against it would mean nothing."""
-    players, logits, log_s, labels, valid, method = case(loss="kl", confidence="s")
+    players, logits, log_s, labels, valid, method = case({"loss.kind": "kl", "arm.input": "s"})
     labels = np.where(valid, np.argmax(logits, -1), 255).astype(np.uint8)  # mostly certain, right
     kl = losses.kl(logits, log_s, jnp.asarray(labels))
     assert kl.min() < 0

@@ -10,7 +10,6 @@ from flax import nnx
 from arm_jax import arm, losses, networks
 from arm_jax.training import objective as objectives
 from arm_jax.training import pixel_maps
-from arm_jax.training.objective import Method
 
 
 def look(scores, labels):
@@ -86,25 +85,29 @@ def test_memory_does_not_grow_with_the_number_of_classes():
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "changes",
     [
         {},
-        {"detach": False},
-        {"loss": "kl", "confidence": "s"},
-        pytest.param({"loss": "ohem", "kept_per_image": 100}, marks=pytest.mark.slow),
-        pytest.param({"signal": "trimmed"}, marks=pytest.mark.slow),
-        pytest.param({"scope": "image"}, marks=pytest.mark.slow),
+        {"arm.detach": False},
+        {"loss.kind": "kl", "arm.input": "s"},
+        pytest.param(
+            {"loss.kind": "ohem", "loss.kept_per_image": 100, "arm.kind": "none"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"arm.signal": "trimmed"}, marks=pytest.mark.slow),
+        pytest.param({"arm.scope": "image"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
-def test_the_objective_of_every_kind_is_the_same_in_tiles(settings, monkeypatch):
-    method = Method(total_steps=100, **settings)
+def test_the_objective_of_every_kind_is_the_same_in_tiles(changes, monkeypatch):
+    method = tiny.method(changes)
+    loss = method.config.loss.kind
     rng = np.random.default_rng(0)
-    extra = 1 if method.loss == "kl" else 0
+    extra = 1 if loss == "kl" else 0
     scores = jnp.asarray(rng.normal(size=(4, 8, 8, tiny.CLASSES + extra)), jnp.float32)
     auxiliary = jnp.asarray(rng.normal(size=(4, 2, 2, tiny.CLASSES)), jnp.float32)
     labels = jnp.asarray(tiny.batch(4)["label"])
-    graphdef, params = nnx.split(None if method.loss == "ohem" else arm.Arm(rngs=nnx.Rngs(1)))
+    graphdef, params = nnx.split(None if loss == "ohem" else arm.Arm(rngs=nnx.Rngs(1)))
 
     def total(params, scores, auxiliary):
         weighting = nnx.merge(graphdef, params)

@@ -25,7 +25,8 @@ def test_eight_devices_equal_one():
 
 
 def test_until_they_are_coupled_the_segmenter_is_bit_identical_to_plain_cross_entropy():
-    run, base = tiny.Run(isolated=0.02), tiny.Run(with_arm=False)  # coupled from step 2 of 100
+    run = tiny.Run({"arm.isolated": 0.02})  # coupled from step 2 of 100
+    base = tiny.Run(with_arm=False)
     arm_before = run.params("arm")
     for seed in range(2):
         run.step(tiny.batch(seed=seed))

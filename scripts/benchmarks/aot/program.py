@@ -21,11 +21,13 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from aot import targets
+from arm_jax import experiment as experiments
 from arm_jax.data import labels
 from arm_jax.evaluation import inference, tiles
 from arm_jax.experiment import Experiment
 from arm_jax.networks import summary
-from arm_jax.system import command_line, sharding
+from arm_jax.run import configs
+from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 from arm_jax.training import step
 
@@ -62,11 +64,10 @@ def trace(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """What is compiled in words and numbers, and the traced program.
 
     Raises:
-      InputError: as `Experiment`; a batch that the devices do not divide; an unknown topology.
+      InputError: as `configs.load`; a batch that the devices do not divide; an unknown topology.
     """
-    config = command_line.load_config(job["row"], job["overrides"])
-    experiment = Experiment(config)
-    experiment.classes = classes(config, job["classes"])
+    config = configs.load(job["row"], job["overrides"])
+    experiment = experiments.build(config, classes(config, job["classes"]))
     mesh = sharding.make_mesh(devices(job["platform"], job["topology"]))
     evaluate = job["evaluate"]
     size = tuple(job["size"] or (1024, 2048)) if evaluate else tuple(config.augment.crop)
@@ -82,7 +83,7 @@ def trace(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         "size": list(size),
         "remat": config.model.remat,
         "accumulate": 1 if evaluate else config.accumulate,
-        "passes": experiment.protocol().passes if evaluate else 1,
+        "passes": experiment.protocol.passes if evaluate else 1,
         "useful_operations": useful_operations(experiment, size, evaluate) * batch / mesh.size,
         "packages": packages(),
     }
@@ -162,7 +163,7 @@ def training(experiment: Experiment, mesh: Mesh, batch: int, size: tuple[int, ..
         "key": array((2,), jnp.uint32),
     }
     jitted: Any = step.compile_step(
-        mesh, graphdef, experiment.transformation(), experiment.method(mesh)
+        mesh, graphdef, experiment.transformation, experiment.method(mesh)
     )
     return jitted.trace(state, inputs)
 
@@ -175,7 +176,7 @@ def evaluation(experiment: Experiment, mesh: Mesh, batch: int, size: tuple[int, 
     graphdef, state = experiment.abstract_state(mesh)
     players = nnx.merge(graphdef, state.params, state.statistics)
     network, arrays = nnx.split(players.segmenter)
-    protocol = experiment.protocol()
+    protocol = experiment.protocol
     height, width = size
     window = max(protocol.windows(height, width), key=lambda window: window.padded)
     split = sharding.by_batch(mesh)

@@ -46,7 +46,11 @@ def training(
     def prepare(images: jax.Array, extent: jax.Array, keys: jax.Array | None) -> jax.Array:
         return normalize(images if keys is None else jitter.jitter(images, keys), extent)
 
-    bytes_in = batch["image"], batch["extent"], batch["key"] if method.jitter else None
+    bytes_in = (
+        batch["image"],
+        batch["extent"],
+        batch["key"] if method.config.augment.jitter else None,
+    )
     images = prepare(*bytes_in)
 
     backbone, features = _both_ways(model.backbone, (images,), of_input=False)

@@ -10,6 +10,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from arm_jax import experiment as experiments
+from arm_jax import settings
 from arm_jax.evaluation import inference
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter, summary
@@ -46,7 +48,7 @@ def multiply_adds(experiment: Experiment) -> dict[str, float]:
         rows = summary.parts(
             config.model.name,
             experiment.classes.number,
-            tuple(config.augment.crop),
+            config.augment.crop,
             output_stride=config.model.output_stride,
             variant=config.model.variant or None,
         )
@@ -65,11 +67,8 @@ def parameters(module: nnx.Module) -> int:
 
 def base_model(experiment: Experiment) -> Experiment:
     """The same experiment without ARM, as row `base` has it."""
-    config = experiment.config.copy_and_resolve_references()
-    config.arm.kind = "none"
-    other = Experiment(config.lock())
-    other.classes = experiment.classes
-    return other
+    config = experiments.checked(experiment.config, {"arm.kind": "none"})
+    return experiments.build(config, experiment.classes)
 
 
 class Compiled:
@@ -99,7 +98,7 @@ class Training(Compiled):
         self.graphdef, state = experiment.create_state()
         self.state = sharding.replicate(mesh, state)
         self.mesh, self.batch = mesh, batch
-        self.transformation = experiment.transformation()
+        self.transformation = experiment.transformation
         self.method = experiment.method(mesh)
         jitted = step.compile_step(mesh, self.graphdef, self.transformation, self.method)
         super().__init__(jitted, self.state, batch)
@@ -147,7 +146,7 @@ class Evaluation:
         self.graphdef, state = nnx.split(segmenter)
         self.state = sharding.replicate(mesh, state)
         self.mesh = mesh
-        self.protocol = experiment.protocol()
+        self.protocol = experiment.protocol
         self.images = [inference.prepare(image, self.protocol) for image in images]
 
     def __call__(self) -> jax.Array:
@@ -163,7 +162,7 @@ class Evaluation:
 
 def setting(experiment: Experiment, mesh: Mesh) -> dict[str, Any]:
     """What is measured, with every value of the config."""
-    flat = experiment.flat_config()
+    flat = settings.flat(experiment.config)
     return {
         "network": flat["model.name"],
         "output_stride": flat["model.output_stride"],

@@ -1,0 +1,206 @@
+"""The settings of a run: from a command line, from what its folder recorded, and both compared.
+
+Nothing here needs JAX, so that a mistake is answered before it has started.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from arm_jax import settings
+from arm_jax.settings import NETWORK, NOTHING, TRAINING
+from arm_jax.system import command_line
+from arm_jax.system.errors import InputError
+from arm_jax.system.values import Flag
+
+FILE = "config.json"
+
+
+def load(
+    row: str | None, overrides: Sequence[str] = (), workdir: str | Path | None = None
+) -> FrozenConfigDict:
+    """The settings that a command line asks for, checked.
+
+    Args:
+      row: `configs/x.py` or `configs/x.py:row`; None for what the run in `workdir` recorded.
+      overrides: such as `--config.steps=100`.
+      workdir: the run's folder.
+
+    Raises:
+      InputError: there is no such file, row, key or run, or a value is not valid.
+    """
+    if row:
+        return settings.overridden(command_line.load_config(row), overrides)
+    if workdir is None or not (Path(workdir) / FILE).exists():
+        where = "" if workdir is None else f", and {workdir} is not the folder of a run"
+        raise InputError(f"--config is missing{where}; name a file of configs/")
+    return settings.overridden(read(workdir), overrides)
+
+
+def show(row: str | None, overrides: Sequence[str] = (), workdir: str | Path | None = None) -> str:
+    """What a row and overrides change against the base model of the same file, with help.
+
+    Args:
+      row: as for `load`; None lists every setting, those of the run in `workdir` if there is one.
+      overrides, workdir: as for `load`.
+    """
+    if row is None:
+        return "\n".join(_every(load(row, overrides, workdir) if workdir else None))
+    file = row.partition(":")[0]
+    base = settings.flat(settings.frozen(command_line.load_config(f"{file}:base")))
+    now = settings.flat(load(row, overrides))
+    changes = [
+        f"  {key:<28}{base[key]!r:>12} -> {value!r:<14}  {settings.BY_KEY[key].help}"
+        for key, value in now.items()
+        if value != base[key]
+    ]
+    return "\n".join(["changed against the base model (row `base`):", *(changes or ["  nothing"])])
+
+
+def _every(config: FrozenConfigDict | None) -> Iterator[str]:
+    """A line for each setting: its value, what is valid, help."""
+    values = settings.flat(config or settings.defaults())
+    yield "the run's settings:" if config else "every setting and its default:"
+    for key, value in values.items():
+        row = settings.BY_KEY[key]
+        yield f"  {key:<28}{value!r:<27} {row.help} It must be {row.kind.describe()}."
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The overrides among a command line's arguments: the others, and `--config.KEY=VALUE`.
+
+    As absl has it, the value may be an argument of its own, and a setting that is True or False
+    may be given as `--config.KEY` or `--noconfig.KEY`.
+    """
+    others: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        match = re.fullmatch(r"--?(no)?config\.([^=]+)(=.*)?", argument, re.DOTALL)
+        if argument == "--":
+            return [*others, argument, *rest], overrides
+        if match is None:
+            others.append(argument)
+            continue
+        no, key, value = match.groups()
+        if value is None and isinstance(settings.find(key).kind, Flag):
+            value = f"={not no}"
+        elif value is None and (value := next(rest, None)) is not None:
+            value = f"={value}"
+        if value is None or (no and value != "=False"):
+            raise InputError(f"{argument} has no value; write --config.{key}=VALUE")
+        overrides.append(f"--config.{key}{value}")
+    return others, overrides
+
+
+def read(workdir: str | Path) -> dict[str, Any]:
+    """What a run recorded: every setting by its dotted key.
+
+    A setting that the run's version did not have yet has its default; one that this version does
+    not have any more is left out.
+
+    Raises:
+      InputError: the file cannot be read, or holds a value that is not valid.
+    """
+    path = Path(workdir) / FILE
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give --workdir the folder of a trained run")
+    try:
+        stored = json.loads(path.read_text())
+        if not isinstance(stored, dict):
+            raise ValueError("it holds no settings")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); is this the folder of a run?"
+        ) from error
+    values = {}
+    for setting in settings.SETTINGS:
+        try:
+            values[setting.key] = settings.valid(
+                setting.key, stored.get(setting.key, setting.default)
+            )
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return values
+
+
+def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) -> list[str]:
+    """Compare the settings to continue a run with to those that it recorded.
+
+    Args:
+      workdir: the run's folder.
+      now: complete.
+      may_grow: whether `steps` may be larger than it was.
+
+    Returns:
+      A line for the terminal on what is allowed to differ, or none.
+
+    Raises:
+      InputError: one that decides about weights or scores differs; every one is named.
+    """
+    then, asked = read(workdir), settings.flat(now)
+    differ = [key for key in settings.BY_KEY if then[key] != asked[key]]
+    allowed = [key for key in differ if settings.BY_KEY[key].decides == NOTHING]
+    grows = may_grow and asked["steps"] > then["steps"]
+    fixed = [key for key in differ if key not in allowed and not (grows and key == "steps")]
+    if fixed:
+        changes = "; ".join(f"{key}: {then[key]!r} there, {asked[key]!r} now" for key in fixed)
+        raise InputError(
+            f"--workdir {workdir} belongs to a run with another config ({changes}); choose another"
+            " folder, where --config.model.pretrained can name this run to start from"
+        )
+    lines = []
+    if grows:
+        lines.append(
+            f"goes on to step {asked['steps']:,}, not {then['steps']:,}; from here on the learning"
+            " rate is that of the longer run"
+        )
+    if allowed:
+        lines.append(
+            "other than before, and without effect on weights or scores: "
+            + ", ".join(f"{key} = {asked[key]!r}" for key in allowed)
+        )
+    return lines
+
+
+def used(workdir: str | Path, now: ConfigDict | None = None) -> tuple[FrozenConfigDict, list[str]]:
+    """The settings to use a trained run with.
+
+    Args:
+      workdir: the run's folder.
+      now: what was asked for, complete; None for the run's own.
+
+    Returns:
+      The run's settings of its network and its training, and those of `now` for all else; and
+      lines for the terminal that name each one that differs.
+
+    Raises:
+      InputError: `now` has another network; every setting that differs is named.
+    """
+    then = read(workdir)
+    asked = then if now is None else settings.flat(now)
+    differ = [key for key in settings.BY_KEY if then[key] != asked[key]]
+
+    def named(decides: str, which: Mapping[str, Any]) -> list[str]:
+        keys = [key for key in differ if settings.BY_KEY[key].decides == decides]
+        return [f"{key} = {which[key]!r}" for key in keys]
+
+    if network := named(NETWORK, then):
+        given = ", ".join(named(NETWORK, asked))
+        raise InputError(
+            f"--workdir {workdir} holds a network of {', '.join(network)}, not {given}; leave that"
+            " out, since a run knows its own network"
+        )
+    lines = []
+    if kept := named(TRAINING, then):
+        lines.append(f"was trained with {', '.join(kept)}, whatever the command line has")
+    taken = {key: asked[key] for key in differ if settings.BY_KEY[key].decides != TRAINING}
+    if taken:
+        lines.append(
+            "other than in training: " + ", ".join(f"{k} = {v!r}" for k, v in taken.items())
+        )
+    return settings.frozen(then, taken), lines

@@ -1,0 +1,201 @@
+"""Kinds of values: what is valid, in words, from Python and from the command line.
+
+Each kind has three methods. `valid` returns the value in its one form (a list becomes a tuple, a
+whole number that stands for a real one a float), `parse` does so from a command line's text, and
+both raise ValueError for what does not fit, without words: `describe` has them, as they continue
+"it must be ...".
+"""
+
+import ast
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Kind(Protocol):
+    """What `Whole`, `Real`, `Flag`, `Text`, `Choice` and `Several` have in common."""
+
+    def valid(self, value: Any) -> Any: ...
+
+    def parse(self, text: str) -> Any: ...
+
+    def describe(self, plural: bool = False) -> str: ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `low` to `high`; a truth value is none. None: no limit."""
+
+    low: int | None = None
+    high: int | None = None
+    only: tuple[int, ...] = ()  # these alone
+
+    def valid(self, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise ValueError
+        number = int(value)
+        if not _within(number, self.low, self.high) or (self.only and number not in self.only):
+            raise ValueError
+        return number
+
+    def parse(self, text: str) -> int:
+        return self.valid(_literal(text))
+
+    def describe(self, plural: bool = False) -> str:
+        if self.only:
+            return _alternatives(map(str, self.only))
+        return ("whole numbers" if plural else "a whole number") + _range(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number from `low` to `high`, larger than `above`."""
+
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+
+    def valid(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ValueError
+        number = float(value)
+        if not math.isfinite(number) or not _within(number, self.low, self.high):
+            raise ValueError
+        if self.above is not None and number <= self.above:
+            raise ValueError
+        return number
+
+    def parse(self, text: str) -> float:
+        return self.valid(_literal(text))
+
+    def describe(self, plural: bool = False) -> str:
+        words = "numbers" if plural else "a number"
+        above = "" if self.above is None else f" above {self.above:g}"
+        return words + above + _range(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False."""
+
+    def valid(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    def parse(self, text: str) -> bool:
+        words = {"true": True, "1": True, "false": False, "0": False}
+        if text.strip().lower() not in words:
+            raise ValueError
+        return words[text.strip().lower()]
+
+    def describe(self, plural: bool = False) -> str:
+        return "True or False"
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any text of one line."""
+
+    def valid(self, value: Any) -> str:
+        if not isinstance(value, str) or not value.isprintable():
+            raise ValueError
+        return value
+
+    def parse(self, text: str) -> str:
+        return self.valid(text)
+
+    def describe(self, plural: bool = False) -> str:
+        return "texts" if plural else "a text of one line"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few names."""
+
+    names: tuple[str, ...]
+
+    def valid(self, value: Any) -> str:
+        if not isinstance(value, str) or value not in self.names:
+            raise ValueError
+        return value
+
+    def parse(self, text: str) -> str:
+        return self.valid(text)
+
+    def describe(self, plural: bool = False) -> str:
+        return _alternatives(name or '""' for name in self.names)
+
+
+@dataclass(frozen=True)
+class Several:
+    """A tuple of values of one kind.
+
+    Attributes:
+      of: the kind of each.
+      number: how many, or None for any number.
+      names: what they are, in words.
+      optional: () is valid too.
+    """
+
+    of: Kind
+    number: int | None = None
+    names: str = ""
+    optional: bool = False
+
+    def valid(self, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, tuple | list):
+            raise ValueError
+        values = tuple(self.of.valid(one) for one in value)
+        if values or not self.optional:
+            if self.number is not None and len(values) != self.number:
+                raise ValueError
+            if not values:
+                raise ValueError
+        return values
+
+    def parse(self, text: str) -> tuple[Any, ...]:
+        """From `1,2`, `(1, 2)`, `[1, 2]`; texts need no quotes; one value stands for itself."""
+        text = text.strip()
+        if not text:
+            return self.valid(())
+        if isinstance(self.of, Text) and text[0] not in "([\"'":
+            return self.valid(tuple(part.strip() for part in text.split(",")))
+        value = _literal(text)
+        if self.number is None and not isinstance(value, tuple | list):
+            value = (value,)
+        return self.valid(value)
+
+    def describe(self, plural: bool = False) -> str:
+        number = "" if self.number is None else f"{self.number} "
+        names = f" ({self.names})" if self.names else ""
+        words = f"{number}{self.of.describe(plural=True)}{names}"
+        if plural:
+            words = f"tuples of {words}"
+        return words + (", or ()" if self.optional else "")
+
+
+def _literal(text: str) -> Any:
+    """A Python literal. Raises ValueError for all else."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError from None
+
+
+def _within(number: float, low: float | None, high: float | None) -> bool:
+    return (low is None or number >= low) and (high is None or number <= high)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:g}"
+    if low is not None:
+        return f" of at least {low:g}"
+    return "" if high is None else f" of at most {high:g}"
+
+
+def _alternatives(names: Any) -> str:
+    *rest, last = names
+    return f"{', '.join(rest)} or {last}" if rest else last

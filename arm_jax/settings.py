@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from arm_jax.system.errors import InputError
-from arm_jax.system.values import Choice, Flag, Kind, Real, Several, Text, Whole
+from arm_jax.system.values import Choice, Flag, Kind, Real, Several, Text, Whole, literal
 
 # What a setting decides.
 NETWORK = "network"  # what the trained network computes: the same for as long as a run lives
@@ -312,13 +312,21 @@ def overridden(config: ConfigDict, arguments: Sequence[str]) -> FrozenConfigDict
         try:
             value = setting.kind.parse(text)
         except ValueError as error:
-            raise refused(key, text) from error
+            raise refused(key, _as_typed(text)) from error
         if isinstance(setting.kind, Several) and changes.get(key, value) != value:
             raise InputError(
                 f"--config.{key} is given twice, as {changes[key]} and as {value}; leave one out"
             )
         changes[key] = value
     return frozen(config, changes)
+
+
+def _as_typed(text: str) -> Any:
+    """What a message shows: 64 for a number, 'many' in quotes for what is none."""
+    try:
+        return literal(text)
+    except ValueError:
+        return text
 
 
 def _refuse_contradictions(values: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ class Whole:
         return number
 
     def parse(self, text: str) -> int:
-        return self.valid(_literal(text))
+        return self.valid(literal(text))
 
     def describe(self, plural: bool = False) -> str:
         if self.only:
@@ -67,7 +67,7 @@ class Real:
         return number
 
     def parse(self, text: str) -> float:
-        return self.valid(_literal(text))
+        return self.valid(literal(text))
 
     def describe(self, plural: bool = False) -> str:
         words = "numbers" if plural else "a number"
@@ -162,7 +162,7 @@ class Several:
             return self.valid(())
         if isinstance(self.of, Text) and text[0] not in "([\"'":
             return self.valid(tuple(part.strip() for part in text.split(",")))
-        value = _literal(text)
+        value = literal(text)
         if self.number is None and not isinstance(value, tuple | list):
             value = (value,)
         return self.valid(value)
@@ -176,7 +176,7 @@ class Several:
         return words + (", or ()" if self.optional else "")
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
     """A Python literal. Raises ValueError for all else."""
     try:
         return ast.literal_eval(text.strip())

@@ -54,7 +54,7 @@ def test_a_row_is_loaded_as_the_command_line_would():
         (
             CONFIG,
             ["--config.stepss=3"],
-            "--config.stepss: the config has no key 'stepss'; did you mean steps?",
+            "--config.stepss: the config has no such key; did you mean steps?",
         ),
         (CONFIG, ["--config.steps=many"], "steps = 'many'; it must be a whole number"),
     ],

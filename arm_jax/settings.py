@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from arm_jax.system.errors import InputError
-from arm_jax.system.values import Choice, Flag, Kind, Real, Several, Text, Whole, literal
+from arm_jax.system.values import Choice, Flag, Kind, Name, Real, Several, Text, Whole, literal
 
 # What a setting decides.
 NETWORK = "network"  # what the trained network computes: the same for as long as a run lives
@@ -35,7 +35,7 @@ class Setting:
 
 
 COUNT, NUMBER, FRACTION = Whole(1), Whole(0), Real(0, 1)
-NAME = Text()  # of an entry of a table, which `experiment.TABLES` checks
+NAME = Name()  # `experiment.TABLES` has the tables
 SIZE = Several(COUNT, 2, "height, width")
 SIZE_OR_NONE = Several(COUNT, 2, "height, width", optional=True)
 LABELS = Choice(("coarse", "fine"))
@@ -216,7 +216,7 @@ def defaults() -> ConfigDict:
 
 
 def flat(config: ConfigDict) -> dict[str, Any]:
-    """Dotted key -> plain value, in the order of the config."""
+    """Dotted key -> plain value."""
     found: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict):

@@ -5,7 +5,7 @@ Nothing here needs JAX, so that a mistake is answered before it has started.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,11 @@ def load(
     if row:
         return settings.overridden(command_line.load_config(row), overrides)
     if workdir is None or not (Path(workdir) / FILE).exists():
-        where = "" if workdir is None else f", and {workdir} is not the folder of a run"
-        raise InputError(f"--config is missing{where}; name a file of configs/")
+        where = "" if workdir is None else f" and {workdir} has no {FILE}"
+        raise InputError(
+            f"--config is missing{where}; name a file of configs/, or give --workdir the folder of"
+            " a trained run"
+        )
     return settings.overridden(read(workdir), overrides)
 
 
@@ -54,9 +57,9 @@ def show(row: str | None, overrides: Sequence[str] = (), workdir: str | Path | N
     base = settings.flat(settings.frozen(command_line.load_config(f"{file}:base")))
     now = settings.flat(load(row, overrides))
     changes = [
-        f"  {key:<28}{base[key]!r:>12} -> {value!r:<14}  {settings.BY_KEY[key].help}"
-        for key, value in now.items()
-        if value != base[key]
+        f"  {row.key:<28}{base[row.key]!r:>12} -> {now[row.key]!r:<14}  {row.help}"
+        for row in settings.SETTINGS
+        if now[row.key] != base[row.key]
     ]
     return "\n".join(["changed against the base model (row `base`):", *(changes or ["  nothing"])])
 
@@ -65,9 +68,9 @@ def _every(config: FrozenConfigDict | None) -> Iterator[str]:
     """A line for each setting: its value, what is valid, help."""
     values = settings.flat(config or settings.defaults())
     yield "the run's settings:" if config else "every setting and its default:"
-    for key, value in values.items():
-        row = settings.BY_KEY[key]
-        yield f"  {key:<28}{value!r:<27} {row.help} It must be {row.kind.describe()}."
+    for row in settings.SETTINGS:
+        kind = row.kind.describe()
+        yield f"  {row.key:<28}{values[row.key]!r:<27} {row.help} It must be {kind}."
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -185,19 +188,18 @@ def used(workdir: str | Path, now: ConfigDict | None = None) -> tuple[FrozenConf
     asked = then if now is None else settings.flat(now)
     differ = [key for key in settings.BY_KEY if then[key] != asked[key]]
 
-    def named(decides: str, which: Mapping[str, Any]) -> list[str]:
+    def named(decides: str) -> str:
         keys = [key for key in differ if settings.BY_KEY[key].decides == decides]
-        return [f"{key} = {which[key]!r}" for key in keys]
+        return ", ".join(f"{key} = {then[key]!r} (not {asked[key]!r})" for key in keys)
 
-    if network := named(NETWORK, then):
-        given = ", ".join(named(NETWORK, asked))
+    if network := named(NETWORK):
         raise InputError(
-            f"--workdir {workdir} holds a network of {', '.join(network)}, not {given}; leave that"
-            " out, since a run knows its own network"
+            f"--workdir {workdir} holds a network with {network}; leave that out, since a run"
+            " knows its own network"
         )
     lines = []
-    if kept := named(TRAINING, then):
-        lines.append(f"was trained with {', '.join(kept)}, whatever the command line has")
+    if kept := named(TRAINING):
+        lines.append(f"was trained with {kept}")
     taken = {key: asked[key] for key in differ if settings.BY_KEY[key].decides != TRAINING}
     if taken:
         lines.append(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Kind(Protocol):
-    """What `Whole`, `Real`, `Flag`, `Text`, `Choice` and `Several` have in common."""
+    """What `Whole`, `Real`, `Flag`, `Text`, `Name`, `Choice` and `Several` have in common."""
 
     def valid(self, value: Any) -> Any: ...
 
@@ -108,6 +108,14 @@ class Text:
 
     def describe(self, plural: bool = False) -> str:
         return "texts" if plural else "a text of one line"
+
+
+@dataclass(frozen=True)
+class Name(Text):
+    """The name of a table's entry. The table, which may be slow to import, refuses other names."""
+
+    def describe(self, plural: bool = False) -> str:
+        return "one of the names in docs/settings.md"
 
 
 @dataclass(frozen=True)

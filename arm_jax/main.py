@@ -2,10 +2,15 @@
 
 import sys
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 from absl import app, flags, logging
 
 from arm_jax.run import configs
-from arm_jax.system import host_memory
+from arm_jax.system import host_memory, names
 from arm_jax.system.errors import Diverged, InputError, Stopped
 
 _CONFIG = flags.DEFINE_string(
@@ -36,8 +41,10 @@ _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.
 
 def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.ERROR)  # Orbax tells of every file; --verbosity=0 shows it
+        logging.set_verbosity(logging.FATAL)  # libraries log much; --verbosity=0 shows it
     mode, workdir, checkpoint = _MODE.value, _WORKDIR.value, _CHECKPOINT.value
+    if workdir is not None:
+        workdir = str(names.local(workdir, "--workdir"))
     if mode == "show":
         print(configs.show(_CONFIG.value, argv[1:], workdir))
         return
@@ -83,7 +90,7 @@ def console() -> None:
     except Diverged as error:
         sys.exit(_complain(error, 3))
     except Stopped as error:
-        sys.exit(_complain(error, 143))  # 128 + SIGTERM, as the shell says it
+        sys.exit(_complain(error, error.status))
 
 
 def _complain(error: Exception, status: int) -> int:

@@ -14,7 +14,7 @@ from arm_jax.evaluation import predict as prediction
 from arm_jax.reporting import report as reports
 from arm_jax.run import configs, restore
 from arm_jax.run import folder as run_folder
-from arm_jax.system import compilation, processes, sharding, terminal
+from arm_jax.system import compilation, names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -29,6 +29,7 @@ def evaluate(
       checkpoint: "latest", "best" or a step.
     """
     run = _restored(config, folder, checkpoint, all_devices=True)
+    processes.once(functools.partial(run_folder.claim, run.folder))
     experiment = run.experiment
     source = experiments.evaluation_source(experiment.config, run.classes)
     processes.once(functools.partial(check.check, source, name="evaluation", cache=run.folder))
@@ -40,6 +41,7 @@ def evaluate(
 def report(config: ConfigDict | None, folder: str | Path, checkpoint: str = "latest") -> None:
     """Draw a checkpoint's pictures into the run's folder. Arguments as for `evaluate`."""
     run = _restored(config, folder, checkpoint)
+    run_folder.claim(run.folder)
     config = run.experiment.config
     drawn = reports.draw(
         run.folder,
@@ -107,22 +109,21 @@ def server(
     tree = _test_images(config, images)
     run = _restored(config, folder, checkpoint, all_devices=True)
     known = server_files.SERVERS
-    name = next((k for k, s in known.items() if s.classes.names == run.classes.names), None)
-    if name is None:
+    which = next((k for k, s in known.items() if s.classes.names == run.classes.names), None)
+    if which is None:
         raise InputError(
             f"{folder}: its classes are those of no benchmark with a server "
             f"({', '.join(s.name for s in known.values())}); use --mode predict"
         )
-    target = Path(output) if output else run.folder / f"{name}_test.zip"
-    if target.is_dir():
-        raise InputError(f"--output={target} is a folder; name the zip file to write")
+    target = names.local(output) if output else run.folder / f"{which}_test.zip"
+    outputs.refuse_foreign_file(target)
     protocol = run.experiment.protocol
     terminal.say(f"tested by    {protocol.describe()}")
     remarks = server_files.write_zip(
         run.model,
         tree,
         target,
-        known[name],
+        known[which],
         protocol=protocol,
         batch_size=run.experiment.config.evaluation.batch_size,
         mesh=sharding.make_mesh(),

@@ -19,6 +19,7 @@ import numpy as np
 from arm_jax.data import agreement, sources
 from arm_jax.data.survey import survey
 from arm_jax.reporting import pictures
+from arm_jax.system import names, outputs
 from arm_jax.system.errors import InputError
 
 
@@ -72,12 +73,14 @@ def check(arguments: argparse.Namespace, split: str) -> int:
         source = opened(arguments.labels)
         if arguments.coarsen:
             second = opened("fine", coarsening=arguments.coarsen, wrong_share=arguments.wrong_share)
+    if arguments.out:
+        outputs.claim(arguments.out, "check_dataset")
     found = survey(source, second, name=split)
     print(f"{arguments.dataset} {split}\n{found.table()}")
     if second is not None:
         print(agreement.REFERENCE)
     if arguments.out and not found.problems:
-        path = Path(arguments.out) / f"samples_{split or 'all'}.png"
+        path = names.below(names.local(arguments.out), f"samples_{split or 'all'}.png", "--splits")
         draw(path, source, second)
         print(f"samples: {path}")
     print()

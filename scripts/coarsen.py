@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from arm_jax.data import coarsen, colors, images, parallel, sources
+from arm_jax.system import locks, names, outputs
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
@@ -35,21 +36,24 @@ def main() -> int:
         "--wrong_share", type=float, default=0.0, help="share of components made wrong"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", required=True, help="a new folder, or one of this script's")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 works in this one")
     arguments = parser.parse_args()
     try:
-        for split in arguments.splits.split(","):
-            write_split(arguments, split)
+        splits = {name: open_split(arguments, name) for name in arguments.splits.split(",")}
+        out = outputs.claim(arguments.out, "coarsen")
+        with locks.held(out):
+            for split, source in splits.items():
+                write_split(arguments, source, split, out)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def write_split(arguments: argparse.Namespace, split: str) -> None:
-    """Write all records of a split."""
-    source = sources.open_source(
+def open_split(arguments: argparse.Namespace, split: str) -> sources.Source:
+    """The records to simulate coarse labels for."""
+    return sources.open_source(
         arguments.dataset,
         root=arguments.root,
         split=split,
@@ -57,8 +61,13 @@ def write_split(arguments: argparse.Namespace, split: str) -> None:
         ignore=arguments.ignore,
         images=arguments.images,
     )
+
+
+def write_split(
+    arguments: argparse.Namespace, source: sources.Source, split: str, out: Path
+) -> None:
+    """Write all records of a split."""
     settings = coarsen.preset(arguments.preset, arguments.wrong_share)
-    out = Path(arguments.out)
     write = partial(write_record, source, settings, arguments.seed, out, split)
     records = range(len(source))
     done = parallel.ordered(write, records, arguments.workers)
@@ -90,9 +99,12 @@ def write_record(
         np.asarray(record["label"]), source.classes, settings, seed=seed, name=record["id"]
     )
     suffix = images.suffix(data)
-    with whole(out / "images" / split / f"{record['id']}{suffix}") as temporary:
+    name = names.inside(record["id"], "the data set")
+    copy = names.below(out / "images" / split, f"{name}{suffix}")
+    with whole(copy) as temporary:
         temporary.write_bytes(data)
-    colors.write_label(out / "labels" / split / f"{record['id']}.png", label, source.classes)
+    target = names.below(out / "labels" / split, f"{name}.png")
+    colors.write_label(target, label, source.classes)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     command = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]
     try:
         outcomes: list[Outcome] = []
+        grid.claim(arguments.workdir)
         planned = cells(arguments.rows, arguments.seeds, arguments.workdir, overrides)
         for cell in planned:
             outcomes.append(grid.run(cell, mesh))
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         return 2
     except Stopped as error:
         print(f"stopped: {error}; the same command goes on", file=sys.stderr)
-        return 143
+        return error.status
     print((arguments.workdir / "table.md").read_text())
     return 0
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arm_jax.run import restore
-from arm_jax.system import command_line
+from arm_jax.system import command_line, outputs
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export, weight_names
 
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         other = ["--names"] if is_program else ["--size", "--dtype"]
         for option in (option for option in other if given[option]):
             raise InputError(f"{option} does not go with {output}; leave it out")
+        outputs.refuse_foreign_file(output)
         run = restore.from_arguments(arguments, overrides)
         model = run.in_precision(arguments.dtype) if arguments.dtype else run.model
         if is_program:

@@ -34,7 +34,7 @@ from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import pictures
 from arm_jax.run import restore
-from arm_jax.system import command_line
+from arm_jax.system import command_line, files, names, outputs
 from arm_jax.system.errors import InputError
 
 GREEN = (0, 255, 0)
@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.images < 1:
             raise InputError(f"--images = {arguments.images}; it must be at least 1")
         run = restore.from_arguments(arguments, overrides)
+        outputs.claim(output, "low_confidence")
         if arguments.input is None:
             source = experiments.evaluation_source(run.experiment.config, run.classes)
             found = from_source(run.model, source, arguments.images)
@@ -90,8 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 np.quantile(np.concatenate([one.confidence.ravel() for one in seen]), PAINTED)
             )
         for one in seen:
-            colors.write_image(output / "painted" / f"{one.name}.png", one.painted(threshold))
-            colors.write_image(output / "intensity" / f"{one.name}.png", one.intensity())
+            maps = {"painted": one.painted(threshold), "intensity": one.intensity()}
+            for kind, drawn in maps.items():
+                colors.write_image(names.below(output / kind, f"{one.name}.png"), drawn)
         title = f"{arguments.workdir.name}, step {run.step:,}: v < {threshold:.3g}"
         pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
     except InputError as error:

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -43,10 +44,9 @@ def check(
     mark = _mark(source)
     file = None if cache is None else Path(cache) / CACHE_FILE
     known = _load(file)
-    if mark and known.get(name, {}).get("mark") == mark:
-        return Checked(
-            len(source), tuple(known[name]["pixels"]), ignored=int(known[name]["ignored"])
-        )
+    if mark and name in known and known[name]["mark"] == mark:
+        pixels, ignored = known[name]["pixels"], known[name]["ignored"]
+        return Checked(len(source), tuple(pixels), ignored=ignored)
     counts = np.zeros(256, np.int64)
     problems = []
     bar = tqdm(
@@ -108,18 +108,29 @@ def _summary(problems: list[str], records: int, name: str, cache: str | Path | N
     where = ""
     if cache is not None:
         file = Path(cache) / f"problems_{name}.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(f"{problem}\n" for problem in problems))
+        with whole(file) as temporary:
+            temporary.write_text("".join(f"{problem}\n" for problem in problems), errors="replace")
         where = f" (all in {file})"
     return f"{len(problems)} of {records} {name} records are bad{where}; the first: {problems[0]}"
 
 
-def _load(file: Path | None) -> dict:
-    """The cached results; a missing or damaged file is as good as none."""
+def _load(file: Path | None) -> dict[str, dict[str, Any]]:
+    """The cached results by name; what is missing or damaged is looked at again."""
     try:
-        return {} if file is None else json.loads(file.read_text())
-    except (OSError, ValueError):
+        stored = {} if file is None else json.loads(file.read_text())
+        return {name: entry for name, entry in stored.items() if _is_whole(entry)}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
+
+
+def _is_whole(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("mark"), str)
+        and isinstance(entry.get("pixels"), list)
+        and all(type(number) is int and number >= 0 for number in entry["pixels"])
+        and type(entry.get("ignored")) is int
+    )
 
 
 def _save(file: Path, entries: dict) -> None:

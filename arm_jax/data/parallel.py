@@ -5,9 +5,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import cv2
+
+from arm_jax.system import signals
+from arm_jax.system import workers as worker_processes
+from arm_jax.system.errors import InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,14 +43,25 @@ def ordered(
         pool = ThreadPoolExecutor(workers)
     else:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,))
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin)
     waiting: deque[Any] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
+            with signals.shielded():  # a worker may be started here
+                waiting.append(pool.submit(function, item))
             if len(waiting) > 4 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise InputError(
+            f"one of {workers} worker processes was killed, perhaps for want of memory; use fewer"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """A worker is parallel already; OpenCV's threads would only get in its way."""
+    worker_processes.begin()
+    cv2.setNumThreads(1)

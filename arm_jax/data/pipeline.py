@@ -15,6 +15,7 @@ import numpy as np
 
 from arm_jax.data import augment, images
 from arm_jax.data.records import Source, encoded
+from arm_jax.system import signals, workers
 from arm_jax.system.errors import InputError
 
 _ENDLESS = 1 << 48  # examples; Grain counts them in floats here and there
@@ -125,7 +126,12 @@ class BatchIterator:
 
     def __next__(self) -> dict[str, np.ndarray]:
         if self._opened is None:
-            self._opened = self._batches.open(self._next)
+            with signals.shielded():  # its threads and workers start here
+                self._opened = self._batches.open(self._next)
+                return self._advance()
+        return self._advance()
+
+    def _advance(self) -> dict[str, np.ndarray]:
         batch = next(self._opened)
         self._next += 1
         return batch
@@ -238,4 +244,5 @@ def training_batches(
 
 def _start_worker(worker_index: int, worker_count: int) -> None:
     """Workers are parallel already; OpenCV's threads would only get in their way."""
+    workers.begin()
     cv2.setNumThreads(0)

@@ -2,23 +2,25 @@
 
 TensorFlow Datasets writes into a folder `incomplete...` and renames it when all is there. Here are
 added a lock, so that processes that start together prepare once, the removal of what a killed run
-left, and errors in one line.
+left (and of nothing else), and errors in one line.
 """
 
 import errno
-import fcntl
 import importlib
 import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import locks, names, outputs
 from arm_jax.system.errors import InputError
 
+# How a data set's folder is known that was prepared before, and what a version's folder holds.
+KNOWN_BY = ("*/dataset_info.json", "*/*/dataset_info.json")
+_RECORDS = ("*.array_record*", "features.json", "metadata.json")
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"
 
 
@@ -71,16 +73,16 @@ def ensure(
         raise InputError(f"{name} has no config {config!r}; choose from {', '.join(configs)}")
     if not str(data_dir):
         raise InputError("the data folder is not given; name one that prepared data may be put in")
-    data_dir = Path(data_dir).expanduser().resolve()
-    manual = str(Path(source).expanduser().resolve()) if str(source) else None
+    data_dir = names.local(data_dir, "the data folder").resolve()
+    manual = str(names.local(source).resolve()) if str(source) else None
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
         builder = builder_class(
             config=config or None, data_dir=str(data_dir), file_format="array_record"
         )
         folder = Path(builder.data_dir)
         if not (folder / "dataset_info.json").is_file():
-            with _only_one(data_dir, name):
+            outputs.claim(data_dir / name, "prepare", known_by=KNOWN_BY)
+            with locks.held(data_dir / name, wait=True):
                 if not (folder / "dataset_info.json").is_file():
                     _remove_leftovers(folder)
                     builder.progress = progress
@@ -112,17 +114,18 @@ def _system_reason(error: Exception) -> str | None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """What an earlier, killed preparation of this version left, and a folder without its info."""
+    """What an earlier, killed preparation of this version left, and a folder without its info.
+
+    Raises InputError if that folder holds anything but files of a preparation.
+    """
     if folder.parent.is_dir():
         for path in folder.parent.glob("incomplete.*"):
             shutil.rmtree(path)
     if folder.is_dir() and not (folder / "dataset_info.json").is_file():
+        for path in sorted(folder.iterdir()):
+            if not any(path.match(pattern) for pattern in _RECORDS) or path.is_dir():
+                raise InputError(
+                    f"{path} was not written by this program, and lies where the data set is to be"
+                    " prepared; move it, or choose another data folder"
+                )
         shutil.rmtree(folder)
-
-
-@contextmanager
-def _only_one(data_dir: Path, name: str) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
-    with open(data_dir / f".{name}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

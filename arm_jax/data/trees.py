@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from arm_jax.system import names
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import MOST_BYTES, read_bytes
 
@@ -95,7 +96,7 @@ class Zip:
 
     def names(self) -> list[str]:
         return sorted(
-            name[len(self._prefix) :]
+            names.inside(name[len(self._prefix) :], str(self.file))
             for name in self._archive.namelist()
             if name.startswith(self._prefix)
             and not name.endswith("/")

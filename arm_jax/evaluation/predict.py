@@ -20,7 +20,7 @@ from arm_jax.evaluation.inference import Prepared
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.evaluation.readahead import ahead, grouped
 from arm_jax.networks import Segmenter
-from arm_jax.system import files, processes, sharding
+from arm_jax.system import files, locks, names, outputs, processes, sharding
 from arm_jax.system.errors import InputError
 
 # Images read ahead of the devices, images that may wait for others of their size, and results that
@@ -49,14 +49,15 @@ def predict_folder(
 
     For `a/b.jpg` this writes `labels/a/b.png`, a palette PNG whose values are class indices and
     which viewers show in the classes' colours, and `overlays/a/b.jpg`, the colours over the image.
-    Every file is whole or absent; those of an earlier run are replaced.
+    Every file is whole or absent; those of an earlier run are replaced, if nobody changed them.
 
     An image that cannot be read does not stop the others: the error comes at the end and names it.
 
     Args:
       model: as from `networks.create`, in evaluation mode.
       input_dir: folder of images.
-      output_dir: made where it does not exist; it may lie in `input_dir`, and is not read then.
+      output_dir: new, empty, or of an earlier call; it may lie in `input_dir`, and is not read
+        then.
       classes: names and colours of the model's classes.
       protocol: how to look at an image; by default the whole image, once. Every distinct size of
         an image compiles the network anew; `Protocol.multiple` groups them.
@@ -70,15 +71,18 @@ def predict_folder(
 
     Raises:
       InputError: there is no such folder or no image in it, two images would have one output, the
-        output cannot be written, or some images could not be read.
+        output cannot be written or holds something else, or some images could not be read.
     """
     if model.num_classes != classes.number:
         raise InputError(
             f"the model has {model.num_classes} classes but {classes.number} names are given"
         )
     protocol = protocol or Protocol()
-    input_dir, output_dir = Path(input_dir), Path(output_dir)
+    input_dir, output_dir = names.local(input_dir), names.local(output_dir)
+    outputs.check(output_dir, "predict")
     paths = find_images(input_dir, output_dir)
+    planned = [name.as_posix() for path in paths for name in _outputs(path)]
+    outputs.claim(output_dir, "predict", planned=planned)
     unreadable: list[InputError] = []
     sizes: set[tuple[int, int]] = set()
 
@@ -107,13 +111,16 @@ def predict_folder(
                 )
             yield one
 
-    with tqdm(
-        total=len(paths),
-        desc="predict",
-        unit="image",
-        dynamic_ncols=True,
-        disable=None if progress else True,
-    ) as bar:
+    with (
+        locks.held(output_dir),
+        tqdm(
+            total=len(paths),
+            desc="predict",
+            unit="image",
+            dynamic_ncols=True,
+            disable=None if progress else True,
+        ) as bar,
+    ):
         write = functools.partial(_write, output_dir, classes)
         for _ in ahead(write, results(), threads=threads, number=UNWRITTEN):
             bar.update()
@@ -233,8 +240,14 @@ def read_image(path: Path, turn: bool = True) -> np.ndarray:
     return decode_image(files.read_bytes(path), str(path), turn=turn)
 
 
+def _outputs(name: Path) -> tuple[Path, Path]:
+    """Where the label and the overlay of an image go, below the output."""
+    return "labels" / name.with_suffix(".png"), "overlays" / name.with_suffix(".jpg")
+
+
 def _write(folder: Path, classes: Classes, one: Prediction) -> None:
     label = one.label()
-    colors.write_label(folder / "labels" / one.name.with_suffix(".png"), label, classes)
+    to_label, to_overlay = (names.below(folder, name.as_posix()) for name in _outputs(one.name))
+    colors.write_label(to_label, label, classes)
     blend = colors.overlay(one.image, label, classes)
-    colors.write_image(folder / "overlays" / one.name.with_suffix(".jpg"), blend)
+    colors.write_image(to_overlay, blend)

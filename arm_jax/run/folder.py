@@ -11,24 +11,25 @@ eval.json       the last evaluation
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import json
 import platform
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from tensorboardX import SummaryWriter
 
 from arm_jax import settings
 from arm_jax.data.labels import Classes
 from arm_jax.run import configs
-from arm_jax.system import files, terminal
-from arm_jax.system.errors import InputError
+from arm_jax.system import files, locks, names, outputs, processes, terminal
+from arm_jax.system.errors import InputError, first_line
 
 PACKAGES = (
     "arm_jax",
@@ -44,6 +45,50 @@ PACKAGES = (
 )
 
 
+# What a run writes into its folder, beside TensorBoard's event files, whose names are unique. Other
+# files may lie there too.
+NAMES = (
+    "config.json",
+    "versions.jsonl",
+    "metrics.jsonl",
+    "classes.json",
+    "parameters.txt",
+    "checked_labels.json",
+    "problems_training.txt",
+    "problems_evaluation.txt",
+    "checkpoints",
+    "damaged",
+    "eval.json",
+    "confusion.csv",
+    "confusion.png",
+    "contact_sheet.png",
+    "weight_and_loss.png",
+    "training.png",
+)
+
+
+def claim(workdir: str | Path) -> None:
+    """Make `workdir` the folder of a run. Raises InputError if it holds what no run wrote."""
+    outputs.claim(workdir, "a run", names=NAMES, known_by=("versions.jsonl",))
+
+
+@contextlib.contextmanager
+def writing(workdir: str | Path) -> Iterator[None]:
+    """Claim and lock the folder for the block; every process must enter it.
+
+    Raises InputError as `claim`, or if another run writes there now; the message names its host and
+    process. Evaluating, drawing and predicting need no lock.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def take() -> None:
+            claim(workdir)
+            stack.enter_context(locks.held(workdir))
+
+        processes.once(take)
+        yield
+
+
 def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     """Make the folder, and record or compare the config.
 
@@ -55,15 +100,8 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
       InputError: the folder cannot be written, or holds checkpoints of another config (the message
         lists the keys that differ).
     """
-    workdir = Path(workdir)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=workdir):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"--workdir {workdir} cannot be written ({error.strerror}); choose another folder"
-        ) from error
+    workdir = names.local(workdir, "--workdir")
+    processes.once(functools.partial(claim, workdir))
     # Without a checkpoint there is nothing to continue, and a corrected config may start over.
     if is_run(workdir):
         for line in configs.continued(workdir, config):
@@ -71,8 +109,7 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     if jax.process_index() == 0:
         with files.whole(workdir / configs.FILE) as temporary:
             temporary.write_text(json.dumps(settings.flat(config), indent=2) + "\n")
-        with open(workdir / "versions.jsonl", "a") as file:
-            file.write(json.dumps(versions()) + "\n")
+        _append(workdir / "versions.jsonl", versions())
     return workdir
 
 
@@ -96,8 +133,11 @@ def read_classes(workdir: str | Path) -> Classes:
         stored = json.loads(path.read_text())
         colors = tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"])
         return Classes(tuple(stored["names"]), colors, int(stored["ignore"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); is this a run?") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read ({first_line(error)}); training writes it anew, or name the"
+            " folder of a run"
+        ) from error
 
 
 def versions() -> dict[str, Any]:
@@ -138,18 +178,48 @@ class MetricsLog:
         """Forget what was logged after `start_step`: those steps are about to be made again."""
         self._path = workdir / "metrics.jsonl"
         self._writes = jax.process_index() == 0
+        self._kept: list[dict[str, Any]] = []
         if self._writes:
-            kept = [r for r in read_metrics(workdir) if r["step"] <= start_step]
+            self._kept = self._take_over(start_step)
             with files.whole(self._path) as temporary:
-                temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
+                temporary.write_text("".join(json.dumps(r) + "\n" for r in self._kept))
             self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
 
+    def _take_over(self, start_step: int) -> list[dict[str, Any]]:
+        """The records up to a step; what is missing or damaged is said, and kept aside."""
+        found, damaged = _read_records(self._path)
+        kept = [record for record in found if record["step"] <= start_step]
+        if damaged:
+            aside = self._path.with_name(f"damaged_{self._path.name}")
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = aside.with_name(f"damaged_{number}_{self._path.name}")
+            self._path.rename(aside)
+            terminal.say(
+                f"{self._path}: {damaged} lines cannot be read and are left out; the file as it"
+                f" was is now {aside}"
+            )
+        if start_step and not kept:
+            terminal.say(
+                f"{self._path} holds nothing of the first {start_step} steps, which were made"
+                " before; the history begins here"
+            )
+        return kept
+
+    def holds(self, step: int, name: str) -> bool:
+        """Whether a record of an earlier start has this value at `step`, in every process."""
+        there = any(name in record for record in self._kept if record["step"] == step)
+        return bool(processes.total(np.array([there], np.int64))[0])
+
     def write(self, step: int, values: Mapping[str, float], rates: Mapping[str, float]) -> None:
-        """Append one record; `values` must be reproducible, `rates` need not be."""
+        """Append one record; `values` must be reproducible, `rates` need not be.
+
+        Raises InputError on a full disk.
+        """
         if not self._writes:
             return
-        with open(self._path, "a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        _append(self._path, {"step": step, **values})
         for name, value in {**values, **rates}.items():
             self._events.add_scalar(name, value, step)
 
@@ -159,14 +229,48 @@ class MetricsLog:
 
 
 def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
-    """The records of metrics.jsonl; a last line cut off by a kill is left out."""
-    path = Path(workdir) / "metrics.jsonl"
-    records = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                records.append(json.loads(line))
-    return records
+    """The records of metrics.jsonl; lines that cannot be read are left out.
+
+    Raises InputError when the file itself cannot be.
+    """
+    return _read_records(Path(workdir) / "metrics.jsonl")[0]
+
+
+def _read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records of a file, and how many of its lines are damaged.
+
+    A last line that a kill cut off does not count.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], 0
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); restore it, or move it away"
+        ) from error
+    records, damaged = [], 0
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict) or type(record["step"]) is not int:
+                raise ValueError
+            records.append(record)
+        except (ValueError, KeyError, RecursionError):
+            damaged += number < len(lines)
+    return records, damaged
+
+
+def _append(path: Path, record: Mapping[str, Any]) -> None:
+    """Add a line to a file of the run. Raises InputError when it cannot be written."""
+    try:
+        with open(path, "a") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); free some space, then the same command"
+            " goes on from the last checkpoint"
+        ) from error
 
 
 def scores_at(workdir: str | Path, step: int) -> dict[str, float]:

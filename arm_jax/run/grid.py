@@ -21,8 +21,11 @@ from ml_collections import FrozenConfigDict
 
 from arm_jax.run import configs, loop
 from arm_jax.run import folder as run_folder
-from arm_jax.system import terminal
+from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import Diverged, InputError
+
+# The files that grids write beside their runs.
+TABLES = ("table.md", "table.csv", "table.json", "breakdown.md", "breakdown.json", "breakdown.png")
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,11 @@ def caption(outcomes: Sequence[Outcome], command: Sequence[str]) -> str:
             f" checkout {versions['git'] or 'unknown'}.",
         ]
     )
+
+
+def claim(folder: Path) -> None:
+    """Make `folder` that of a grid. Raises InputError if a file of its tables' names is there."""
+    outputs.claim(folder, "a grid of runs", names=TABLES)
 
 
 def add_rows(parser: argparse.ArgumentParser, seeds: str) -> None:

@@ -1,5 +1,6 @@
 """The training loop: from a config and labelled images to a checkpoint and a number (Sec. 4.2)."""
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
 from arm_jax.run import describe, restore
 from arm_jax.run import folder as run_folder
-from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.run.progress import Progress
-from arm_jax.run.signals import Sigterm
-from arm_jax.system import compilation, processes, sharding, terminal
+from arm_jax.run.signals import Requests
+from arm_jax.system import compilation, names, processes, sharding, signals, terminal
 from arm_jax.system.errors import Stopped
 from arm_jax.training.state import Players, TrainState
 from arm_jax.training.step import compile_step
@@ -41,19 +42,27 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     Raises:
       InputError: bad data, config, or working directory.
       Diverged: a loss or gradient is not finite. The steps that met it changed nothing.
-      Stopped: SIGTERM was received; the state was saved first.
+      Stopped: SIGINT, SIGTERM or SIGHUP was received; the state was saved first. Until the first
+        step is made there is nothing to save, and `signals.Interrupted` is raised.
     """
     mesh = sharding.make_mesh() if mesh is None else mesh
     config = experiments.checked(config)
     # Refuses a batch that cannot be split.
     sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
     compilation.keep_in(config.compilation_cache)
-    workdir = run_folder.open_folder(workdir, config)
+    workdir = names.local(workdir, "--workdir")
+    with run_folder.writing(workdir):
+        return _train(config, workdir, mesh)
+
+
+def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
+    run_folder.open_folder(workdir, config)
     train_source = experiments.training_source(config)
     eval_source = experiments.evaluation_source(config, train_source.classes)
     experiment = experiments.build(config, train_source.classes)
     run_folder.write_classes(workdir, experiment.classes)
     terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol))
+    processes.once(functools.partial(set_damaged_aside, workdir))
     checkpoints = Checkpoints(workdir, keep=config.keep)
     weights: str | dict[str, np.ndarray] = ""
     if checkpoints.latest_step() is None:
@@ -76,31 +85,53 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     progress = Progress(
         config, workdir, prefetcher, checkpoints, first_step=first, schedule=experiment.schedule
     )
+
+    def evaluated() -> evaluate.Result:
+        return experiment.evaluate(_players(graphdef, state), eval_source, mesh)
+
+    def is_due(step: int) -> bool:
+        return step == config.steps or step % config.eval_every == 0
+
     result = None
     try:
-        with Sigterm() as sigterm:
+        if position is not None and is_due(first) and not progress.was_evaluated(first):
+            # The run was stopped in the middle of this evaluation.
+            result = evaluated()
+            progress.after_evaluation(first, result)
+            checkpoints.add_score(first, result.scores.mIoU)
+        with signals.listening() as listener, contextlib.ExitStack() as once_there_is_something:
+            requests = Requests(listener)
             for step in range(first + 1, config.steps + 1):
                 batch, position = prefetcher.next(in_flight=progress.in_flight)
                 with jax.transfer_guard("disallow"):
                     state, window = step_function(state, batch)
                 progress.after_step(step, window)
+                if step == first + 1:  # which was compiled
+                    once_there_is_something.enter_context(listener.deferred())
 
-                last = step == config.steps
-                stop = sigterm.received(step) and not last
+                stop = requests.received(step)
                 result = None
-                if last or step % config.eval_every == 0:
+                if is_due(step):
                     progress.flush()
-                    result = experiment.evaluate(_players(graphdef, state), eval_source, mesh)
-                    progress.after_evaluation(step, result)
-                if result is not None or stop or step % config.save_every == 0:
+                    try:
+                        with _left_at_once(listener):
+                            result = evaluated()
+                    except signals.Interrupted as error:
+                        stop = error.number
+                    else:
+                        progress.after_evaluation(step, result)
+                if is_due(step) or stop or step % config.save_every == 0:
                     progress.flush()
                     miou = None if result is None else result.scores.mIoU
                     checkpoints.save(step, state, position, miou=miou)
-                if stop:
+                if stop and not (step == config.steps and result is not None):
                     checkpoints.wait()
-                    raise Stopped(f"SIGTERM: saved at step {step} of {config.steps} in {workdir}")
+                    name = signals.name(stop)
+                    raise Stopped(
+                        f"{name}: saved at step {step} of {config.steps} in {workdir}", stop
+                    )
         if result is None:  # The run was complete already.
-            result = experiment.evaluate(_players(graphdef, state), eval_source, mesh)
+            result = evaluated()
     finally:
         progress.close()
         prefetcher.close()
@@ -108,6 +139,11 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
         checkpoints.close()
     experiment.write_report(workdir, result, step=config.steps)
     return result
+
+
+def _left_at_once(listener: signals.Listener) -> contextlib.AbstractContextManager:
+    """For an evaluation, which a restart makes anew; processes that share one cannot leave it."""
+    return listener.raising() if jax.process_count() == 1 else contextlib.nullcontext()
 
 
 def _start(

@@ -77,6 +77,10 @@ class Progress:
         jax.block_until_ready(self.in_flight)
         self._write_pending()
 
+    def was_evaluated(self, step: int) -> bool:
+        """Whether the log holds an evaluation of `step`; every process must ask."""
+        return self._log.holds(step, "eval_mIoU")
+
     def after_evaluation(self, step: int, result: evaluate.Result) -> None:
         """Log an evaluation, and do not count its time as training."""
         scores = result.scores

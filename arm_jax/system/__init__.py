@@ -5,6 +5,9 @@ knows nothing of images, labels or networks.
 
 errors        what the user can fix, and why a run ended early
 files         files that are whole or absent
+outputs       folders and files that no command writes over, but the one that wrote them
+names         names from elsewhere, kept below their root
+locks         one writer at a time in a folder
 sharding      meshes, and where arrays are placed on them
 processes     what each process of a run does, and sums over all of them
 compilation   compiled programs that outlive a process

@@ -52,7 +52,7 @@ def parse(
         parser.error(f"unknown argument {unknown[0]!r}; config values are --config.KEY=VALUE")
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)
     return arguments, rest
 
 

@@ -1,4 +1,8 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""The exceptions that are meant for the person at the keyboard."""
+
+import errno
+import os
+import signal
 
 
 class InputError(ValueError):
@@ -22,4 +26,45 @@ class Diverged(RuntimeError):
 
 
 class Stopped(RuntimeError):
-    """The run was asked to stop, and saved its state first."""
+    """The run was asked to stop, and saved its state first.
+
+    Args:
+      message: where it stopped.
+      number: of the signal.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGTERM):
+        super().__init__(message)
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status, as a shell gives it."""
+        return 128 + self.number
+
+
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """What an error of another library says, in one line: the system's own reason if it has one.
+
+    Libraries wrap an `OSError` in others, or quote what the system said in the middle of a text of
+    many lines; that reason is what a person can act on.
+    """
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if one in seen:
+            continue
+        seen.append(one)
+        waiting += [e for e in (one.__cause__, one.__context__) if e is not None]
+        waiting += getattr(one, "exceptions", ())
+    for one in seen:
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror
+    text = " ".join(str(one) for one in seen)
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES):
+        if os.strerror(code) in text:
+            return os.strerror(code)
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    line = line or type(error).__name__
+    return line if len(line) <= longest else f"{line[:longest]}..."

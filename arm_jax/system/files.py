@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from arm_jax.system import outputs
 from arm_jax.system.errors import InputError
 
 
@@ -14,16 +15,19 @@ def whole(path: str | Path) -> Iterator[Path]:
     """A path to write to, that becomes `path` when the block ends well.
 
     The folder is made where it is missing. The temporary file lies beside the final one, ends the
-    same way (libraries choose a format by it), and is removed if the block raises.
+    same way (libraries choose a format by it), and is removed if the block raises. A file that was
+    not written in this way is not replaced, see `outputs`.
 
     Raises:
-      InputError: the folder or file cannot be written.
+      InputError: the folder or file cannot be written, or the file is somebody else's.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = outputs.temporary_name(path)
     try:
+        outputs.refuse_foreign_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        outputs.record(temporary, path)
         temporary.replace(path)
     except OSError as error:
         raise InputError(

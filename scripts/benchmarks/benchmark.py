@@ -34,7 +34,7 @@ from arm_jax import settings
 from arm_jax.data import labels
 from arm_jax.experiment import Experiment
 from arm_jax.run import configs
-from arm_jax.system import command_line, compilation, files, host_memory, sharding
+from arm_jax.system import command_line, compilation, files, host_memory, outputs, sharding
 from arm_jax.system.errors import InputError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -73,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Both frameworks must fit the device at once; read when JAX first looks for devices.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
+        if arguments.json:
+            outputs.refuse_foreign_file(arguments.json)
         experiment = configured(arguments, overrides)
         figures = report.provenance(command) | measure(arguments, experiment)
     except InputError as error:

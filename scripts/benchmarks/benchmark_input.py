@@ -28,6 +28,7 @@ from arm_jax.data import images, pipeline, scenes, sources
 from arm_jax.data.folders import FileSource
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.records import encoded
+from arm_jax.system import files, outputs
 
 SIZE = (1024, 2048)
 
@@ -48,6 +49,8 @@ def main() -> None:
     )
     parser.add_argument("--json", default="", help="file for the figures")
     arguments = parser.parse_args()
+    if arguments.json:
+        outputs.refuse_foreign_file(arguments.json)
     with tempfile.TemporaryDirectory() as folder:
         source = opened(arguments, Path(folder))
         figures = measure(source, tuple(arguments.crop), arguments.draws, arguments.repeat)
@@ -55,7 +58,8 @@ def main() -> None:
     for name, value in figures.items():
         print(f"{name:<52} {value:8.2f}")
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(figures, indent=2))
+        with files.whole(arguments.json) as temporary:
+            temporary.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def opened(arguments: argparse.Namespace, folder: Path) -> sources.Source:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from benchmarking import operations, report, timing
 from tqdm import tqdm
 
-from arm_jax.system import files, host_memory
+from arm_jax.system import files, host_memory, outputs
 from arm_jax.system.errors import InputError
 
 
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = ["python", "scripts/benchmarks/benchmark_ops.py", *options]
     figures = report.provenance(command)
     try:
+        if arguments.json:
+            outputs.refuse_foreign_file(arguments.json)
         rows = measure(arguments)
     except InputError as error:
         print(f"benchmark_ops.py: {error}", file=sys.stderr)

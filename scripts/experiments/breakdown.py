@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     command = ["python", "scripts/experiments/breakdown.py", *options]
     folder = arguments.workdir
     try:
+        grid.claim(folder)
         points: list[dict[str, Any]] = []
         outcomes = []
         for flip, cell in cells(arguments, overrides):
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         return 2
     except Stopped as error:
         print(f"stopped: {error}; the same command goes on", file=sys.stderr)
-        return 143
+        return error.status
     print((folder / "breakdown.md").read_text())
     return 0
 

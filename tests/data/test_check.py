@@ -10,6 +10,7 @@ from arm_jax.data import check, coarsen, sources
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import generic
 from arm_jax.data.survey import survey
+from arm_jax.system import outputs
 from arm_jax.system.errors import InputError
 
 CLASSES = generic(["a", "b", "c"])
@@ -61,8 +62,13 @@ def test_counts_pixels(root):
     assert result == check.Checked(12, (360, 360, 360), 120)
 
 
+def run_folder(path):
+    """A folder whose cache is the run's own, whatever happens to it."""
+    return outputs.claim(path, "a run", names=[check.CACHE_FILE])
+
+
 def test_a_second_check_is_read_from_the_cache_until_a_file_changes(root, tmp_path):
-    cache = tmp_path / "run"
+    cache = run_folder(tmp_path / "run")
     Counting.looked = 0
     first = check.check(Counting(root, "", CLASSES), name="training", cache=cache)
     assert Counting.looked == 12
@@ -77,6 +83,22 @@ def test_a_second_check_is_read_from_the_cache_until_a_file_changes(root, tmp_pa
     check.check(Counting(root, "", CLASSES), name="training", cache=cache)
     assert Counting.looked == 48
     assert set(json.loads((cache / check.CACHE_FILE).read_text())) == {"training"}
+    entry = json.loads((cache / check.CACHE_FILE).read_text())["training"]
+    for damage in (
+        b"\xff\xfe\x00",
+        b"[]",
+        b"3",
+        b'{"training": null}',
+        json.dumps({"training": {**entry, "pixels": 3}}).encode(),
+        json.dumps({"training": {**entry, "pixels": [1, None]}}).encode(),
+        json.dumps({"training": {"mark": entry["mark"]}}).encode(),
+        json.dumps({"training": {**entry, "ignored": "many"}}).encode(),
+        b"[" * 100_000,
+    ):
+        (cache / check.CACHE_FILE).write_bytes(damage)
+        Counting.looked = 0
+        again = check.check(Counting(root, "", CLASSES), name="training", cache=cache)
+        assert (Counting.looked, again) == (12, changed), damage[:40]
 
 
 def test_one_bad_label_is_named(root, tmp_path):

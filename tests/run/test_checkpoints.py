@@ -1,11 +1,16 @@
 """Checkpoints: what is restored is what was saved, and what is kept is what was promised."""
 
+import errno
+import os
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.run import digests
+from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 
@@ -79,6 +84,161 @@ def test_another_network_and_a_damaged_file_are_one_line(tmp_path):
             path.write_bytes(b"")
     with pytest.raises(InputError, match="does not fit this config or is damaged"):
         Checkpoints(tmp_path, read_only=True).restore(1, state(0))
+    with pytest.raises(InputError, match=r"checkpoints/1 is damaged \(state/.* has 0 bytes of"):
+        Checkpoints(tmp_path, read_only=True).find("1")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """Checkpoints 1, 2 (the best) and 3."""
+    folder = tmp_path_factory.mktemp("three")
+    checkpoints = Checkpoints(folder)
+    for step, miou in ((1, 30.0), (2, 50.0), (3, None)):
+        checkpoints.save(step, state(step), {"examples": step}, miou=miou)
+    checkpoints.close()
+    return folder
+
+
+def names(folder):
+    return [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
+
+
+def flip(path):
+    """One bit of the middle byte."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 16
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "flipped": flip,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "replaced": lambda path: path.write_bytes(b"\xff" * len(path.read_bytes())),
+    "deleted": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_every_file_damaged_in_every_way_is_noticed_and_the_one_before_taken(three, tmp_path, kind):
+    seen = 0
+    for name in names(three / "checkpoints" / "3"):
+        if name.name in digests.IGNORED - {digests.FILE}:
+            continue
+        if (kind, name.name) == ("deleted", digests.FILE):
+            continue  # see below
+        run = tmp_path / str(seen)
+        shutil.copytree(three, run)
+        DAMAGES[kind](run / "checkpoints" / "3" / name)
+        reader = Checkpoints(run, read_only=True)
+        assert reader.find("latest") == 2, name
+        with pytest.raises(InputError, match=r"checkpoints/3 is damaged"):
+            reader.find("3")
+        assert (run / "checkpoints" / "3").is_dir()  # readers move nothing
+        set_damaged_aside(run)
+        writer = Checkpoints(run)
+        assert writer.latest_step() == 2, name
+        restored, position = writer.restore(2, state(0))
+        assert restored["n"] == 2 and position == {"examples": 2}
+        writer.save(3, state(3), {"examples": 3})
+        writer.close()
+        assert len(names(run / "damaged" / "3")) >= len(names(three / "checkpoints" / "3")) - 1
+        assert Checkpoints(run, read_only=True).find("latest") == 3
+        seen += 1
+    assert seen >= 8
+
+
+def test_what_orbax_adds_at_the_end_may_be_lost(three, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    for name in digests.IGNORED - {digests.FILE}:
+        for path in (run / "checkpoints" / "3").rglob(name):
+            path.write_bytes(b"\xff\xfe")
+    set_damaged_aside(run)
+    writer = Checkpoints(run)
+    restored, _ = writer.restore(writer.find("latest"), state(0))
+    assert restored["n"] == 3
+    writer.close()
+
+
+def test_best_passes_over_damage_and_over_scores_that_cannot_be_read(three, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    files = [p for p in (run / "checkpoints" / "2" / "state").rglob("*") if p.is_file()]
+    array = max(files, key=lambda path: path.stat().st_size)
+    flip(array)
+    assert Checkpoints(run, read_only=True).find("best") == 1
+    assert capsys.readouterr().out.count("\n") == 1
+    for text in ("{", "null", "[]", '{"loss": 3}', '{"mIoU": null}', "\0"):
+        (run / "checkpoints" / "1" / "metrics" / "metrics").write_text(text)
+        assert Checkpoints(run, read_only=True).find("best") == 3
+        again = tmp_path / "again"
+        shutil.copytree(run, again)
+        set_damaged_aside(again)  # an older one: its arrays are not read, its scores are
+        assert sorted(p.name for p in (again / "damaged").iterdir()) == ["1"]
+        Checkpoints(again).close()
+        shutil.rmtree(again)
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[1]", "3"])
+def test_a_checkpoint_without_digests_is_restored_with_a_word_unless_it_cannot_be(
+    three, tmp_path, capsys, text
+):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    (run / "checkpoints" / "3" / digests.FILE).unlink()
+    reader = Checkpoints(run, read_only=True)
+    reader.restore(reader.find("latest"), state(0))
+    assert "restored without a check" in capsys.readouterr().out
+    (run / "checkpoints" / "3" / "input" / "metadata").write_text(text)
+    assert reader.find("latest") == 2
+
+
+def test_if_none_is_good_the_run_does_not_begin_anew_by_itself(three, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(three, run)
+    for step in "123":
+        flip(run / "checkpoints" / step / "state" / "manifest.ocdbt")
+    with pytest.raises(InputError, match="all checkpoints are damaged, and were moved to"):
+        set_damaged_aside(run)
+    assert len(list((run / "damaged").iterdir())) == 3
+    set_damaged_aside(run)
+    writer = Checkpoints(run)
+    assert writer.latest_step() is None
+    writer.close()
+
+
+def test_checkpoints_that_are_a_file_are_named(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(InputError, match="checkpoints is a file"):
+        set_damaged_aside(tmp_path)
+    with pytest.raises(InputError, match="does not exist"):
+        Checkpoints(tmp_path, read_only=True)
+
+
+def test_a_save_that_fails_is_one_line_with_the_reason_and_where_the_run_goes_on(
+    tmp_path, monkeypatch
+):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(1), {})
+    checkpoints.wait()
+
+    def full(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(digests, "write", full)
+        checkpoints.save(2, state(2), {})
+        with pytest.raises(InputError, match=r"/2 cannot be saved \(No space left") as caught:
+            checkpoints.wait()
+    assert "goes on from step 1" in str(caught.value) and "\n" not in str(caught.value)
+    checkpoints.close()
+    again = Checkpoints(tmp_path)
+    assert again.latest_step() == 1
+    again.save(2, state(2), {})
+    again.close()
+    assert Checkpoints(tmp_path, read_only=True).find("latest") == 2
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path):

@@ -44,6 +44,7 @@ def test_refuses_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_a_damaged_config_is_named(tmp_path):
+    run_folder.claim(tmp_path)
     (tmp_path / "config.json").write_text("{")
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     with pytest.raises(InputError, match=r"config\.json cannot be read"):
@@ -51,6 +52,7 @@ def test_a_damaged_config_is_named(tmp_path):
 
 
 def test_metrics_after_the_restart_point_are_written_anew(tmp_path):
+    run_folder.claim(tmp_path)
     log = run_folder.MetricsLog(tmp_path, start_step=0)
     for step in (10, 20, 30):
         log.write(step, {"loss": step / 10}, {"rate": 1.0})

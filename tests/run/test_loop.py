@@ -1,6 +1,9 @@
 """The loop, end to end on scenes drawn while training, with a network small enough to compile."""
 
 import json
+import os
+import signal
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +16,9 @@ from arm_jax import modes, networks
 from arm_jax.data import check
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.run import folder as run_folder
-from arm_jax.run import loop, signals
-from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.run import loop
+from arm_jax.run.checkpoints import Checkpoints, read_miou
+from arm_jax.run.progress import Progress
 from arm_jax.system import sharding
 from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.weights import export
@@ -60,12 +64,32 @@ def parameters(settings, folder):
     return [np.asarray(x) for x in experiments.jax.tree.leaves(state)], position
 
 
+def killed_in(method, number, step):
+    """`method`, in which this process sends itself a signal; of steps, in that one."""
+
+    def wrapped(self, *arguments):
+        if arguments[0] == step or not isinstance(arguments[0], int):
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+        return method(self, *arguments)
+
+    return wrapped
+
+
 def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
     whole = loop.train(config(), tmp_path / "whole", mesh=one_device())
-    with monkeypatch.context() as patch:
-        patch.setattr(signals.Sigterm, "received", lambda self, step: step == 3)
-        with pytest.raises(Stopped, match="saved at step 3 of 6"):
-            loop.train(config(), tmp_path / "broken", mesh=one_device())
+    # Between two steps; then in the middle of the evaluation of step 3, which is made anew.
+    for owner, name, step, number in (
+        (Progress, "after_step", 2, signal.SIGINT),
+        (experiments.Experiment, "evaluate", 3, signal.SIGHUP),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, killed_in(getattr(owner, name), number, step))
+            message = f"{number.name}: saved at step {step} of 6"
+            with pytest.raises(Stopped, match=message) as caught:
+                loop.train(config(), tmp_path / "broken", mesh=one_device())
+        assert caught.value.status == 128 + number
+        assert Checkpoints(tmp_path / "broken", read_only=True).latest_step() == step
     continued = loop.train(config(), tmp_path / "broken", mesh=one_device())
 
     (expected, place), (found, place_found) = (
@@ -79,6 +103,10 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
     assert records[0] == records[1]
     steps = [json.loads(line)["step"] for line in records[0].splitlines()]
     assert steps == [2, 3, 4, 6, 6]  # log lines, and evaluations at 3 and 6
+
+    assert read_miou(tmp_path / "broken" / "checkpoints" / "3") == read_miou(
+        tmp_path / "whole" / "checkpoints" / "3"
+    )
 
     # What a finished run leaves, and what can be done with it.
     report = json.loads((tmp_path / "whole" / "eval.json").read_text())

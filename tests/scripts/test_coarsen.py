@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,48 @@ def test_mistakes_end_in_one_line(tmp_path):
     result = run("folders", "--root", tmp_path, "--preset", "mild", "--out", tmp_path / "out")
     assert result.returncode == 2
     assert result.stderr.startswith("error: classes is empty") and result.stderr.count("\n") == 1
+
+
+def fine_folder(root):
+    for index in range(2):
+        for kind in ("images", "labels"):
+            path = root / kind / "train" / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.zeros((16, 16), np.uint8)).save(path)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_data_are_never_written_into(tmp_path):
+    root = tmp_path / "data"
+    fine_folder(root)
+    (tmp_path / "link").symlink_to(root)
+    before = contents(root)
+    settings = ("folders", "--root", root, "--classes", "a,b", "--preset", "mild")
+    for out in (root, root / "labels", root / "labels" / "train", tmp_path / "link"):
+        result = run(*settings, "--out", out)
+        assert result.returncode == 2
+        assert "which coarsen did not write" in result.stderr and result.stderr.count("\n") == 1
+        assert contents(root) == before
+    # Its own output it writes again.
+    for _ in range(2):
+        result = run(*settings, "--out", root / "coarse", "--workers", 1)
+        assert result.returncode == 0, result.stderr
+
+
+def test_names_of_an_archive_lead_nowhere_else(tmp_path):
+    fine_folder(tmp_path / "fine")
+    data = (tmp_path / "fine" / "images" / "train" / "0.png").read_bytes()
+    for name in ("../../../escaped", "/escaped", "..\\escaped"):
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for folder in ("train", "trainannot"):
+                archive.writestr(f"{folder}/a.png", data)
+                archive.writestr(f"{folder}/{name}.png", data)
+        root, out = tmp_path / "set.zip", tmp_path / "deep" / "er" / "out"
+        before = contents(tmp_path)
+        result = run("camvid", "--root", root, "--preset", "mild", "--out", out)
+        assert result.returncode == 2, name
+        assert "set.zip: the name" in result.stderr and result.stderr.count("\n") == 1
+        assert contents(tmp_path) == before

@@ -1,9 +1,16 @@
 """A file is whole or absent, and its folder holds nothing else afterwards."""
 
+from pathlib import Path
+
 import pytest
 
-from arm_jax.system import files
+from arm_jax.system import files, outputs
 from arm_jax.system.errors import InputError
+
+
+def visible(folder: Path) -> list[Path]:
+    """All but the journal."""
+    return [path for path in folder.iterdir() if path.name != outputs.JOURNAL]
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -13,17 +20,18 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
         temporary.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
-    assert list(path.parent.iterdir()) == [path]
+    assert visible(path.parent) == [path]
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "report.json"
-    path.write_text("old")
+    with files.whole(path) as temporary:
+        temporary.write_text("old")
     with pytest.raises(ZeroDivisionError), files.whole(path) as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert visible(tmp_path) == [path]
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path):
@@ -34,4 +42,4 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
     ):
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
-    assert list(tmp_path.iterdir()) == []
+    assert visible(tmp_path) == []

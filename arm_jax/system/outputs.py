@@ -1,0 +1,294 @@
+"""No command writes over a file that it did not write itself.
+
+Every file is written by `files.whole`, which keeps a journal of what it wrote, `.arm_jax.jsonl`, in
+the folder that a command has claimed, or beside a single file. A file that stands where another is
+to be written is replaced only if the journal lists it and it has not been changed since.
+
+A command that fills a folder claims it first, before it reads anything: the folder must be empty,
+or hold a journal in which the same command claimed it before. A run's folder may hold other files
+as well, but none by the name of one of the run's own.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from arm_jax.system import names as paths
+from arm_jax.system.errors import InputError
+
+JOURNAL = ".arm_jax.jsonl"
+LOCK = ".arm_jax.lock"
+# What file managers leave in a folder that somebody looked into.
+_TEMPORARY = ".arm_jax.part."
+IGNORED = frozenset({JOURNAL, LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"})
+
+
+class Journal:
+    """What was written in one folder and below it, and by which command.
+
+    Lines are added, never changed, so that several processes may write and a killed one harms
+    nothing. A line comes before its file: a file that is there is always listed.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._path = folder / JOURNAL
+        self._forget()
+
+    def _forget(self) -> None:
+        self.command: str | None = None
+        self.reserved: frozenset[str] | None = None
+        self._files: dict[str, set[tuple[int, Any]]] = {}
+        self._read = 0  # bytes of the file
+
+    def refresh(self) -> "Journal":
+        """Take in what was added since, by this process or another."""
+        try:
+            size = self._path.stat().st_size
+            if size < self._read:
+                self._forget()
+            if size > self._read:
+                with open(self._path, "rb") as file:
+                    file.seek(self._read)
+                    data = file.read()
+                # Another process may be in the middle of its line.
+                end = data.rfind(b"\n") + 1
+                self._read += end
+                for line in data[:end].splitlines():
+                    self._take(line)
+        except (FileNotFoundError, NotADirectoryError):
+            self._forget()
+        except OSError as error:
+            raise InputError(
+                f"{self._path} cannot be read ({error.strerror}); correct its permissions"
+            ) from error
+        return self
+
+    def _take(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+            if "claim" in entry:
+                self.command = str(entry["claim"])
+                names = entry.get("names")
+                self.reserved = None if names is None else frozenset(map(str, names))
+            else:
+                stamps = self._files.setdefault(str(entry["file"]), set())
+                size = int(entry["size"])
+                stamps.update({(size, int(entry["time"])), (size, str(entry["digest"]))})
+        except (ValueError, KeyError, TypeError):
+            return  # a damaged line vouches for nothing
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Append one line."""
+        line = json.dumps(entry).encode() + b"\n"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            # After a line that a kill or a full disk cut off, this one must not be lost with it.
+            if os.fstat(descriptor).st_size and not self._ends_whole():
+                line = b"\n" + line
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def _ends_whole(self) -> bool:
+        with open(self._path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
+
+    def owns(self, name: str) -> bool:
+        """Whether the file `name` was written by the command of this folder, and is unchanged."""
+        if self.reserved is not None and name.split("/")[0] in self.reserved:
+            return True
+        path = self.folder / name
+        stamps = self._files.get(name)
+        if not stamps or path.is_symlink() or not path.is_file():
+            return False
+        status = path.stat()
+        if (status.st_size, status.st_mtime_ns) in stamps:
+            return True
+        return (status.st_size, digest(path)) in stamps
+
+
+_journals: dict[Path, Journal] = {}
+_lock = threading.RLock()
+
+
+def journal(folder: Path) -> Journal:
+    """The journal of a folder, links resolved, as it is now."""
+    with _lock:
+        found = _journals.get(folder)
+        if found is None:
+            found = _journals[folder] = Journal(folder)
+        return found.refresh()
+
+
+def digest(path: Path) -> str:
+    """Of the content of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def claim(
+    folder: str | Path,
+    command: str,
+    *,
+    names: Iterable[str] | None = None,
+    planned: Iterable[str] = (),
+    known_by: Iterable[str] = (),
+) -> Path:
+    """Make `folder` the output of `command`, or find that it is so already.
+
+    Args:
+      folder: made where it does not exist.
+      command: a name that does not change from one start to the next.
+      names: of the entries that the command will write there. Others may lie beside them. None
+        for a folder that is the command's alone.
+      planned: the files that this start will write, relative to `folder`, if they are known.
+      known_by: patterns; a folder with such an entry is taken for the command's, unless another
+        command claimed it.
+
+    Returns:
+      The folder, "~" expanded.
+
+    Raises:
+      InputError: the folder holds something else, or cannot be made or written.
+    """
+    folder = paths.local(folder)
+    reserved = None if names is None else frozenset(names)
+    check(folder, command, names=names, known_by=known_by)
+    try:
+        real = folder.resolve()
+        found = journal(real)
+        real.mkdir(parents=True, exist_ok=True)
+        if found.command is None or reserved != found.reserved:
+            entry: dict[str, Any] = {"claim": command}
+            if reserved is not None:
+                entry["names"] = sorted(reserved)
+            found.add(entry)
+            found.refresh()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{folder} cannot be written ({reason}); choose another folder") from error
+    for name in planned:
+        refuse_foreign_file(real / name)
+    _remove_leftovers(real, below=names is None)
+    return folder
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a file lies until it is whole: beside its place, and with its ending."""
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}.{path.name}")
+
+
+def _remove_leftovers(folder: Path, below: bool) -> None:
+    """Remove unfinished files of processes that were killed."""
+    found = folder.rglob if below else folder.glob
+    for path in found(f"{_TEMPORARY}*"):
+        number = path.name[len(_TEMPORARY) :].partition(".")[0]
+        if number.isdecimal() and not is_running(int(number)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def is_running(number: int) -> bool:
+    """Whether this machine has a process of this number; True where nobody can tell."""
+    if os.name != "posix":  # elsewhere signal 0 would end it
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def check(
+    folder: str | Path,
+    command: str,
+    *,
+    names: Iterable[str] | None = None,
+    known_by: Iterable[str] = (),
+) -> None:
+    """Raise InputError if `claim` would find something else in `folder`; nothing is written."""
+    folder = paths.local(folder)
+    try:
+        real = folder.resolve()
+        found = journal(real)
+        if found.command not in (None, command):
+            raise InputError(
+                f"{folder} holds the output of {found.command}, not of {command}; choose another"
+                " folder"
+            )
+        if found.command is None and not any(any(real.glob(p)) for p in known_by):
+            reserved = None if names is None else frozenset(names)
+            _refuse_foreign(folder, real, command, reserved)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{folder} cannot be written ({reason}); choose another folder") from error
+
+
+def _refuse_foreign(folder: Path, real: Path, command: str, names: frozenset[str] | None) -> None:
+    """Raise InputError if a folder that nobody claimed holds what is in the way."""
+    if not real.exists():
+        return
+    for entry in sorted(real.iterdir()):
+        if entry.name in IGNORED or entry.name.startswith(_TEMPORARY):
+            continue
+        if names is not None and entry.name not in names:
+            continue
+        alone = "" if names is not None else ", or an empty one"
+        raise InputError(
+            f"{folder} holds {entry.name}, which {command} did not write; choose another"
+            f" folder{alone}"
+        )
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a command has claimed this folder."""
+    return (folder / JOURNAL).is_file() and journal(folder.resolve()).command is not None
+
+
+def _owner(path: Path) -> tuple[Journal, str]:
+    """The journal that a file belongs to, and its name there: that of the nearest claimed folder
+    above it, else the one beside it."""
+    parent = path.parent.resolve()
+    for above in (parent, *parent.parents):
+        if (above / JOURNAL).exists():
+            found = journal(above)
+            if found.command is not None:
+                return found, (parent / path.name).relative_to(above).as_posix()
+    return journal(parent), path.name
+
+
+def refuse_foreign_file(path: str | Path) -> None:
+    """Raise InputError if something stands at `path` that no command wrote, or that was changed.
+
+    For a single file, this comes before the work whose result it will hold.
+    """
+    path = Path(path)
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() and not path.is_symlink():
+        raise InputError(f"{path} is a folder; name the file to write")
+    with _lock:
+        found, name = _owner(path)
+        if not found.owns(name):
+            raise InputError(
+                f"{path} is there already and was not written by this program, or was changed"
+                " since; choose another name, or remove it"
+            )
+
+
+def record(temporary: Path, path: Path) -> None:
+    """List a file that is about to be moved from `temporary` to `path`."""
+    status = temporary.stat()
+    entry = {"size": status.st_size, "time": status.st_mtime_ns, "digest": digest(temporary)}
+    with _lock:
+        found, name = _owner(path)
+        found.add({"file": name, **entry})

@@ -1,0 +1,201 @@
+"""Being asked to stop: Ctrl-C (SIGINT), SIGTERM of schedulers, SIGHUP of a closed terminal.
+
+The first signal stops the command with one line and the exit status 128 + its number: 130 for
+SIGINT, 143 for SIGTERM, 129 for SIGHUP. It raises `Interrupted` where the command is, but within
+`deferred` it is only noted, so that a training can finish its step and save. A second SIGINT ends
+the process at once. So does the first, after `GRACE` seconds, if the command does not react: Python
+handles a signal only between two of its own instructions, and a compiler may run for minutes.
+Ending at once harms no file: each is whole or absent at every moment.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+
+STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+GRACE = 5.0  # seconds in which a command may react
+# A launcher may pass a Ctrl-C on that the terminal sent to all of its processes already.
+APART = 0.3  # seconds from the first SIGINT to one that counts as the second
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the command to stop; `number` says which."""
+
+    def __init__(self, number: int):
+        super().__init__(f"{name(number)}: stopped")
+        self.number = number
+
+
+def name(number: int) -> str:
+    """Such as "SIGINT"."""
+    return signal.Signals(number).name
+
+
+class Listener:
+    """Hears the signals for the time of its context, in the main thread of the process."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._deferred = 0
+        self._previous: dict[int, object] = {}
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> "Listener":
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        threading.Thread(target=self._watch, name="signals", daemon=True).start()
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in STOPPING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cancel()
+        for number, handler in self._previous.items():
+            # Whoever came later, as JAX with several processes, keeps its handler.
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)  # type: ignore[arg-type]
+        signal.set_wakeup_fd(self._wakeup)
+        self._writer.close()
+        self._reader.close()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Called between two instructions of the main thread."""
+        if self.number is not None:
+            return  # `_watch` sees to a second one
+        self.number = number
+        if self._deferred:
+            tell(f"{name(number)}: saving, then stopping; a second Ctrl-C stops at once")
+        else:
+            raise Interrupted(number)
+
+    def _watch(self) -> None:
+        """Called at once, whatever the main thread is doing, for each signal that has a handler."""
+        first: float | None = None
+        while True:
+            try:
+                numbers = self._reader.recv(64)
+            except OSError:
+                return
+            if not numbers:
+                return
+            for number in numbers:
+                if number not in STOPPING:
+                    continue
+                if first is None:
+                    first = time.monotonic()
+                    if not self._deferred:
+                        self._timer = threading.Timer(GRACE, end_at_once, [number])
+                        self._timer.daemon = True
+                        self._timer.start()
+                elif number == signal.SIGINT and time.monotonic() - first > APART:
+                    end_at_once(number)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Note a signal in `number` instead of raising."""
+        self._deferred += 1
+        try:
+            yield
+        finally:
+            self._deferred -= 1
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """Within `deferred`, a part that may be left at any instruction.
+
+        Raises `Interrupted` also for a signal that was noted before. What follows is again given
+        the time it needs.
+        """
+        deferred, self._deferred = self._deferred, 0
+        try:
+            if self.number is not None:
+                raise Interrupted(self.number)
+            yield
+        finally:
+            self._deferred = deferred
+            self._cancel()
+
+
+_listener: Listener | None = None
+
+
+def start() -> None:
+    """Listen until the process ends, and let `Interrupted` end it with one line."""
+    global _listener
+    if _listener is None:
+        _listener = Listener().__enter__()
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, Interrupted):
+            usual(kind, error, trace)
+            return
+        tell(f"{name(error.number)}: stopped; the same command goes on from what was saved")
+        # At once, since threads and children may wait for what will not come.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(128 + error.number)
+
+    sys.excepthook = hook
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Listener]:
+    """The process's one listener, made for the block if there is none.
+
+    Outside of the main thread (a notebook's worker, say) it hears nothing, and the signals keep
+    their usual effect.
+    """
+    global _listener
+    if _listener is not None:
+        yield _listener
+    elif threading.current_thread() is not threading.main_thread():
+        yield Listener()
+    else:
+        with Listener() as _listener:
+            try:
+                yield _listener
+            finally:
+                _listener = None
+
+
+def tell(text: str) -> None:
+    """One line on the terminal, also if nobody reads it any more."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"arm_jax: {text}", file=sys.stderr, flush=True)
+
+
+def end_at_once(number: int) -> None:
+    """End the process here and now, from any thread."""
+    tell(f"{name(number)}: stopped at once; the same command goes on from what was saved")
+    os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Threads and processes started in the block never see Ctrl-C or SIGHUP.
+
+    A terminal sends both to all processes of a command; the one that started the others decides.
+    """
+    with_mask = hasattr(signal, "pthread_sigmask")
+    blocked = {number for number in STOPPING if number != signal.SIGTERM}
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, blocked) if with_mask else None
+    try:
+        yield
+    finally:
+        if previous is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)

@@ -19,7 +19,7 @@ import numpy as np
 from arm_jax.data import agreement, sources
 from arm_jax.data.survey import survey
 from arm_jax.reporting import pictures
-from arm_jax.system import names, outputs
+from arm_jax.system import names, outputs, signals
 from arm_jax.system.errors import InputError
 
 
@@ -98,4 +98,5 @@ def draw(path: Path, source: sources.Source, second: sources.Source | None) -> N
 
 
 if __name__ == "__main__":
+    signals.start()
     sys.exit(main())

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from arm_jax.data import coarsen, colors, images, parallel, sources
-from arm_jax.system import locks, names, outputs
+from arm_jax.system import locks, names, outputs, signals
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
@@ -108,4 +108,5 @@ def write_record(
 
 
 if __name__ == "__main__":
+    signals.start()
     sys.exit(main())

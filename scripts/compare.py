@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell, Outcome
-from arm_jax.system import command_line, files, host_memory
+from arm_jax.system import command_line, files, host_memory, signals
 from arm_jax.system.errors import InputError, Stopped
 
 METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
@@ -160,5 +160,6 @@ def as_csv(runs: Sequence[dict]) -> str:
 
 
 if __name__ == "__main__":
+    signals.start()
     host_memory.keep_freed()
     sys.exit(main())

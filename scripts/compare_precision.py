@@ -24,7 +24,7 @@ from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.run import restore
-from arm_jax.system import command_line
+from arm_jax.system import command_line, signals
 from arm_jax.system.errors import InputError
 
 
@@ -111,4 +111,5 @@ def summary(found: Agreement, dtype: str) -> str:
 
 
 if __name__ == "__main__":
+    signals.start()
     sys.exit(main())

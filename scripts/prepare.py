@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from arm_jax.data import prepare
+from arm_jax.system import signals
 from arm_jax.system.errors import InputError
 
 
@@ -36,4 +37,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signals.start()
     sys.exit(main())

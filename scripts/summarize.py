@@ -9,6 +9,7 @@ import sys
 import jax
 
 from arm_jax.networks import ARCHITECTURES, BACKBONES, summary
+from arm_jax.system import signals
 from arm_jax.system.errors import InputError
 
 
@@ -43,4 +44,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signals.start()
     sys.exit(main())

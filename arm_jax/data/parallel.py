@@ -57,6 +57,10 @@ def ordered(
         raise InputError(
             f"one of {workers} worker processes was killed, perhaps for want of memory; use fewer"
         ) from None
+    except signals.Interrupted:
+        for process in multiprocessing.active_children():
+            process.terminate()  # nobody waits for what they are at
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -46,7 +46,7 @@ class Listener:
         self.number: int | None = None
         self._deferred = 0
         self._previous: dict[int, object] = {}
-        self._timer: threading.Timer | None = None
+        self._settled = False  # whether the command has reacted to the first signal
 
     def __enter__(self) -> "Listener":
         self._reader, self._writer = socket.socketpair()
@@ -59,7 +59,7 @@ class Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._cancel()
+        self._settled = True
         for number, handler in self._previous.items():
             # Whoever came later, as JAX with several processes, keeps its handler.
             if signal.getsignal(number) == self._handle:
@@ -93,16 +93,15 @@ class Listener:
                     continue
                 if first is None:
                     first = time.monotonic()
-                    if not self._deferred:
-                        self._timer = threading.Timer(GRACE, end_at_once, [number])
-                        self._timer.daemon = True
-                        self._timer.start()
+                    timer = threading.Timer(GRACE, self._end_if_deaf, [number])
+                    timer.daemon = True
+                    timer.start()
                 elif number == signal.SIGINT and time.monotonic() - first > APART:
                     end_at_once(number)
 
-    def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def _end_if_deaf(self, number: int) -> None:
+        if not self._settled and not self._deferred:
+            end_at_once(number)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -127,7 +126,7 @@ class Listener:
             yield
         finally:
             self._deferred = deferred
-            self._cancel()
+            self._settled = self.number is not None
 
 
 _listener: Listener | None = None
@@ -138,6 +137,9 @@ def start() -> None:
     global _listener
     if _listener is None:
         _listener = Listener().__enter__()
+    # The helper of `multiprocessing` would tell what a process left that had no time to clean up;
+    # it is started with the options of this one, and removes that itself.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

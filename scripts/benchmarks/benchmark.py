@@ -34,7 +34,15 @@ from arm_jax import settings
 from arm_jax.data import labels
 from arm_jax.experiment import Experiment
 from arm_jax.run import configs
-from arm_jax.system import command_line, compilation, files, host_memory, outputs, sharding
+from arm_jax.system import (
+    command_line,
+    compilation,
+    files,
+    host_memory,
+    outputs,
+    sharding,
+    signals,
+)
 from arm_jax.system.errors import InputError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -156,5 +164,6 @@ def peer_options(arguments: argparse.Namespace, experiment: Experiment) -> list[
 
 
 if __name__ == "__main__":
+    signals.start()
     host_memory.keep_freed()
     raise SystemExit(main())

@@ -28,7 +28,7 @@ from arm_jax.data import images, pipeline, scenes, sources
 from arm_jax.data.folders import FileSource
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.records import encoded
-from arm_jax.system import files, outputs
+from arm_jax.system import files, outputs, signals
 
 SIZE = (1024, 2048)
 
@@ -213,4 +213,5 @@ def threaded(source: sources.Source, crop: tuple[int, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    signals.start()
     main()

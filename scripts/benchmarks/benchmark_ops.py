@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from benchmarking import operations, report, timing
 from tqdm import tqdm
 
-from arm_jax.system import files, host_memory, outputs
+from arm_jax.system import files, host_memory, outputs, signals
 from arm_jax.system.errors import InputError
 
 
@@ -124,5 +124,6 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
+    signals.start()
     host_memory.keep_freed()
     raise SystemExit(main())

@@ -35,7 +35,7 @@ from arm_jax import settings
 from arm_jax.reporting import pictures
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell, Outcome
-from arm_jax.system import command_line, files, host_memory
+from arm_jax.system import command_line, files, host_memory, signals
 from arm_jax.system.errors import InputError, Stopped
 
 ALIKE = 1.1  # weights within this factor count as equal in words
@@ -294,5 +294,6 @@ def _plain(axes: Axes) -> None:
 
 
 if __name__ == "__main__":
+    signals.start()
     host_memory.keep_freed()
     sys.exit(main())

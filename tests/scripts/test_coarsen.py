@@ -38,7 +38,7 @@ def test_written_labels_are_the_simulated_ones(tmp_path):
     names = fine.classes.names
     result = run(
         *("folders", "--root", root, "--classes", ",".join(names)),
-        *("--preset", "medium", "--flip", 0.3, "--seed", 4, "--out", out, "--workers", 2),
+        *("--preset", "medium", "--wrong_share", 0.3, "--seed", 4, "--out", out, "--workers", 2),
     )
     assert result.returncode == 0, result.stderr
     assert (out / "classes.txt").read_text().split("\n")[:-1] == list(names)
@@ -105,7 +105,7 @@ def test_the_data_are_never_written_into(tmp_path):
 def test_names_of_an_archive_lead_nowhere_else(tmp_path):
     fine_folder(tmp_path / "fine")
     data = (tmp_path / "fine" / "images" / "train" / "0.png").read_bytes()
-    for name in ("../../../escaped", "/escaped", "..\\escaped"):
+    for name in ("../../../escaped", "/escaped", "a\\..\\..\\escaped"):
         with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
             for folder in ("train", "trainannot"):
                 archive.writestr(f"{folder}/a.png", data)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from arm_jax import schedules
+from arm_jax.run import folder as run_folder
 from arm_jax.run.progress import Progress
 from configs import base
 
@@ -16,6 +17,8 @@ STEPS = 100
 @pytest.fixture
 def log(tmp_path):
     """Logs every tenth step of a run that leaves the given window; returns the records."""
+
+    run_folder.claim(tmp_path)
 
     def run(row, *, first=10, last=STEPS, **window):
         config = base.get_config(row)

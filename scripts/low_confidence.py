@@ -34,7 +34,7 @@ from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import pictures
 from arm_jax.run import restore
-from arm_jax.system import command_line, files, names, outputs, signals
+from arm_jax.system import command_line, names, outputs, signals
 from arm_jax.system.errors import InputError
 
 GREEN = (0, 255, 0)

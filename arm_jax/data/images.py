@@ -188,6 +188,11 @@ class ImageFile:
         self.data = data  # the file
         self._name, self._turn = name, turn
 
+    @property
+    def orientation(self) -> int:
+        """1 to 8, as EXIF counts them."""
+        return headers.read(self.data, self._name).orientation
+
     def part(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
         """uint8 (h, w, 3) RGB, all of it or the box (top, left, height, width)."""
         return decode_image(self.data, self._name, box, turn=self._turn)

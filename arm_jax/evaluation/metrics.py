@@ -53,6 +53,16 @@ class Scores:
     Acc: np.ndarray
     pixels: np.ndarray
 
+    @property
+    def counted(self) -> int:
+        """How many classes have an IoU: those of which mIoU is the mean."""
+        return int((~np.isnan(self.IoU)).sum())
+
+    def over(self) -> str:
+        """ " over 3 of 5 classes" where mIoU leaves some out, else nothing."""
+        number = len(self.IoU)
+        return "" if self.counted == number else f" over {self.counted} of {number} classes"
+
 
 def scores(matrix: np.ndarray) -> Scores:
     """Scores of an integer confusion matrix (C, C), rows = label, columns = prediction.
@@ -109,7 +119,11 @@ def table(result: Scores, class_names: Sequence[str]) -> str:
         lines.append(f"{name:<{width}}  {_figure(iou)}  {_figure(acc)}  {part:>11.2f}")
     lines.append(lines[1])
     lines.append(f"{'all classes':<{width}}  {_figure(result.mIoU)}  {_figure(result.mAcc)}")
-    lines.append(f"mIoU {result.mIoU:.2f}   mAcc {result.mAcc:.2f}   aAcc {result.aAcc:.2f}")
+    means = f"mIoU {result.mIoU:.2f}   mAcc {result.mAcc:.2f}   aAcc {result.aAcc:.2f}"
+    lines.append(means + ("," + result.over() if result.over() else ""))
+    if result.over():
+        absent = [n for n, iou in zip(class_names, result.IoU, strict=True) if np.isnan(iou)]
+        lines.append(f"neither labelled nor predicted, so in no mean: {', '.join(absent)}")
     return "\n".join(lines)
 
 
@@ -124,6 +138,8 @@ def as_dict(result: Scores, class_names: Sequence[str]) -> dict[str, Any]:
         "mIoU": _number(result.mIoU),
         "mAcc": _number(result.mAcc),
         "aAcc": _number(result.aAcc),
+        "classes_counted": result.counted,
+        "classes_named": len(class_names),
         "classes": [
             {"name": name, "IoU": _number(iou), "Acc": _number(acc), "pixels": int(pixels)}
             for name, iou, acc, pixels in zip(

@@ -1,5 +1,6 @@
 """What a run is about to do, in plain words."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -8,7 +9,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from arm_jax.data import sources
+from arm_jax.data import shares, sources
+from arm_jax.data.check import Checked
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.system import files
 from arm_jax.training.state import TrainState
@@ -88,6 +90,26 @@ def _labels(config: ConfigDict, kind: str, preset: str = "") -> str:
     if not dataset.kinds():
         return "labels as they are"
     return f"{kind} labels"
+
+
+def labels(config: ConfigDict, training: sources.Source, found: Mapping[str, Checked]) -> str:
+    """What the labels of both splits hold, by `shares`; a warning a line for what is unusual.
+
+    Raises InputError where labels cannot mean what the config says.
+    """
+    augment = config.augment
+    lines: list[str] = []
+    remarks: list[str] = []
+    if "training" in found:
+        table, remarks = shares.judge(training.classes, found)
+        lines = [table]
+    remarks += shares.remarks_on_images(
+        training,
+        crop=tuple(augment.crop),
+        ratio=tuple(augment.ratio),
+        base_size=tuple(augment.base_size) or None,
+    )
+    return "\n".join([*lines, *(f"warning: {remark}" for remark in remarks)])
 
 
 def parameters(state: TrainState, folder: Path) -> str:

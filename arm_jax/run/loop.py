@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from arm_jax import experiment as experiments
-from arm_jax.data import check
+from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
 from arm_jax.run import describe, restore
@@ -70,8 +70,8 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
             weights = restore.tensors(config.model.pretrained)
         else:
             weights = experiment.fetch_pretrained()
-    for name, source in (("training", train_source), ("evaluation", eval_source)):
-        processes.once(functools.partial(check.check, source, name=name, cache=workdir))
+    splits = {"training": train_source, "evaluation": eval_source}
+    processes.once(functools.partial(_check_labels, config, splits, workdir))
 
     graphdef, state, position = _start(experiment, checkpoints, weights, workdir, mesh)
     first = int(state.step)
@@ -144,6 +144,16 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
 def _left_at_once(listener: signals.Listener) -> contextlib.AbstractContextManager:
     """For an evaluation, which a restart makes anew; processes that share one cannot leave it."""
     return listener.raising() if jax.process_count() == 1 else contextlib.nullcontext()
+
+
+def _check_labels(config: ConfigDict, splits: dict[str, sources.Source], workdir: Path) -> None:
+    """Refuse labels that cannot be trained on, and report what they hold."""
+    counted = {
+        name: check.check(source, name=name, cache=workdir) for name, source in splits.items()
+    }
+    found = {name: checked for name, checked in counted.items() if checked is not None}
+    if text := describe.labels(config, splits["training"], found):
+        terminal.say(text)
 
 
 def _start(

@@ -88,7 +88,7 @@ class Progress:
         self._log.write(step, values, rates={})
         terminal.say(
             f"step {step}: mIoU {scores.mIoU:.2f}, mAcc {scores.mAcc:.2f}, aAcc {scores.aAcc:.2f}"
-            f" on {result.images} images"
+            f"{scores.over()} on {result.images} images"
         )
         self._restart_clock()
 

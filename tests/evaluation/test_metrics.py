@@ -127,7 +127,11 @@ def test_the_table_names_every_class_and_marks_missing_figures():
     lines = text.splitlines()
     assert lines[2].split() == ["a", "50.00", "75.00", "40.00"]
     assert lines[4].split() == ["c", "-", "-", "0.00"]
-    assert lines[-1] == "mIoU 53.57   mAcc 70.83   aAcc 70.00"
+    assert lines[-2] == "mIoU 53.57   mAcc 70.83   aAcc 70.00, over 2 of 3 classes"
+    assert lines[-1] == "neither labelled nor predicted, so in no mean: c"
+    every = metrics.scores(np.array([[3, 1], [2, 4]]))
+    assert metrics.table(every, "ab").splitlines()[-1] == "mIoU 53.57   mAcc 70.83   aAcc 70.00"
+    assert (every.counted, every.over()) == (2, "")
     assert len({len(line) for line in lines[:5]}) == 1
 
 
@@ -135,6 +139,7 @@ def test_the_dictionary_is_valid_json_with_unrounded_figures():
     result = metrics.scores(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]))
     values = json.loads(json.dumps(metrics.as_dict(result, ("a", "b", "c")), allow_nan=False))
     assert values["mIoU"] == result.mIoU
+    assert (values["classes_counted"], values["classes_named"]) == (2, 3)
     assert values["classes"][1] == {"name": "b", "IoU": 400 / 7, "Acc": 400 / 6, "pixels": 6}
     assert values["classes"][2] == {"name": "c", "IoU": None, "Acc": None, "pixels": 0}
     with pytest.raises(ValueError, match="2 class names for 3 classes"):

@@ -1,5 +1,6 @@
 """Every pixel is counted once, whatever the batches, devices and processes; reports are whole."""
 
+import io
 import json
 import os
 import pathlib
@@ -208,9 +209,17 @@ def test_what_cannot_be_evaluated_is_named(model):
         run(model, batch_size=12, mesh=sharding.make_mesh())
 
 
-def test_the_bar_counts_images(model, capfd):
-    run(model, batch_size=4, progress=True)
-    assert f"{len(SIZES)}/{len(SIZES)}" in capfd.readouterr().err
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_bar_counts_images_on_a_terminal_and_nowhere_else(model, monkeypatch):
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        run(model, batch_size=4, progress=True)
+        assert (f"{len(SIZES)}/{len(SIZES)}" in stream.getvalue()) == shown
+        assert bool(stream.getvalue()) == shown
 
 
 def test_the_report_is_valid_json_and_holds_everything(model, tmp_path):

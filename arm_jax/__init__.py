@@ -9,7 +9,7 @@ reads this list.
     losses       of single pixels: CE, GCE, KL; which pixels OHEM keeps
     arm          confidence, the 53-parameter module, the two norms, the objective of both players
     theorem      the theorem, measured: L(v), W(v), the Hölder ratio
-    weightings   other W: monotone, closed-form
+    weightings   the table of W(v); monotone and closed-form W
     schedules    the learning rate of Sec. 4.2
     optimizer    SGD down for the segmenter and up for ARM
     networks     DeepLabv3+ and OCR on ResNets and ResNeSts, by name

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from arm_jax import arm, networks, optimizer, schedules, settings, weightings
+from arm_jax import networks, optimizer, schedules, settings, weightings
 from arm_jax.data import coarsen, pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate as evaluation
@@ -20,7 +20,7 @@ from arm_jax.evaluation import protocol as protocols
 from arm_jax.system import sharding, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.training.objective import Method
-from arm_jax.training.state import Players, TrainState, Weighting
+from arm_jax.training.state import Players, TrainState
 from arm_jax.training.step import create_state
 from arm_jax.weights import pretrained, published, weight_files
 
@@ -29,7 +29,7 @@ TABLES: dict[str, Iterable[str]] = {
     "data.dataset": sources.DATASETS,
     "data.coarsen": ("", *coarsen.PRESETS),
     "model.name": networks.ARCHITECTURES,
-    "arm.kind": ("learned", "linear", "monotone", "closed_form", "none"),
+    "arm.kind": weightings.WEIGHTINGS,
     "loss.kind": ("ce", "gce", "kl", "ohem"),
     "evaluation.tta": protocols.TTA,
 }
@@ -162,7 +162,7 @@ class Experiment:
 
     def create_players(self) -> Players:
         """Freshly initialised players, from the config's seed; pretrained weights not loaded."""
-        model, weighting = self.config.model, self.config.arm
+        model = self.config.model
         rngs = nnx.Rngs(self.config.seed)
         segmenter = networks.create(
             model.name,
@@ -174,16 +174,7 @@ class Experiment:
             extra_channels=1 if self.config.loss.kind == "kl" else 0,  # log s
             rngs=rngs,
         )
-        player: Weighting | None = None
-        if weighting.kind == "learned":
-            player = arm.Arm(rngs=rngs)
-        elif weighting.kind == "linear":
-            player = arm.LinearArm(weighting.slope, weighting.offset)
-        elif weighting.kind == "monotone":
-            player = weightings.MonotoneArm(rngs=rngs)
-        elif weighting.kind == "closed_form":
-            player = weightings.ClosedFormArm(weighting.p)
-        return Players(segmenter, player)
+        return Players(segmenter, weightings.create(self.config.arm, rngs))
 
     def create_state(
         self, weights: str | Mapping[str, Any] = ""

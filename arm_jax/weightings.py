@@ -1,17 +1,22 @@
-"""Other W(v) than the paper's: without an adversary, monotone by construction.
+"""The table of W(v), and those that are not in the paper: closed-form, monotone.
 
-Each is a function of confidence (...) to weight (...), as `arm.Arm` is, and goes wherever that
-goes. None is in the paper.
+Each W is a function of confidence (...) to weight (...), as `arm.Arm` is, and goes wherever that
+goes.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from arm_jax import theorem
+from arm_jax.arm import Arm, LinearArm
+from arm_jax.system.errors import InputError
+from arm_jax.system.registry import Entry, Registry
 from arm_jax.theorem import Histogram
 
 
@@ -103,3 +108,70 @@ def _interpolate(table: jax.Array, position: jax.Array) -> jax.Array:
     share = position - left
     index = left.astype(jnp.int32)
     return (1.0 - share) * table[index] + share * table[index + 1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Weighting(Entry):
+    """An entry of `WEIGHTINGS`.
+
+    Attributes:
+      build: from (settings, rngs), the config's section `arm` and an `nnx.Rngs`, to a module that
+        maps confidence (...) in [-1, 1], float32, to weights (...) >= 0, pixel by pixel; None for
+        the base model. What it learns are `nnx.Param`s, which climb; what else it keeps from step
+        to step are `RunningStatistic`s.
+      describe: from the settings to what the log calls it.
+      observes: whether the module has a method `observe`, which gets each batch's
+        `theorem.Histogram`.
+    """
+
+    build: Callable[[Any, nnx.Rngs], Any]
+    describe: Callable[[Any], str]
+    observes: bool
+
+
+WEIGHTINGS = Registry(
+    "weighting",
+    Weighting,
+    learned=Weighting(
+        build=lambda settings, rngs: Arm(rngs=rngs),
+        describe=lambda settings: f"ARM on {settings.input}, p = {settings.p:g}",
+        observes=False,
+    ),
+    linear=Weighting(
+        build=lambda settings, rngs: LinearArm(settings.slope, settings.offset),
+        describe=lambda settings: f"Linear ARM, W(v) = {settings.slope:g} v + {settings.offset:g}",
+        observes=False,
+    ),
+    monotone=Weighting(
+        build=lambda settings, rngs: MonotoneArm(rngs=rngs),
+        describe=lambda settings: f"monotone ARM on {settings.input}, p = {settings.p:g}",
+        observes=False,
+    ),
+    closed_form=Weighting(
+        build=lambda settings, rngs: ClosedFormArm(settings.p),
+        describe=lambda settings: f"closed-form ARM on {settings.input}, p = {settings.p:g}",
+        observes=True,
+    ),
+    none=Weighting(
+        build=lambda settings, rngs: None,
+        describe=lambda settings: "no reweighting",
+        observes=False,
+    ),
+)
+
+
+def create(settings: Any, rngs: nnx.Rngs) -> Callable[[jax.Array], jax.Array] | None:
+    """The W that `settings.kind` names, freshly initialised; None for the base model.
+
+    Raises:
+      InputError: the name is not known, or the entry is wrong about `observe`.
+    """
+    entry = WEIGHTINGS[settings.kind]
+    module = entry.build(settings, rngs)
+    if hasattr(module, "observe") != entry.observes:
+        raise InputError(
+            f"weighting {settings.kind!r} has observes = {entry.observes}, but its"
+            f" {type(module).__name__} has {'a' if not entry.observes else 'no'} method `observe`;"
+            " correct one of them"
+        )
+    return module

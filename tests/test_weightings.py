@@ -1,5 +1,7 @@
 """Monotone and closed-form W(v), and signals that do not follow label noise."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 from flax import nnx
 
 from arm_jax import arm, losses, optimizer, theorem, weightings
+from arm_jax.system.errors import InputError
+from arm_jax.weightings import WEIGHTINGS, Weighting
 
 GRID = jnp.linspace(-1, 1, 201)
 
@@ -197,3 +201,31 @@ def test_closed_form_arm_in_a_training_step():
     np.testing.assert_allclose(first.ratio, 1, rtol=1e-6)
     assert second.ratio > 1.001
     np.testing.assert_allclose(rest["arm"]["pixels"][...].sum(), 64 * 1.99, rtol=1e-5)
+
+
+# the table
+
+SETTINGS = {"input": "var", "p": 2.0, "slope": -0.5, "offset": 0.5}
+
+
+def settings(kind):
+    return types.SimpleNamespace(kind=kind, **SETTINGS)
+
+
+@pytest.mark.parametrize("kind", WEIGHTINGS)
+def test_every_weighting_is_built_and_describes_itself(kind):
+    module = weightings.create(settings(kind), nnx.Rngs(0))
+    assert (module is None) == (kind == "none")
+    assert ("reweighting" if kind == "none" else "ARM") in WEIGHTINGS[kind].describe(settings(kind))
+
+
+def test_a_weighting_that_is_wrong_about_what_it_observes_is_refused(monkeypatch):
+    entry = Weighting(build=lambda *_: arm.LinearArm(), describe=lambda _: "mine", observes=True)
+    monkeypatch.setitem(WEIGHTINGS, "mine", entry)
+    with pytest.raises(InputError, match="'mine' has observes = True, but its LinearArm has no me"):
+        weightings.create(settings("mine"), nnx.Rngs(0))
+
+
+def test_an_unknown_weighting_is_refused_with_the_list():
+    with pytest.raises(InputError, match="weighting 'power' is not known; choose one of learned, "):
+        weightings.create(settings("power"), nnx.Rngs(0))

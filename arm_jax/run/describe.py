@@ -14,6 +14,7 @@ from arm_jax.data.check import Checked
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.system import files
 from arm_jax.training.state import TrainState
+from arm_jax.weightings import WEIGHTINGS
 from arm_jax.weights import published
 
 
@@ -26,13 +27,7 @@ def run(
 ) -> str:
     """What is about to happen, in plain words."""
     data = config.data
-    player = {
-        "none": "no reweighting",
-        "linear": f"Linear ARM, W(v) = {config.arm.slope:g} v + {config.arm.offset:g}",
-        "learned": f"ARM on {config.arm.input}, p = {config.arm.p:g}",
-        "monotone": f"monotone ARM on {config.arm.input}, p = {config.arm.p:g}",
-        "closed_form": f"closed-form ARM on {config.arm.input}, p = {config.arm.p:g}",
-    }[config.arm.kind]
+    player = WEIGHTINGS[config.arm.kind].describe(config.arm)
     crop = "x".join(map(str, config.augment.crop))
     width = config.evaluation.boundary_width
     lines = [

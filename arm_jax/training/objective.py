@@ -15,7 +15,6 @@ from ml_collections import FrozenConfigDict
 from arm_jax import arm, losses, networks, theorem
 from arm_jax.training.pixel_maps import by_rows, in_tiles
 from arm_jax.training.state import Players, Weighting
-from arm_jax.weightings import ClosedFormArm
 
 HIDDEN_BYTES = 128  # of a pixel inside ARM: three layers of four, before and after the swish
 
@@ -46,7 +45,7 @@ def forward(
     """The objective of both players on one batch, and what the log wants to know of it.
 
     Args:
-      players: BatchNorm's running statistics, and those of a `ClosedFormArm`, are updated in place.
+      players: BatchNorm's running statistics, and ARM's if it observes, are updated in place.
       images: (b, h, w, 3) float32, normalised.
       labels: (b, h, w) integers.
       method: the settings.
@@ -73,7 +72,7 @@ def from_scores(
     """`forward` from what the network returned.
 
     Args:
-      weighting: ARM, or None; the statistics of a `ClosedFormArm` are updated in place.
+      weighting: ARM, or None; its statistics are updated in place if it observes.
       scores: (b, h', w', classes) float32; with the KL loss, log s behind the classes.
       auxiliary: (b, h'', w'', classes) float32.
       labels, method, coupled: as for `forward`.
@@ -118,8 +117,9 @@ def from_scores(
     # Theorem 3.1 speaks of the loss that ARM climbs. The KL loss itself may be negative.
     climbed = pixel_loss if signal is None else signal
     histogram = theorem.histogram(confidence, climbed, objective.weights, counted)
-    if isinstance(weighting, ClosedFormArm):
-        weighting.observe(histogram)
+    observe = getattr(weighting, "observe", None)
+    if observe is not None:
+        observe(histogram)
     aside = by_rows(look_aside, auxiliary, labels, devices=method.devices)
     auxiliary_loss = losses.mean_over(aside, valid)
     return {

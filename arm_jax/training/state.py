@@ -1,5 +1,6 @@
 """What is trained, and what a run must remember between two steps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,11 +8,9 @@ import jax.numpy as jnp
 import optax
 from flax import nnx, struct
 
-from arm_jax.arm import Arm, LinearArm
 from arm_jax.networks import Segmenter
-from arm_jax.weightings import ClosedFormArm, MonotoneArm
 
-Weighting = Arm | LinearArm | MonotoneArm | ClosedFormArm
+Weighting = Callable[[jax.Array], jax.Array]
 
 
 class Players(nnx.Module):
@@ -19,7 +18,7 @@ class Players(nnx.Module):
 
     Attributes:
       segmenter: the network, from `networks.create`.
-      arm: what maps confidence to weight, or None for the base model.
+      arm: what maps confidence to weight, from `weightings.create`; None for the base model.
     """
 
     def __init__(self, segmenter: Segmenter, arm: Weighting | None):

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from arm_jax import networks, optimizer, schedules, settings, weightings
+from arm_jax import losses, networks, optimizer, schedules, settings, weightings
 from arm_jax.data import coarsen, pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate as evaluation
@@ -30,7 +30,7 @@ TABLES: dict[str, Iterable[str]] = {
     "data.coarsen": ("", *coarsen.PRESETS),
     "model.name": networks.ARCHITECTURES,
     "arm.kind": weightings.WEIGHTINGS,
-    "loss.kind": ("ce", "gce", "kl", "ohem"),
+    "loss.kind": losses.LOSSES,
     "evaluation.tta": protocols.TTA,
 }
 
@@ -43,7 +43,29 @@ def checked(config: ConfigDict, changes: Mapping[str, Any] | None = None) -> Fro
         if flat[key] not in names:
             raise settings.refused(key, flat[key], names)
     networks.architecture(config.model.name, config.model.variant or None)
+    _refuse_contradictions(config)
     return config
+
+
+def _refuse_contradictions(config: FrozenConfigDict) -> None:
+    """Raise InputError for entries of tables that do not go together."""
+    loss = losses.LOSSES[config.loss.kind]
+    if config.arm.input == "s" and "log_s" not in loss.channels:
+        raise InputError(
+            f"arm.input = 's' is what the KL loss predicts, but loss.kind = {config.loss.kind!r};"
+            " use loss.kind = 'kl' or another input"
+        )
+    if not loss.reweighted and config.arm.kind != "none":
+        raise InputError(
+            f"loss.kind = {config.loss.kind!r} chooses pixels itself, but arm.kind ="
+            f" {config.arm.kind!r}; use arm.kind = 'none'"
+        )
+    if not loss.signals and config.arm.signal != "loss":
+        able = ", ".join(name for name, entry in losses.LOSSES.items() if entry.signals)
+        raise InputError(
+            f"arm.signal = {config.arm.signal!r} is made for loss.kind = {able}, but that is"
+            f" {config.loss.kind!r}; use arm.signal = 'loss'"
+        )
 
 
 def training_source(config: FrozenConfigDict) -> sources.Source:
@@ -171,7 +193,7 @@ class Experiment:
             variant=model.variant or None,
             dtype=jnp.dtype(model.dtype),
             remat=model.remat,
-            extra_channels=1 if self.config.loss.kind == "kl" else 0,  # log s
+            extra_channels=len(losses.LOSSES[self.config.loss.kind].channels),
             rngs=rngs,
         )
         return Players(segmenter, weightings.create(self.config.arm, rngs))

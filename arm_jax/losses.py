@@ -1,13 +1,19 @@
-"""Losses of single pixels, and which pixels count (paper, Secs. 3.1, 4.3).
+"""Losses of single pixels, and which pixels count (paper, Secs. 3.1, 4.3); the table of them.
 
 All take logits (..., C) of any float dtype and integer labels (...), compute in float32, and
 return 0 at ignored pixels, with zero gradient. A label that is neither a class nor `ignore` has no
 loss either: check labels where they are read.
 """
 
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
+
+from arm_jax.system.registry import Entry, Registry
 
 IGNORE = 255
 
@@ -171,3 +177,68 @@ def _order_statistic(values: jax.Array, valid: jax.Array, rank: jax.Array) -> ja
 
     found = jax.lax.fori_loop(0, 31, set_bit, jnp.int32(0))
     return jax.lax.bitcast_convert_type(found, jnp.float32)
+
+
+Maps = Mapping[str, jax.Array]
+
+
+class PixelLoss(NamedTuple):
+    """What a loss makes of a batch.
+
+    Attributes:
+        loss: (b, h, w) float32, what the segmenter lowers.
+        counted: (b, h, w) bool, which pixels count.
+        signal: (b, h, w) float32, >= 0, what ARM raises if that is not the loss.
+    """
+
+    loss: jax.Array
+    counted: jax.Array
+    signal: jax.Array | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss(Entry):
+    """An entry of `LOSSES`.
+
+    Attributes:
+        pixels: from (log_p, maps, settings) to a `PixelLoss`: the log-likelihood of the labels
+            (b, h, w), float32, 0 where there is none; maps of that shape, "valid" (bool) and one
+            for each of `channels` (float32); and the config's section `loss`.
+        channels: names of the channels that the loss needs from the network, after the classes.
+        reweighted: whether ARM may weigh the pixels.
+        signals: whether `arm.signal` may choose what ARM raises.
+    """
+
+    pixels: Callable[[jax.Array, Maps, Any], PixelLoss]
+    channels: tuple[str, ...]
+    reweighted: bool
+    signals: bool
+
+
+def _ce(log_p: jax.Array, maps: Maps, settings: Any) -> PixelLoss:
+    return PixelLoss(-log_p, maps["valid"])
+
+
+def _gce(log_p: jax.Array, maps: Maps, settings: Any) -> PixelLoss:
+    return PixelLoss(bounded(log_p, settings.q), maps["valid"])
+
+
+def _kl(log_p: jax.Array, maps: Maps, settings: Any) -> PixelLoss:
+    loss = tempered(-log_p, maps["log_s"])
+    return PixelLoss(loss, maps["valid"], kl_signal(loss))
+
+
+def _ohem(log_p: jax.Array, maps: Maps, settings: Any) -> PixelLoss:
+    valid = maps["valid"]
+    kept = settings.kept_per_image * valid.shape[0]
+    return PixelLoss(-log_p, hard_pixels(jnp.exp(log_p), valid, settings.threshold, kept))
+
+
+LOSSES = Registry(
+    "loss",
+    Loss,
+    ce=Loss(pixels=_ce, channels=(), reweighted=True, signals=True),
+    gce=Loss(pixels=_gce, channels=(), reweighted=True, signals=False),
+    kl=Loss(pixels=_kl, channels=("log_s",), reweighted=True, signals=False),
+    ohem=Loss(pixels=_ohem, channels=(), reweighted=False, signals=False),
+)

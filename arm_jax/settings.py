@@ -204,10 +204,15 @@ SETTINGS = tuple(Setting(*row) for row in (
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
+def add(key: str, default: Any, kind: Kind, decides: str, help: str) -> None:
+    """Add a setting of one's own, in a file that is imported before the config is made."""
+    BY_KEY[key] = Setting(key, default, kind, decides, help)
+
+
 def defaults() -> ConfigDict:
     """Every setting at its default, in a locked config."""
     config = ConfigDict()
-    for setting in SETTINGS:
+    for setting in BY_KEY.values():
         section, _, name = setting.key.rpartition(".")
         if section and section not in config:
             config[section] = ConfigDict()
@@ -330,28 +335,11 @@ def _as_typed(text: str) -> Any:
 
 
 def _refuse_contradictions(values: Mapping[str, Any]) -> None:
-    """Raise InputError for values that are valid alone, but not together."""
+    """Raise InputError for numbers that are valid alone, but not together."""
 
     def refuse(key: str, reason: str) -> None:
         raise InputError(f"{key} = {values[key]!r} {reason}")
 
-    loss, weighting = values["loss.kind"], values["arm.kind"]
-    if values["arm.input"] == "s" and loss != "kl":
-        refuse(
-            "arm.input",
-            f"is what the KL loss predicts, but loss.kind = {loss!r}; use loss.kind = 'kl' or"
-            " another input",
-        )
-    if loss == "ohem" and weighting != "none":
-        refuse(
-            "loss.kind",
-            f"chooses pixels itself, but arm.kind = {weighting!r}; use arm.kind = 'none'",
-        )
-    if loss != "ce" and values["arm.signal"] != "loss":
-        refuse(
-            "arm.signal",
-            f"is made for loss.kind = 'ce', but that is {loss!r}; use arm.signal = 'loss'",
-        )
     low, high = values["augment.ratio"]
     if low > high:
         refuse("augment.ratio", "begins with the larger number; swap the two")

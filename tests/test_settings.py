@@ -114,7 +114,6 @@ REFUSED = [
     ("augment.flip=2", "augment.flip = 2; it must be True or False"),
     ("model.output_stride=4", "model.output_stride = 4; it must be 8, 16 or 32"),
     ("model.dtype=float64", "it must be float32, bfloat16 or float16"),
-    ("arm.input=s", "arm.input = 's' is what the KL loss predicts"),
     ("arm.pp=3", "--config.arm.pp: the config has no such key; did you mean arm.p?"),
     ("arm=3", "--config.arm: the config has no such key"),
     ("data.root=a\nb", "data.root = 'a\\nb'; it must be a text of one line"),

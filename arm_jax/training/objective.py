@@ -73,18 +73,18 @@ def from_scores(
 
     Args:
       weighting: ARM, or None; its statistics are updated in place if it observes.
-      scores: (b, h', w', classes) float32; with the KL loss, log s behind the classes.
+      scores: (b, h', w', classes) float32; behind the classes, the channels that the loss needs.
       auxiliary: (b, h'', w'', classes) float32.
       labels, method, coupled: as for `forward`.
     """
     valid = losses.valid_pixels(labels, method.ignore)
     config, classes = method.config, auxiliary.shape[-1]
+    loss = losses.LOSSES[config.loss.kind]
 
     def look(scores: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         logits = scores[..., :classes]
-        maps = {"log_p": losses.log_likelihood(logits, labels, method.ignore)}
-        if config.loss.kind == "kl":
-            maps["log_s"] = scores[..., classes]
+        maps = {name: scores[..., classes + i] for i, name in enumerate(loss.channels)}
+        maps["log_p"] = losses.log_likelihood(logits, labels, method.ignore)
         if config.arm.input != "s":
             maps["confidence"] = arm.confidence(logits, config.arm.input, config.arm.detach)
         return maps
@@ -93,7 +93,9 @@ def from_scores(
         return losses.cross_entropy(scores, labels, method.ignore)
 
     maps = by_rows(look, scores, labels, devices=method.devices)
-    pixel_loss, signal, counted = _pixel_loss(maps, valid, method)
+    log_p = maps.pop("log_p")
+    found = loss.pixels(log_p, {**maps, "valid": valid}, config.loss)
+    signal = _signal(log_p, found, config)
     if config.arm.input == "s":
         log_s = losses.clip_log_s(maps["log_s"])
         confidence = arm.uncertainty_confidence(log_s, detach=config.arm.detach)
@@ -105,8 +107,8 @@ def from_scores(
     objective = arm.adversarial_objective(
         weigh,
         confidence,
-        pixel_loss,
-        counted,
+        found.loss,
+        found.counted,
         coupled=coupled,
         p=config.arm.p,
         detach=config.arm.detach,
@@ -115,8 +117,8 @@ def from_scores(
         average_over=config.loss.average_over,
     )
     # Theorem 3.1 speaks of the loss that ARM climbs. The KL loss itself may be negative.
-    climbed = pixel_loss if signal is None else signal
-    histogram = theorem.histogram(confidence, climbed, objective.weights, counted)
+    climbed = found.loss if signal is None else signal
+    histogram = theorem.histogram(confidence, climbed, objective.weights, found.counted)
     observe = getattr(weighting, "observe", None)
     if observe is not None:
         observe(histogram)
@@ -132,22 +134,12 @@ def from_scores(
     }
 
 
-def _pixel_loss(
-    maps: dict[str, jax.Array], valid: jax.Array, method: Method
-) -> tuple[jax.Array, jax.Array | None, jax.Array]:
-    """The segmenter's loss of each pixel, what ARM climbs if not that, and which pixels count."""
-    log_p, loss = maps["log_p"], method.config.loss
-    if loss.kind == "kl":
-        tempered = losses.tempered(-log_p, maps["log_s"])
-        return tempered, losses.kl_signal(tempered), valid
-    if loss.kind == "gce":
-        return losses.bounded(log_p, loss.q), None, valid
-    if loss.kind == "ohem":
-        kept = loss.kept_per_image * valid.shape[0]
-        return -log_p, None, losses.hard_pixels(jnp.exp(log_p), valid, loss.threshold, kept)
-    signal = None
-    if method.config.arm.signal == "gce":
-        signal = losses.bounded(log_p, loss.q)
-    elif method.config.arm.signal == "trimmed":
-        signal = losses.trimmed(-log_p, valid, method.config.arm.trimmed_share)
-    return -log_p, signal, valid
+def _signal(
+    log_p: jax.Array, found: losses.PixelLoss, config: FrozenConfigDict
+) -> jax.Array | None:
+    """What ARM climbs, where that is not the loss itself."""
+    if config.arm.signal == "gce":
+        return losses.bounded(log_p, config.loss.q)
+    if config.arm.signal == "trimmed":
+        return losses.trimmed(found.loss, found.counted, config.arm.trimmed_share)
+    return found.signal

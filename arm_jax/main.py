@@ -10,7 +10,7 @@ if __name__ == "__main__":
 from absl import app, flags, logging
 
 from arm_jax.run import configs
-from arm_jax.system import host_memory, names
+from arm_jax.system import coordinator, host_memory, names
 from arm_jax.system.errors import Diverged, InputError, Stopped
 
 _CONFIG = flags.DEFINE_string(
@@ -50,6 +50,7 @@ def main(argv: list[str]) -> None:
         return
     if workdir is None:
         raise InputError("--workdir is missing; name the folder of the run")
+    group = coordinator.group(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     config = configs.load(_CONFIG.value, argv[1:], workdir)
     host_memory.keep_freed()
     # Imported here, so that a mistyped flag is answered before JAX has started.
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> None:
     from arm_jax.run import loop
     from arm_jax.system import sharding
 
-    sharding.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    sharding.initialize(group)
     if mode == "train":
         modes.show(loop.train(config, workdir), workdir)
     elif mode == "evaluate":

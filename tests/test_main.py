@@ -47,7 +47,7 @@ def test_mistakes_are_one_line_with_status_two(tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("configs/nowhere.py", "No such file or directory: 'configs/nowhere.py'"),
+        ("configs/nowhere.py", "configs/nowhere.py: no such file; configs has ade20k.py"),
         ("configs/demo.py:lineer", "no row 'lineer' in this config; there are base, arm, linear"),
     ],
 )

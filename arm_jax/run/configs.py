@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from arm_jax import settings
 from arm_jax.settings import NETWORK, NOTHING, TRAINING
-from arm_jax.system import command_line
+from arm_jax.system import config_files
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Flag
 
@@ -34,7 +34,7 @@ def load(
       InputError: there is no such file, row, key or run, or a value is not valid.
     """
     if row:
-        return settings.overridden(command_line.load_config(row), overrides)
+        return settings.overridden(config_files.load(row), overrides)
     if workdir is None or not (Path(workdir) / FILE).exists():
         where = "" if workdir is None else f" and {workdir} has no {FILE}"
         raise InputError(
@@ -54,7 +54,7 @@ def show(row: str | None, overrides: Sequence[str] = (), workdir: str | Path | N
     if row is None:
         return "\n".join(_every(load(row, overrides, workdir) if workdir else None))
     file = row.partition(":")[0]
-    base = settings.flat(settings.frozen(command_line.load_config(f"{file}:base")))
+    base = settings.flat(settings.frozen(config_files.load(f"{file}:base")))
     now = settings.flat(load(row, overrides))
     changes = [
         f"  {row.key:<28}{base[row.key]!r:>12} -> {now[row.key]!r:<14}  {row.help}"

@@ -13,5 +13,7 @@ processes     what each process of a run does, and sums over all of them
 compilation   compiled programs that outlive a process
 host_memory   freed memory kept for the next step, where the device is a CPU
 terminal      lines for the person at the terminal
-command_line  configs and their overrides, and what is wrong with them
+command_line  arguments of the scripts, and the config overrides among them
+config_files  config files, executed, and what is wrong with them
+coordinator   which processes belong together, by the flags
 """

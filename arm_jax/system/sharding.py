@@ -12,32 +12,37 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
 AXIS = "data"
 
 
-def initialize(coordinator: str | None, processes: int | None, process: int | None) -> None:
+def initialize(group: Group | None) -> None:
     """Join the other processes of a run, before anything else touches JAX.
 
-    Args:
-      coordinator: None for a single process; "auto" where JAX can find out by itself (TPU pods,
-        Slurm, Open MPI); otherwise "host:port" of process 0.
-      processes, process: how many there are, and which of them this is; with "host:port" only.
+    Raises:
+      InputError: there is no cluster to find by "auto", or the others cannot be reached.
     """
-    if coordinator is None:
-        if processes is not None or process is not None:
-            raise InputError("--processes and --process need --coordinator=host:port as well")
+    if group is None:
         return
-    if coordinator == "auto":
-        jax.distributed.initialize()
-        return
-    if processes is None or process is None or not 0 <= process < processes:
+    try:
+        if group.address is None:
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(group.address, group.processes, group.process)
+    # JAX raises ValueError without a cluster, and RuntimeError for what its service reports.
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if group.address is None:
+            raise InputError(
+                f"--coordinator=auto: JAX finds no cluster here ({reason}); start by Slurm, Open"
+                " MPI or on a TPU pod, or give --coordinator=host:port, --processes and --process"
+            ) from error
         raise InputError(
-            f"--coordinator={coordinator} needs --processes and --process, from 0 to processes - 1;"
-            f" they are {processes} and {process}"
-        )
-    jax.distributed.initialize(coordinator, processes, process)
+            f"--coordinator={group.address}: process {group.process} of {group.processes} cannot"
+            f" join ({reason}); start all of them, and see that the port is free and open"
+        ) from error
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arm_jax.system import command_line
+from arm_jax.run import configs
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "scripts" / "benchmarks"
@@ -126,7 +126,7 @@ def test_the_cells_cover_what_they_promise(scripts):
     assert elsewhere == {"resnet50", "resnet101", "ocr", "tta"}
     assert {cell.key for cell in cells.few(rows)} <= {cell.key for cell in listed}
     for cell in listed:  # the config has all of their keys
-        command_line.load_config(str(ROOT / cell.job.row), cell.job.overrides)
+        configs.load(str(ROOT / cell.job.row), cell.job.overrides)
 
 
 def test_the_table_goes_on_where_it_stopped(scripts, compiler, tmp_path, capsys):

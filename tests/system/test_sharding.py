@@ -31,9 +31,3 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused(batch_size):
     with pytest.raises(InputError, match=f"batch_size = {batch_size}.*multiple of 8"):
         sharding.local_batch_size(batch_size, sharding.make_mesh())
     assert sharding.local_batch_size(24, sharding.make_mesh()) == 24
-
-
-@pytest.mark.parametrize("arguments", [(None, 2, 0), ("host:1", None, 0), ("host:1", 2, 2)])
-def test_half_given_process_flags_are_refused(arguments):
-    with pytest.raises(InputError, match="--process"):
-        sharding.initialize(*arguments)

@@ -15,7 +15,7 @@ from arm_jax import experiment as experiments
 from arm_jax import losses, networks, settings, weightings
 from arm_jax.data import sources
 from arm_jax.run import loop
-from arm_jax.system import command_line, sharding
+from arm_jax.system import config_files, sharding
 from arm_jax.system.errors import InputError
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
@@ -47,8 +47,8 @@ def load(folder, name, change=lambda text: text, **overrides):
     """The config of an example, with smoke's settings and its own name still there."""
     path = folder / f"{name}.py"
     path.write_text(change(EXAMPLES[name]))
-    chosen = command_line.load_config(str(path))
-    config = command_line.load_config(f"{path}:smoke")
+    chosen = config_files.load(str(path))
+    config = config_files.load(f"{path}:smoke")
     config.update_from_flattened_dict({"model.name": chosen.model.name, **overrides})
     return config
 

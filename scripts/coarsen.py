@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax.data import coarsen, colors, images, parallel, sources
-from arm_jax.system import locks, names, outputs, signals
+from arm_jax.data import coarsen, colors, images, sources
+from arm_jax.system import locks, names, outputs, parallel, signals
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 

@@ -196,7 +196,7 @@ def test_ade20k_prepared(ade_root, tmp_path, monkeypatch, capsys):
         assert (tmp_path / name / "samples_val.png").is_file()
     config = load("ade20k", "arm", **SMALL)
     config.data.dataset, config.data.root = "prepared", str(folder)
-    config.augment.base_size, config.evaluation.size = (32, 128), (128, 32)
+    config.augment.base_size, config.evaluation.size = (32, 128), (32, 128)
     trained_and_evaluated(config, tmp_path / "run")
     printed = capsys.readouterr().out
     assert "image resized to fit 128x32" in printed and "multiples of 64 pixels" in printed

@@ -1,24 +1,25 @@
 """Random resize, crop and flip of one training example on the host, as mmsegmentation does them.
 
-`draw` decides, `apply` does: the numbers drawn can be looked at, and pinned by a test. What differs
-from mmsegmentation 0.x and 1.x (`Resize`, `RandomCrop`, `RandomFlip`, `Pad`) is the order of work,
-not the result: the crop is chosen on labels alone, and only the pixels that it needs are resized.
+`draw` decides and cuts the label, `apply` does the rest: the numbers drawn are values that a test
+can pin. What differs from mmsegmentation 0.x and 1.x (`Resize`, `RandomCrop`, `RandomFlip`, `Pad`)
+is the order of work, not the result: the crop is chosen on labels alone, and only the pixels that
+it needs are resized.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-CROP_TRIES = 10  # boxes looked at; the eleventh is taken unseen
-_WARP_COST = 2.6  # a warped pixel takes about as long as so many resized ones
+CROP_TRIES = 10  # boxes that are judged; the eleventh is taken as it is
+_WARP_COST = 2.6  # time of a warped pixel over that of a resized one, about
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
 
 class Label(Protocol):
-    """A label that is decoded from above as far as it is needed, see `images.LabelFile`."""
+    """A label that is decoded lazily, from the top down, see `images.LabelFile`."""
 
     shape: tuple[int, int]
 
@@ -29,28 +30,32 @@ class Label(Protocol):
 class Drawn:
     """The random choices for one example."""
 
+    source: tuple[int, int]  # height, width of the example
     size: tuple[int, int]  # height, width after the resize
     box: Box  # of the crop in the resized image
     flip: bool
-    # The label it was drawn on, and its crop in the box, where that was looked at.
-    seen: tuple[Any, np.ndarray] | None = field(default=None, compare=False, repr=False)
 
 
-def resized(
-    size: tuple[int, int], ratio: float, base_size: tuple[int, int] | None = None
+def rescaled(
+    size: tuple[int, int], factor: float, base_size: tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """The height and width after scaling, the aspect kept, rounded as mmcv's `rescale_size` does.
+    """The (height, width) of an image after scaling, its shape kept, as mmcv's `rescale_size`.
 
-    The image is fitted into (int(long ratio), int(short ratio)). `base_size` is (short, long), that
-    is, (512, 2048) in the published ADE20K protocol; None for the image's own sides.
+    The rounding is that of mmcv/image/geometry.py: the limits are cut to whole numbers, the sides
+    rounded half up; nothing gets smaller than one pixel.
+
+    >>> rescaled((256, 384), 1.0, (512, 2048))
+    (512, 768)
+
+    Args:
+      size: (height, width).
+      factor: of the sides that the image is fitted into.
+      base_size: short and long side to fit into at a factor of 1; (512, 2048) in the published
+        protocol of ADE20K, None for the image's own sides.
     """
-    height, width = size
-    short, long = base_size or (min(size), max(size))
-    factor = min(
-        max(1, int(long * ratio)) / max(size),
-        max(1, int(short * ratio)) / min(size),
-    )
-    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+    short, long = (max(1, int(side * factor)) for side in sorted(base_size or size))
+    scale = min(long / max(size), short / min(size))
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
 def draw(
@@ -63,22 +68,26 @@ def draw(
     category_limit: float = 0.75,
     flip: bool = True,
     ignore: int = 255,
-) -> Drawn:
-    """Choose a size, a crop and a flip for the uint8 (h, w) `label`.
+) -> tuple[Drawn, np.ndarray]:
+    """Choose a size, a crop and a flip for the uint8 (h, w) `label`, and cut the crop from it.
 
     Args:
       rng: the example's own random numbers.
       label: of the example before any change.
       crop: height, width; a smaller resized image is taken whole.
       ratio: the size is multiplied by a factor uniform in this range, one for both axes.
-      base_size: short and long side that a factor of 1 means, see `resized`; None for the image's
+      base_size: short and long side that a factor of 1 means, see `rescaled`; None for the image's
         own.
       category_limit: a crop in which one class has this share of the labelled pixels, or more, or
         that has a single class, is drawn again, up to ten times; 1 accepts every crop.
       flip: whether to flip half of the examples from left to right.
       ignore: the label value that does not count.
+
+    Returns:
+      The choices; and the label resized and cut to the crop, not flipped yet, which choosing needs.
     """
-    size = resized((label.shape[0], label.shape[1]), rng.uniform(*ratio), base_size)
+    source = (label.shape[0], label.shape[1])
+    size = rescaled(source, rng.uniform(*ratio), base_size)
     taken = min(crop[0], size[0]), min(crop[1], size[1])
 
     def box() -> Box:
@@ -86,25 +95,25 @@ def draw(
         left = int(rng.integers(size[1] - taken[1] + 1))
         return top, left, *taken
 
-    chosen, seen = box(), None
+    chosen, tries = box(), 0
+    part = nearest(label, size, chosen)
     if category_limit < 1 and taken != size:
-        for _ in range(CROP_TRIES):
-            part = _nearest(label, size, chosen)
-            if _is_varied(part, category_limit, ignore):
-                seen = label, part
-                break
-            chosen = box()
-    return Drawn(size, chosen, bool(flip and rng.uniform() < 0.5), seen)
+        while tries < CROP_TRIES and not _is_varied(part, category_limit, ignore):
+            chosen, tries = box(), tries + 1
+            part = nearest(label, size, chosen)
+    return Drawn(source, size, chosen, bool(flip and rng.uniform() < 0.5)), part
 
 
-def source_box(drawn: Drawn, size: tuple[int, int]) -> Box:
-    """The part of an image of this height and width that `apply` reads.
+def source_box(drawn: Drawn) -> Box:
+    """The part of the image that `apply` reads.
 
     It begins in the upper left corner where resizing all from there on is cheaper than a warp.
     """
     top, left, height, width = drawn.box
     low, high = [], []
-    for new, old, first, count in zip(drawn.size, size, drawn.box[:2], drawn.box[2:], strict=True):
+    for new, old, first, count in zip(
+        drawn.size, drawn.source, drawn.box[:2], drawn.box[2:], strict=True
+    ):
         # Pixel centres: the output's x lies at (x + 0.5) scale - 0.5 of the input.
         low.append(max(0, int(np.floor((first + 0.5) * (old / new) - 0.5))))
         last = (first + count - 0.5) * (old / new) - 0.5
@@ -116,7 +125,7 @@ def source_box(drawn: Drawn, size: tuple[int, int]) -> Box:
 
 def apply(
     image: np.ndarray,
-    label: np.ndarray | Label,
+    label: np.ndarray,
     drawn: Drawn,
     *,
     crop: tuple[int, int],
@@ -126,7 +135,7 @@ def apply(
 
     Args:
       image: uint8 (h, w, 3), or the `source_box` of it.
-      label: uint8 (h, w).
+      label: uint8, the crop, as `draw` returns it.
       drawn: from `draw`.
       crop: height, width of the result.
       ignore: the label of the padding, whose image pixels are 0.
@@ -134,15 +143,10 @@ def apply(
     Returns:
       Image uint8 (*crop, 3), label uint8 crop, and the height and width that are no padding.
     """
-    full = (label.shape[0], label.shape[1])
-    part = source_box(drawn, full)
-    if image.shape[:2] == full:
+    part = source_box(drawn)
+    if image.shape[:2] == drawn.source:
         image = image[part[0] : part[0] + part[2], part[1] : part[1] + part[3]]
-    image = _linear(image, part, full, drawn)
-    if drawn.seen is not None and drawn.seen[0] is label:
-        label = drawn.seen[1]
-    else:
-        label = _nearest(label, drawn.size, drawn.box)
+    image = _linear(image, part, drawn)
     if drawn.flip:
         image, label = cv2.flip(image, 1), cv2.flip(label, 1)
     extent = (label.shape[0], label.shape[1])
@@ -162,7 +166,7 @@ def _is_varied(label: np.ndarray, limit: float, ignore: int) -> bool:
     return bool(np.count_nonzero(counts) > 1 and counts.max() < limit * counts.sum())
 
 
-def _nearest(label: np.ndarray | Label, size: tuple[int, int], box: Box) -> np.ndarray:
+def nearest(label: np.ndarray | Label, size: tuple[int, int], box: Box) -> np.ndarray:
     """cv2.resize(label, size, INTER_NEAREST) cut to the box, without resizing the rest."""
     top, left, height, width = box
     rows = _nearest_index(label.shape[0], size[0], top, height)
@@ -183,18 +187,18 @@ def _nearest_index(old: int, new: int, first: int, count: int) -> np.ndarray:
     return taken[0, first : first + count].astype(np.intp)
 
 
-def _linear(image: np.ndarray, part: Box, full: tuple[int, int], drawn: Drawn) -> np.ndarray:
+def _linear(image: np.ndarray, part: Box, drawn: Drawn) -> np.ndarray:
     """cv2.resize(image, drawn.size, INTER_LINEAR) cut to the box, of a part of the image.
 
-    `part` is the `source_box`, `full` the height and width of the whole image. From the upper left
-    corner on, a part of an image is resized to the same bytes as the whole. Elsewhere a warp
-    differs by one grey level at most with OpenCV 5; 4.x interpolates in steps of 1/32 pixel.
+    `part` is the `source_box`. From the upper left corner on, a part of an image is resized to the
+    same bytes as the whole. Elsewhere a warp differs by one grey level at most with OpenCV 5; 4.x
+    interpolates in steps of 1/32 pixel.
     """
     top, left, height, width = drawn.box
-    scale = np.array(full) / drawn.size
+    scale = np.array(drawn.source) / drawn.size
     if part[:2] == (0, 0):
-        if drawn.size != full:
-            down, across = np.array(drawn.size) / full
+        if drawn.size != drawn.source:
+            down, across = np.array(drawn.size) / drawn.source
             image = cv2.resize(image, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
         return image[top : top + height, left : left + width]
     offset = (np.array((top, left)) + 0.5) * scale - 0.5 - part[:2]

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from arm_jax.data import images, parallel
+from arm_jax.data import images
 from arm_jax.data.labels import Classes
+from arm_jax.system import parallel
 from arm_jax.system.errors import InputError
 
 

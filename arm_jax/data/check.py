@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax.data import parallel
+from arm_jax.data import labels
 from arm_jax.data.records import Source, fingerprint, inspect
+from arm_jax.system import parallel
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
@@ -82,15 +83,9 @@ def _look(source: Source, index: int) -> np.ndarray | str:
     """Pixels by label value, or what is wrong with the record."""
     try:
         counts = inspect(source, index)
+        labels.check(counts, source.classes, f"record {index}")
     except InputError as error:
         return str(error)
-    allowed = [*range(source.classes.number), source.classes.ignore]
-    strange = [int(v) for v in np.flatnonzero(counts) if v not in allowed]
-    if strange:
-        return (
-            f"record {index}: label values {', '.join(map(str, strange[:8]))} are none of the "
-            f"{source.classes.number} classes nor ignored; correct them or the class list"
-        )
     return counts
 
 

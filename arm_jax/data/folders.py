@@ -9,14 +9,13 @@ suffix of the file; letters with accents may be written in one character or in t
 import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from arm_jax.data import headers, images
-from arm_jax.data.labels import UNKNOWN, Classes, Table
+from arm_jax.data.labels import Classes, Meaning, Table
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
 
@@ -46,7 +45,7 @@ class FileSource:
         self.classes = classes
         self._image_tree, self._label_tree = image_tree, label_tree
         self._pairs = pairs
-        self._table = table
+        self._meaning = Meaning(classes, table)
         self._turn = turn
         self._readers = dict(readers or {})
 
@@ -58,7 +57,7 @@ class FileSource:
         image = self._image_file(image_name).part()
         stored = self._stored_label(label_name)
         self._compare_sizes(index, image.shape[:2], stored.shape)
-        return {"image": image, "label": self._meaning(stored, label_name), "id": name}
+        return {"image": image, "label": self._understood(stored, label_name), "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
         """Look at one pair, the image by `images.verify_image`: int64 (256,) pixels by label value.
@@ -71,7 +70,7 @@ class FileSource:
             self._image_tree.read(image_name), self._image_tree.path(image_name), turn=self._turn
         )
         self._compare_sizes(index, size, stored.shape)
-        label = self._meaning(stored, label_name)
+        label = self._understood(stored, label_name)
         return np.bincount(label.reshape(-1), minlength=256)
 
     def encoded(self, index: int) -> dict:
@@ -84,7 +83,7 @@ class FileSource:
 
     def fingerprint(self) -> str:
         """Changes when a file is added, removed, replaced or edited, or a class table differs."""
-        settings = (self.classes, self._table, self._turn)
+        settings = (self._meaning, self._turn)
         digest = hashlib.blake2b(repr(settings).encode(), digest_size=16)
         for name, image_name, label_name in self._pairs:
             stamps = self._image_tree.stamp(image_name), self._label_tree.stamp(label_name)
@@ -108,34 +107,16 @@ class FileSource:
     def _label_file(self, label_name: str) -> Any:
         """A label as `images.LabelFile` or array."""
         if Path(label_name).suffix in self._readers:
-            return self._meaning(self._stored_label(label_name), label_name)
+            return self._understood(self._stored_label(label_name), label_name)
         return images.LabelFile(
             self._label_tree.read(label_name),
             self._label_tree.path(label_name),
-            partial(self._meaning, label_name=label_name),
+            self._meaning,
             turn=self._turn,
         )
 
-    def _meaning(self, stored: np.ndarray, label_name: str) -> np.ndarray:
-        """Stored values to class indices; InputError names those that mean nothing."""
-        # A look at whether any value is strange takes a tenth of the time of counting them all.
-        if self._table is not None:
-            label = self._table(stored)
-            bad = label == UNKNOWN
-        else:
-            label = stored
-            bad = (stored >= self.classes.number) & (stored != self.classes.ignore)
-        if bad.any():
-            counts = np.bincount(stored[bad], minlength=256)
-            strange = [int(value) for value in np.flatnonzero(counts)]
-            shown = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
-            share = bad.mean()
-            raise InputError(
-                f"{self._label_tree.path(label_name)}: label values {shown} ({share:.2%} of the "
-                f"pixels) are none of the {self.classes.number} classes nor ignored; correct the "
-                "file, the class list or the value map"
-            )
-        return label
+    def _understood(self, stored: np.ndarray, label_name: str) -> np.ndarray:
+        return self._meaning(stored, self._label_tree.path(label_name))
 
     def _compare_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]) -> None:
         if tuple(image) != tuple(label):

@@ -6,7 +6,6 @@ the same holds for a label.
 """
 
 import io
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 
 from arm_jax.data import headers
 from arm_jax.data.headers import Header
+from arm_jax.data.labels import Meaning
 from arm_jax.system.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
@@ -204,7 +204,7 @@ class LabelFile:
     Args:
       data: the file.
       name: what to call it in a message.
-      meaning: stored values to label values; it sees the rows that were decoded.
+      meaning: of the stored values; None where they are label values already.
       turn: as for `decode_label`.
 
     Raises InputError, here or later, for what `decode_label` and `meaning` refuse.
@@ -214,7 +214,7 @@ class LabelFile:
         self,
         data: bytes,
         name: str,
-        meaning: Callable[[np.ndarray], np.ndarray] = lambda stored: stored,
+        meaning: Meaning | None = None,
         *,
         turn: bool = True,
     ):
@@ -225,10 +225,10 @@ class LabelFile:
     def upper(self, rows: int) -> np.ndarray:
         """uint8 (at least so many rows, w)."""
         if self._decoded is None or rows > len(self._decoded):
-            # Who asks again, for more, may do so often.
+            # A second request is for all rows: a third would decode the upper ones once more.
             some = rows if self._decoded is None else None
-            stored = decode_label(self._data, self._name, some, turn=self._turn)
-            self._decoded = self._meaning(stored)
+            label = decode_label(self._data, self._name, some, turn=self._turn)
+            self._decoded = label if self._meaning is None else self._meaning(label, self._name)
         return self._decoded
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:

@@ -28,14 +28,14 @@ class Augment:
         self._crop, self._ignore, self._drawing = crop, ignore, drawing
 
     def __call__(self, record: dict, rng: np.random.Generator) -> dict[str, Any]:
-        drawn = augment.draw(
+        drawn, label = augment.draw(
             rng, record["label"], crop=self._crop, ignore=self._ignore, **self._drawing
         )
         image = record["image"]
         if isinstance(image, images.ImageFile):
-            image = image.part(augment.source_box(drawn, record["label"].shape))
+            image = image.part(augment.source_box(drawn))
         image, label, extent = augment.apply(
-            image, record["label"], drawn, crop=self._crop, ignore=self._ignore
+            image, label, drawn, crop=self._crop, ignore=self._ignore
         )
         return {
             "image": image,

@@ -11,10 +11,11 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax.data import parallel
+from arm_jax.data import labels
 from arm_jax.data.agreement import Agreement
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source
+from arm_jax.system import parallel
 from arm_jax.system.errors import InputError
 
 
@@ -121,10 +122,7 @@ def _look(source: Source, second: Source | None, index: int) -> str | tuple:
         record = source[index]
         label = record["label"]
         counts = np.bincount(label.reshape(-1), minlength=256)
-        known = [*range(source.classes.number), source.classes.ignore]
-        strange = [int(v) for v in np.flatnonzero(counts) if v not in known]
-        if strange:
-            return f"{record['id']}: label values {', '.join(map(str, strange))} are no classes"
+        labels.check(counts, source.classes, record["id"])
         agreement = None
         if second is not None:
             other = second[index]

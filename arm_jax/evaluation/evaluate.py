@@ -15,9 +15,9 @@ from tqdm import tqdm
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference, labelled, metrics
+from arm_jax.evaluation.batching import delayed
 from arm_jax.evaluation.labelled import Example
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.evaluation.readahead import delayed
 from arm_jax.networks import Segmenter
 from arm_jax.system import processes, sharding
 from arm_jax.system.errors import InputError

@@ -63,7 +63,7 @@ def predict(model: Segmenter, image: np.ndarray, protocol: Protocol | None = Non
       uint8 (h, w).
     """
     graphdef, state = nnx.split(model)
-    prepared = prepare(image, protocol or Protocol())
+    prepared = views(image, protocol or Protocol())
     found = labels(graphdef, state, [prepared], protocol or Protocol())
     return np.asarray(found)[0, : prepared.size[0], : prepared.size[1]]
 
@@ -77,12 +77,12 @@ def class_scores(
     pixels at once: large for many classes.
     """
     graphdef, state = nnx.split(model)
-    prepared = prepare(image, protocol or Protocol())
+    prepared = views(image, protocol or Protocol())
     found = _run(graphdef, state, [prepared], protocol or Protocol(), jax.device_put, 1, False)
     return np.asarray(found)[0, : prepared.size[0], : prepared.size[1]]
 
 
-def prepare(image: np.ndarray, protocol: Protocol) -> Prepared:
+def views(image: np.ndarray, protocol: Protocol) -> Prepared:
     """Resize and pad an image on the host, for every scale of the protocol.
 
     Resizing is bilinear on bytes, without antialiasing (cv2), as in mmsegmentation.

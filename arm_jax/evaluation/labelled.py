@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arm_jax.data.labels import check
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
+from arm_jax.evaluation.batching import grouped
 from arm_jax.evaluation.inference import Prepared
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.evaluation.readahead import ahead, grouped
 from arm_jax.system import processes
 from arm_jax.system.errors import InputError
+from arm_jax.system.parallel import ordered
 
 # Images read ahead of the devices, beyond the batch in work.
 READ_AHEAD = 8
@@ -53,7 +55,7 @@ def batches(
     """
     indices = processes.share(len(source))
     read = functools.partial(_read, source, protocol, boundary_width)
-    examples = ahead(read, indices, threads=threads, number=size + READ_AHEAD)
+    examples = ordered(read, indices, threads, threads=True, ahead=size + READ_AHEAD)
     most = max(MOST_WAITING, size)
     yield from grouped(examples, lambda example: example.image.group, size, most)
 
@@ -66,16 +68,8 @@ def _read(source: Source, protocol: Protocol, boundary_width: int | None, index:
             f"{name}: the label is {label.shape[1]}x{label.shape[0]} pixels but the image is "
             f"{image.shape[1]}x{image.shape[0]}; labels must have the size of their images"
         )
-    classes = source.classes
-    values = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
-    wrong = [int(v) for v in values if v >= classes.number and v != classes.ignore]
-    if wrong:
-        raise InputError(
-            f"{name}: the label has the values {wrong}, but the classes are 0 to "
-            f"{classes.number - 1} and {classes.ignore} is ignored; mend the label or give a "
-            "value map"
-        )
+    check(np.bincount(label.reshape(-1), minlength=256), source.classes, name)
     labels = [label]
     if boundary_width is not None:
-        labels.append(boundary.near_boundaries(label, boundary_width, classes.ignore))
-    return Example(inference.prepare(image, protocol), labels)
+        labels.append(boundary.near_boundaries(label, boundary_width, source.classes.ignore))
+    return Example(inference.views(image, protocol), labels)

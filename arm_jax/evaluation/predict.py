@@ -16,12 +16,13 @@ from arm_jax.data import colors, trees
 from arm_jax.data.images import SUFFIXES, decode_image
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import inference
+from arm_jax.evaluation.batching import grouped
 from arm_jax.evaluation.inference import Prepared
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.evaluation.readahead import ahead, grouped
 from arm_jax.networks import Segmenter
 from arm_jax.system import files, locks, names, outputs, processes, sharding
 from arm_jax.system.errors import InputError
+from arm_jax.system.parallel import ordered
 
 # Images read ahead of the devices, images that may wait for others of their size, and results that
 # may wait to be written.
@@ -122,7 +123,7 @@ def predict_folder(
         ) as bar,
     ):
         write = functools.partial(_write, output_dir, classes)
-        for _ in ahead(write, results(), threads=threads, number=UNWRITTEN):
+        for _ in ordered(write, results(), threads, threads=True, ahead=UNWRITTEN):
             bar.update()
     if unreadable:
         raise InputError(
@@ -181,11 +182,11 @@ def predictions(
             image = read(name)
         except InputError as error:
             return error
-        return name, image, inference.prepare(image, protocol)
+        return name, image, inference.views(image, protocol)
 
     def readable() -> Iterator[tuple[Path, np.ndarray, Prepared]]:
         number = READ_AHEAD + batch_size
-        for one in ahead(prepared, names, threads=threads, number=number):
+        for one in ordered(prepared, names, threads, threads=True, ahead=number):
             if not isinstance(one, InputError):
                 yield one
             elif on_error is None:

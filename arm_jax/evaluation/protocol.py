@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from arm_jax.evaluation.resampling import window_starts
+from arm_jax.data.augment import rescaled
 from arm_jax.system.errors import InputError
 
 # The scales of openseg's ms_test for the OCR networks, the paper's [35]
@@ -38,8 +38,8 @@ class Protocol:
     """One way to test. The default is the paper's for validation: the whole image, once.
 
     Attributes:
-      size: (long, short) sides into which the image is first resized, keeping its shape, as
-        mmsegmentation's `Resize(keep_ratio=True)` does; ADE20K is tested at (2048, 512). None
+      size: (short, long) sides into which the image is first resized, keeping its shape, as
+        mmsegmentation's `Resize(keep_ratio=True)` does; ADE20K is tested at (512, 2048). None
         keeps the image as it is. Scores are always computed at the original size.
       crop: (height, width) of sliding windows; None looks at the whole image at once.
       stride: (rows, columns) between windows; None takes two thirds of the crop, which is
@@ -81,8 +81,8 @@ class Protocol:
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
         if not self.scales or min(self.scales) <= 0:
             raise InputError(f"scales = {self.scales} must be one or more positive factors")
-        if self.size is not None and self.size[0] < self.size[1]:
-            raise InputError(f"size = {self.size} must be (long, short); swap the two numbers")
+        if self.size is not None and self.size[0] > self.size[1]:
+            raise InputError(f"size = {self.size} must be (short, long); swap the two numbers")
         if self.crop is None and self.stride is not None:
             raise InputError(f"stride = {self.stride} has no effect without crop; set crop too")
         if self.crop is not None and self.stride is None:
@@ -119,7 +119,7 @@ class Protocol:
         return tuple(self._window(height, width, scale) for scale in self.scales)
 
     def _window(self, height: int, width: int, scale: float) -> Window:
-        view = rescaled((height, width), self.size or (width, height), scale)
+        view = rescaled((height, width), scale, self.size)
         multiple = self.multiple or 1
         padded = (-(-view[0] // multiple) * multiple, -(-view[1] // multiple) * multiple)
         if self.crop is None or self.stride is None:
@@ -155,17 +155,14 @@ class Protocol:
         return "; ".join(words)
 
 
-def rescaled(
-    image: tuple[int, int], limits: tuple[int, int], scale: float = 1.0
-) -> tuple[int, int]:
-    """Size (height, width) of an image resized to fit `scale` times `limits`, keeping its shape.
+def window_starts(size: int, window: int, stride: int) -> tuple[int, ...]:
+    """Where sliding windows begin: every `stride`, the last one shifted back inside.
 
-    The rounding is that of mmcv's `rescale_size` (mmcv/image/geometric.py): the limits are cut
-    to whole numbers, the sides rounded half up.
+    The rule of mmsegmentation's `slide_inference` (mmseg/models/segmentors/encoder_decoder.py),
+    for one axis. An axis shorter than the window has one window, of the size of the axis.
     """
-    long, short = (int(side * scale) for side in (max(limits), min(limits)))
-    factor = min(long / max(image), short / min(image))
-    return max(int(image[0] * factor + 0.5), 1), max(int(image[1] * factor + 0.5), 1)
+    number = max(size - window + stride - 1, 0) // stride + 1
+    return tuple(min(i * stride, max(size - window, 0)) for i in range(number))
 
 
 # What `evaluation.tta` may be in a config.

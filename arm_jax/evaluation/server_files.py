@@ -24,10 +24,10 @@ from arm_jax.data.labels import Classes, Table
 from arm_jax.data.trees import Tree
 from arm_jax.evaluation.predict import Prediction, predictions
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.evaluation.readahead import ahead
 from arm_jax.networks import Segmenter
 from arm_jax.system import files
 from arm_jax.system.errors import InputError
+from arm_jax.system.parallel import ordered
 
 UNWRITTEN = 4
 
@@ -156,7 +156,9 @@ def write_zip(
     ):
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             encode = functools.partial(_encode, server)
-            for name, data, digest in ahead(encode, results(), threads=threads, number=UNWRITTEN):
+            for name, data, digest in ordered(
+                encode, results(), threads, threads=True, ahead=UNWRITTEN
+            ):
                 archive.writestr(name, data)
                 digests[name] = digest
                 bar.update()

@@ -16,10 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from arm_jax.evaluation.protocol import Window
-from arm_jax.evaluation.resampling import Taps, bilinear, from_windows
-
-# Full-resolution logits that exist at one time, per device.
-TILE_BYTES = 32 * 2**20
+from arm_jax.networks.resampling import TILE_BYTES, Taps, bilinear, merged, tile_count
 
 Axes = tuple[Taps, Taps]
 # (indices int32, weights float32), each (b, outputs, taps): the taps of a batch along one axis.
@@ -65,6 +62,36 @@ def _axis(
     return taps if view == size else bilinear(view, size, align_corners).after(taps)
 
 
+def from_windows(
+    size: int, starts: Sequence[int], window: int, samples: int, align_corners: bool = False
+) -> Taps:
+    """The average of overlapping windows, each resized from `samples` to `window` outputs.
+
+    The input holds the windows' samples one after another: len(starts) * samples. Each output
+    averages over the windows that cover it, which is the plain average by a count map that
+    mmsegmentation takes: on a grid of windows that count is a product of one factor an axis.
+    What a window has beyond `size` (padding) is left out.
+    """
+    inner = bilinear(samples, window, align_corners)
+    spans = [(start, min(window, size - start)) for start in starts]
+    covers = np.zeros(size, np.int32)
+    for start, length in spans:
+        covers[start : start + length] += 1
+    if not covers.all():
+        raise ValueError(f"windows of {window} at {tuple(starts)} leave gaps in {size}")
+    taps = inner.index.shape[1]
+    index = np.zeros((size, covers.max(), taps), np.int32)
+    weight = np.zeros(index.shape)
+    filled = np.zeros(size, np.int32)
+    for number, (start, length) in enumerate(spans):
+        at = np.arange(start, start + length)
+        index[at, filled[at]] = inner.index[:length] + number * samples
+        weight[at, filled[at]] = inner.weight[:length]
+        filled[at] += 1
+    weight /= covers[:, None, None]
+    return merged(index.reshape(size, -1), weight.reshape(size, -1))
+
+
 def combine(
     passes: Sequence[tuple[Any, Sequence[Axes]]],
     size: tuple[int, int],
@@ -90,7 +117,7 @@ def combine(
     height, width = size
     batch, *_, classes = passes[0][0].shape
     row_bytes = 4 * classes * width * -(-batch // devices)
-    tiles = -(-height // max(TILE_BYTES // row_bytes, 1))
+    tiles = tile_count(height, row_bytes, TILE_BYTES)
     tile = -(-height // tiles)
     logits = [one for one, _ in passes]
     rows = [_table([row for row, _ in axes], tile * tiles) for _, axes in passes]

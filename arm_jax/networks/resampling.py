@@ -1,21 +1,30 @@
-"""Bilinear resizing of feature maps, equal to PyTorch's `interpolate` in both corner conventions.
+"""Linear resampling along one axis, as a short list of taps for each output position.
 
-`jax.image.resize` smooths when it shrinks unless told not to, has no align_corners, and multiplies
-by dense matrices. Here each output row is a weighted sum of the two input rows it lies between,
-and, in the gradient, each input row gathers the few output rows that it went into: no dense
-matrix, and no scatter, which is the slow part of differentiating a gather.
+Bilinear resizing, taking sliding windows back to the image they were cut from, cropping padding
+away and mirroring are all linear, and all act on rows and columns separately. So each is a table of
+(index, weight) pairs for every output row and one for every output column; a chain of them is again
+such a table, and so is the gradient: each input gathers the few outputs that it went into.
+`jax.image.resize` antialiases unless told not to, has no align_corners, and multiplies by dense
+matrices; differentiating a gather makes a scatter, which is slow.
 """
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Full-resolution scores that exist at one time, per device.
+TILE_BYTES = 32 * 2**20
+
 
 def resize(x: jax.Array, size: Sequence[int], align_corners: bool = False) -> jax.Array:
     """Bilinear interpolation without antialiasing, as PyTorch's F.interpolate(mode="bilinear").
+
+    >>> resize(jnp.array([[0.0, 4.0]]).reshape(1, 1, 2, 1), (1, 4)).ravel().tolist()
+    [0.0, 1.0, 3.0, 4.0]
 
     Args:
         x: (b, h, w, c), any float dtype; the arithmetic is float32.
@@ -41,7 +50,7 @@ def resize(x: jax.Array, size: Sequence[int], align_corners: bool = False) -> ja
 def _resize_axis(
     x: jax.Array, axis: int, lengths: tuple[int, int], align_corners: bool
 ) -> jax.Array:
-    return _gather_rows(x, axis, weights(*lengths, align_corners))
+    return _gathered(x, axis, bilinear(*lengths, align_corners))
 
 
 def _forward(
@@ -53,41 +62,105 @@ def _forward(
 def _backward(
     axis: int, lengths: tuple[int, int], align_corners: bool, _: None, gradient: jax.Array
 ) -> tuple[jax.Array]:
-    return (_gather_rows(gradient, axis, weights(*lengths, align_corners).T),)
+    return (_gathered(gradient, axis, bilinear(*lengths, align_corners).transposed(lengths[0])),)
 
 
 _resize_axis.defvjp(_forward, _backward)
 
 
-def weights(in_length: int, out_length: int, align_corners: bool) -> np.ndarray:
-    """The (out, in) float32 matrix of linear interpolation along one axis, two entries a row."""
-    # PyTorch computes the positions in float32 too.
-    positions = np.arange(out_length, dtype=np.float32)
+@dataclass(frozen=True)
+class Taps:
+    """output[i] = sum_k weight[i, k] * input[index[i, k]].
+
+    `index` is int32 and `weight` float64, both (outputs, k), in the order of the inputs; unused
+    taps have index 0 and weight 0.
+    """
+
+    index: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def mirrored(self) -> "Taps":
+        """The same, with the output in reverse order."""
+        return Taps(self.index[::-1], self.weight[::-1])
+
+    def after(self, inner: "Taps") -> "Taps":
+        """`self` applied to the output of `inner`, as one table over `inner`'s input."""
+        index = inner.index[self.index].reshape(len(self), -1)
+        weight = (self.weight[..., None] * inner.weight[self.index]).reshape(len(self), -1)
+        return merged(index, weight)
+
+    def padded(self, outputs: int, taps: int) -> "Taps":
+        """Zero outputs and unused taps appended, so that tables of one group have one shape."""
+        grow = ((0, outputs - len(self)), (0, taps - self.index.shape[1]))
+        return Taps(np.pad(self.index, grow), np.pad(self.weight, grow))
+
+    def matrix(self, inputs: int) -> np.ndarray:
+        """The float64 (outputs, inputs) matrix."""
+        matrix = np.zeros((len(self), inputs))
+        np.add.at(matrix, (np.arange(len(self))[:, None], self.index), self.weight)
+        return matrix
+
+    def transposed(self, inputs: int) -> "Taps":
+        """From outputs back to `inputs`, by the transposed matrix: the gradient's table."""
+        matrix = self.matrix(inputs).T
+        index = np.broadcast_to(np.arange(len(self)), matrix.shape)
+        return merged(index, matrix)
+
+
+def bilinear(size: int, outputs: int, align_corners: bool = False) -> Taps:
+    """`size` samples stretched or shrunk to `outputs`, without antialiasing.
+
+    Positions and weights are computed in float32, as PyTorch computes them: at large sizes they
+    differ by up to 1e-4 from exact ones. So resizing in a network, in inference and in an exported
+    program is one arithmetic.
+    """
+    position = np.arange(outputs, dtype=np.float32)
     if align_corners:
-        step = np.float32(in_length - 1) / np.float32(max(out_length - 1, 1))
-        positions = positions * step
+        position = position * (np.float32(size - 1) / np.float32(max(outputs - 1, 1)))
     else:
-        step = np.float32(in_length) / np.float32(out_length)
-        positions = np.maximum((positions + np.float32(0.5)) * step - np.float32(0.5), 0)
-    lower = np.minimum(positions.astype(np.int64), in_length - 1)
-    upper = np.minimum(lower + 1, in_length - 1)
-    fraction = positions - lower.astype(np.float32)
-    matrix = np.zeros((out_length, in_length), np.float32)
-    rows = np.arange(out_length)
-    matrix[rows, lower] += 1 - fraction
-    matrix[rows, upper] += fraction
-    return matrix
+        step = np.float32(size) / np.float32(outputs)
+        position = np.maximum((position + np.float32(0.5)) * step - np.float32(0.5), 0)
+    below = np.minimum(position.astype(np.int32), size - 1)
+    above = np.minimum(below + 1, size - 1)
+    fraction = position - below.astype(np.float32)
+    return merged(np.stack([below, above], 1), np.stack([1 - fraction, fraction], 1))
 
 
-def _gather_rows(x: jax.Array, axis: int, matrix: np.ndarray) -> jax.Array:
-    """`matrix` (out, in) times `x` along `axis`, gathering only the entries that are not zero."""
-    taps = max(int((matrix != 0).sum(axis=1).max()), 1)
-    indices = np.argsort(matrix == 0, axis=1, kind="stable")[:, :taps]
-    weights = np.take_along_axis(matrix, indices, axis=1)
+def merged(index: np.ndarray, weight: np.ndarray) -> Taps:
+    """One tap for each distinct input, none of weight 0 but to fill up the table."""
+    index = np.where(weight != 0, index, -1)  # -1 sorts first and is cut off below
+    order = np.argsort(index, axis=1, kind="stable")
+    index = np.take_along_axis(index, order, 1)
+    weight = np.take_along_axis(weight, order, 1)
+    first = np.ones(index.shape, bool)
+    first[:, 1:] = index[:, 1:] != index[:, :-1]
+    first &= index >= 0
+    slot = np.cumsum(first, axis=1) - 1  # -1 for the zero weights at the front
+    taps = max(int(slot.max(initial=0)) + 1, 1)
+    row = np.broadcast_to(np.arange(len(index))[:, None], index.shape)
+    used = index >= 0
+    merged_index = np.zeros((len(index), taps), np.int32)
+    merged_weight = np.zeros((len(index), taps))
+    merged_index[row[used], slot[used]] = index[used]
+    np.add.at(merged_weight, (row[used], slot[used]), weight[used])
+    return Taps(merged_index, merged_weight)
+
+
+def tile_count(height: int, row_bytes: int, tile_bytes: int = TILE_BYTES) -> int:
+    """In how many tiles of equal height so many rows are made, to hold `tile_bytes` at a time."""
+    return -(-height // max(tile_bytes // row_bytes, 1))
+
+
+def _gathered(x: jax.Array, axis: int, taps: Taps) -> jax.Array:
+    """`x` resampled along `axis`, float32."""
     shape = [1] * x.ndim
-    shape[axis] = matrix.shape[0]
+    shape[axis] = len(taps)
+    weight = taps.weight.astype(np.float32)
     terms = [
-        jnp.take(x, indices[:, tap], axis=axis, mode="clip") * weights[:, tap].reshape(shape)
-        for tap in range(taps)
+        jnp.take(x, taps.index[:, tap], axis=axis, mode="clip") * weight[:, tap].reshape(shape)
+        for tap in range(weight.shape[1])
     ]
     return functools.reduce(jnp.add, terms)

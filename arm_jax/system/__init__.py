@@ -9,6 +9,7 @@ outputs       folders and files that no command writes over, but the one that wr
 names         names from elsewhere, kept below their root
 locks         one writer at a time in a folder
 sharding      meshes, and where arrays are placed on them
+parallel      one function over many items on several cores, results in order
 processes     what each process of a run does, and sums over all of them
 compilation   compiled programs that outlive a process
 host_memory   freed memory kept for the next step, where the device is a CPU

@@ -15,10 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from arm_jax.networks.resampling import resize, weights
-
-# What exists at one time of full-resolution scores, or of ARM's hidden layers, per device.
-TILE_BYTES = 32 * 2**20
+from arm_jax.networks.resampling import TILE_BYTES, bilinear, resize, tile_count
 
 
 def by_rows(
@@ -82,9 +79,7 @@ def in_tiles(
 
 def _tiles(shape: tuple[int, ...], bytes_a_pixel: int, devices: int, tile_bytes: int) -> int:
     batch, height, width = shape
-    row_bytes = bytes_a_pixel * width * -(-batch // devices)
-    rows = min(max(tile_bytes // row_bytes, 1), height)
-    return -(-height // rows)
+    return tile_count(height, bytes_a_pixel * width * -(-batch // devices), tile_bytes)
 
 
 def _in_turn(function: Callable[..., Any], *parts: Any) -> Any:
@@ -117,7 +112,7 @@ def _blocks(in_length: int, out_length: int, rows: int) -> tuple[np.ndarray, np.
       int32 (tiles,) and float32 (tiles, rows, k): output row t * rows + i is the sum over j of
       blocks[t, i, j] * input[starts[t] + j]. Rows beyond `out_length` are 0.
     """
-    matrix = weights(in_length, out_length, align_corners=False)
+    matrix = bilinear(in_length, out_length).matrix(in_length).astype(np.float32)
     tiles = -(-out_length // rows)
     matrix = np.pad(matrix, ((0, tiles * rows - out_length), (0, 0)))
     matrix = matrix.reshape(tiles, rows, in_length)

@@ -11,8 +11,9 @@ from functools import partial
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from arm_jax.data import builders, coarsen, images, parallel, scenes
+from arm_jax.data import builders, coarsen, images, scenes
 from arm_jax.data.labels import STREET_SCENES
+from arm_jax.system import parallel
 
 # Below this many scenes the start of worker processes takes longer than they save.
 _WORTH_WORKERS = 1000

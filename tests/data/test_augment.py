@@ -22,14 +22,14 @@ def golden():
 def test_equals_mmsegmentation(golden, case, monkeypatch):
     ratio, *base, top, left, flip = golden["geometry"][case]
     crop = tuple(int(n) for n in golden["crop"])
-    size = augment.resized((60, 90), ratio, (int(base[1]), int(base[0])))
+    size = augment.rescaled((60, 90), ratio, (int(base[1]), int(base[0])))
     assert size == tuple(golden[f"size_{case}"])
     box = (int(top), int(left), *(min(c, s) for c, s in zip(crop, size, strict=True)))
     for cost in (0, augment._WARP_COST):  # by the warp, and by whichever is cheaper
         monkeypatch.setattr(augment, "_WARP_COST", cost)
-        image, label, extent = augment.apply(
-            golden["image"], golden["label"], Drawn(size, box, bool(flip)), crop=crop
-        )
+        part = augment.nearest(golden["label"], size, box)
+        drawn = Drawn((60, 90), size, box, bool(flip))
+        image, label, extent = augment.apply(golden["image"], part, drawn, crop=crop)
         assert extent == box[2:]
         np.testing.assert_array_equal(label, golden[f"label_{case}"])
         difference = np.abs(image.astype(int) - golden[f"image_{case}"])
@@ -43,8 +43,8 @@ def test_a_crop_equals_resizing_everything():
         image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
         label = rng.integers(0, 9, (height, width)).astype(np.uint8)
         crop = tuple(int(n) for n in rng.integers(8, 100, 2))
-        drawn = augment.draw(np.random.default_rng(trial), label, crop=crop)
-        got_image, got_label, extent = augment.apply(image, label, drawn, crop=crop)
+        drawn, part = augment.draw(np.random.default_rng(trial), label, crop=crop)
+        got_image, got_label, extent = augment.apply(image, part, drawn, crop=crop)
         top, left, *inner = drawn.box
         rows, columns = slice(top, top + inner[0]), slice(left, left + inner[1])
         whole = cv2.resize(image, drawn.size[::-1], interpolation=cv2.INTER_LINEAR)[rows, columns]
@@ -64,14 +64,16 @@ def test_labels_are_never_mixed():
     label = np.where(np.arange(40) < 20, 0, 200).astype(np.uint8)[None].repeat(30, 0)
     image = np.zeros((30, 40, 3), np.uint8)
     for seed in range(20):
-        drawn = augment.draw(np.random.default_rng(seed), label, crop=(24, 24))
-        _, got, _ = augment.apply(image, label, drawn, crop=(24, 24))
+        drawn, part = augment.draw(np.random.default_rng(seed), label, crop=(24, 24))
+        _, got, _ = augment.apply(image, part, drawn, crop=(24, 24))
         assert set(np.unique(got)) <= {0, 200, 255}
 
 
 def draws(label, number=400, **options):
     options = {"crop": (20, 20), **options}
-    return [augment.draw(np.random.default_rng(seed), label, **options) for seed in range(number)]
+    return [
+        augment.draw(np.random.default_rng(seed), label, **options)[0] for seed in range(number)
+    ]
 
 
 def test_sizes_follow_the_ratio():
@@ -83,10 +85,10 @@ def test_sizes_follow_the_ratio():
 
 
 def test_the_base_sets_the_short_side_unless_the_long_one_is_too_long():
-    assert augment.resized((256, 384), 1.0, (512, 2048)) == (512, 768)
-    assert augment.resized((100, 1000), 1.0, (512, 2048)) == (205, 2048)
-    assert augment.resized((384, 256), 0.5, (512, 2048)) == (384, 256)
-    assert augment.resized((1, 1), 0.5) == (1, 1)
+    assert augment.rescaled((256, 384), 1.0, (512, 2048)) == (512, 768)
+    assert augment.rescaled((100, 1000), 1.0, (512, 2048)) == (205, 2048)
+    assert augment.rescaled((384, 256), 0.5, (512, 2048)) == (384, 256)
+    assert augment.rescaled((1, 1), 0.5) == (1, 1)
 
 
 def test_half_are_flipped_and_none_without():
@@ -139,13 +141,13 @@ def test_the_source_box_is_enough_and_not_much_more(monkeypatch):
     image = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
     label = rng.integers(0, 5, (90, 120)).astype(np.uint8)
     for seed in range(60):
-        drawn = augment.draw(np.random.default_rng(seed), label, crop=(40, 50))
+        drawn, cut = augment.draw(np.random.default_rng(seed), label, crop=(40, 50))
         for cost in (0, 2.6, 100):  # by the warp, by whichever is cheaper, by resizing
             monkeypatch.setattr(augment, "_WARP_COST", cost)
-            top, left, height, width = augment.source_box(drawn, (90, 120))
+            top, left, height, width = augment.source_box(drawn)
             part = image[top : top + height, left : left + width].copy()
-            got, _, extent = augment.apply(part, label, drawn, crop=(40, 50))
-            whole, _, _ = augment.apply(image, label, drawn, crop=(40, 50))
+            got, _, extent = augment.apply(part, cut, drawn, crop=(40, 50))
+            whole, _, _ = augment.apply(image, cut, drawn, crop=(40, 50))
             np.testing.assert_array_equal(got, whole)
             if drawn.flip:
                 continue
@@ -155,7 +157,7 @@ def test_the_source_box_is_enough_and_not_much_more(monkeypatch):
                     continue
                 changed = part.copy()
                 changed[side] = 255 - changed[side]
-                other, _, _ = augment.apply(changed, label, drawn, crop=(40, 50))
+                other, _, _ = augment.apply(changed, cut, drawn, crop=(40, 50))
                 assert (other[: extent[0], : extent[1]] != got[: extent[0], : extent[1]]).any()
 
 
@@ -165,8 +167,8 @@ def test_a_part_is_resized_to_the_bytes_of_the_whole(monkeypatch):
     image = rng.integers(0, 256, (77, 130, 3)).astype(np.uint8)
     label = rng.integers(0, 5, (77, 130)).astype(np.uint8)
     for seed in range(40):
-        drawn = augment.draw(np.random.default_rng(seed), label, crop=(40, 50), flip=False)
-        got, _, _ = augment.apply(image, label, drawn, crop=(40, 50))
+        drawn, part = augment.draw(np.random.default_rng(seed), label, crop=(40, 50), flip=False)
+        got, _, _ = augment.apply(image, part, drawn, crop=(40, 50))
         top, left, height, width = drawn.box
         whole = cv2.resize(image, drawn.size[::-1], interpolation=cv2.INTER_LINEAR)
         whole = whole[top : top + height, left : left + width]
@@ -176,16 +178,15 @@ def test_a_part_is_resized_to_the_bytes_of_the_whole(monkeypatch):
 def test_a_label_is_decoded_as_far_as_the_crop_needs():
     rng = np.random.default_rng(5)
     pixels = rng.integers(0, 5, (90, 120)).astype(np.uint8)
-    image = np.zeros((90, 120, 3), np.uint8)
     fewer = 0
     for seed in range(40):
         label = images.LabelFile(images.encode_png(pixels), "label")
         assert label.shape == (90, 120)
         ways = [np.random.default_rng(seed), np.random.default_rng(seed)]
-        drawn = augment.draw(ways[0], label, crop=(40, 50))
-        assert drawn == augment.draw(ways[1], pixels, crop=(40, 50))
-        got = augment.apply(image, label, drawn, crop=(40, 50))[1]
-        np.testing.assert_array_equal(got, augment.apply(image, pixels, drawn, crop=(40, 50))[1])
+        drawn, part = augment.draw(ways[0], label, crop=(40, 50))
+        other, whole = augment.draw(ways[1], pixels, crop=(40, 50))
+        assert drawn == other
+        np.testing.assert_array_equal(part, whole)
         fewer += len(label.upper(1)) < 80
         np.testing.assert_array_equal(np.asarray(label), pixels)
     assert fewer > 15

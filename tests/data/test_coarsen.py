@@ -223,7 +223,7 @@ def test_recall_is_shown_beside_the_reference():
 def test_bad_settings_are_refused():
     with pytest.raises(InputError, match="rough"):
         coarsen.preset("rough")
-    with pytest.raises(InputError, match=r"flip = 1\.5"):
+    with pytest.raises(InputError, match=r"wrong_share = 1\.5"):
         coarsen.preset("mild", 1.5)
     with pytest.raises(InputError, match="share = 2"):
         coarsen.Blocks(2)

@@ -120,7 +120,7 @@ def test_padding_lets_different_sizes_share_a_batch(model, monkeypatch):
 
 def test_images_of_several_sizes_resized_to_one_share_a_batch(model, monkeypatch):
     sizes = [(24, 32), (48, 64), (36, 48), (60, 80)]
-    how = Protocol(size=(40, 30))
+    how = Protocol(size=(30, 40))
     matrix = np.zeros((5, 5), np.int64)
     for record in (Records(sizes)[i] for i in range(4)):
         predicted = inference.predict(model, record["image"], how)

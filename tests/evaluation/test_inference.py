@@ -10,7 +10,8 @@ import pytest
 from evaluation_standins import TinySegmenter, image
 from flax import nnx
 
-from arm_jax.evaluation import inference, protocol, tiles
+from arm_jax.data import augment
+from arm_jax.evaluation import inference, tiles
 from arm_jax.evaluation.protocol import Protocol
 
 GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
@@ -53,7 +54,7 @@ def slow_scores(model, picture, how):
     """The protocol, one window and one pixel at a time."""
     total = 0.0
     for scale in how.scales:
-        size = protocol.rescaled(picture.shape[:2], how.size or picture.shape[1::-1], scale)
+        size = augment.rescaled(picture.shape[:2], scale, how.size)
         view = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
         for mirrored in (False, True)[: 1 + how.flip]:
             seen = normalised(view[:, ::-1] if mirrored else view)
@@ -82,14 +83,14 @@ def slow_scores(model, picture, how):
 
 PROTOCOLS = {
     "whole": Protocol(),
-    "resized": Protocol(size=(40, 33)),
+    "resized": Protocol(size=(33, 40)),
     "sliding": Protocol(crop=(16, 24), stride=(7, 11), windows_at_once=5),
     "one window at a time": Protocol(crop=(32, 32), windows_at_once=1),
-    "aligned corners": Protocol(size=(61, 60), crop=(25, 33), align_corners=True),
+    "aligned corners": Protocol(size=(60, 61), crop=(25, 33), align_corners=True),
     "summed logits": Protocol(scales=(0.5, 1.25), flip=True),
     "mean probabilities": Protocol(scales=(0.75, 1.5), flip=True, average="probabilities"),
     "everything": Protocol(
-        size=(64, 48), crop=(20, 24), stride=(13, 24), scales=(0.5, 1.0), flip=True
+        size=(48, 64), crop=(20, 24), stride=(13, 24), scales=(0.5, 1.0), flip=True
     ),
 }
 
@@ -194,7 +195,7 @@ def test_images_of_one_group_share_a_batch_and_its_programs(model):
     how = Protocol(multiple=32)
     pictures = [image(40, 50, 1), image(64, 64, 2), image(33, 60, 3)]
     graphdef, state = nnx.split(model)
-    batch = [inference.prepare(picture, how) for picture in pictures]
+    batch = [inference.views(picture, how) for picture in pictures]
     alone = [inference.predict(model, picture, how) for picture in pictures]
     programs = inference._network._cache_size(), tiles._labels._cache_size()
     together = np.asarray(inference.labels(graphdef, state, batch[:1], how))
@@ -206,7 +207,7 @@ def test_images_of_one_group_share_a_batch_and_its_programs(model):
 
 
 def test_images_of_two_groups_are_refused(model):
-    batch = [inference.prepare(image(*size), Protocol()) for size in ((8, 8), (8, 40))]
+    batch = [inference.views(image(*size), Protocol()) for size in ((8, 8), (8, 40))]
     with pytest.raises(ValueError, match="one group"):
         inference.labels(*nnx.split(model), batch, Protocol())
 

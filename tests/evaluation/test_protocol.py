@@ -2,8 +2,9 @@
 
 import pytest
 
+from arm_jax.data.augment import rescaled
 from arm_jax.evaluation import protocol
-from arm_jax.evaluation.protocol import Protocol, rescaled
+from arm_jax.evaluation.protocol import Protocol
 from arm_jax.system.errors import InputError
 
 
@@ -20,7 +21,7 @@ from arm_jax.system.errors import InputError
     ],
 )
 def test_sizes_are_rounded_as_mmcv_does(image, limits, scale, expected):
-    assert rescaled(image, limits, scale) == expected
+    assert rescaled(image, scale, limits) == expected
 
 
 def test_whole_image_is_one_window():
@@ -58,7 +59,7 @@ def test_padding_groups_images_of_similar_size():
         ({"crop": (8, 8), "stride": (9, 4)}, "leaves gaps"),
         ({"crop": (8, 0)}, "two positive numbers"),
         ({"crop": (8, 8, 8)}, "two positive numbers"),
-        ({"size": (512, 2048)}, "swap the two numbers"),
+        ({"size": (2048, 512)}, "swap the two numbers"),
         ({"scales": ()}, "one or more positive"),
         ({"scales": (0.5, 0.0)}, "one or more positive"),
         ({"average": "softmax"}, "choose from logits, probabilities"),
@@ -84,11 +85,11 @@ def test_the_description_is_in_plain_words():
     assert Protocol().describe() == (
         "whole image; single scale, no flip; logits resized bilinearly to the original size"
     )
-    text = protocol.create("ocr", crop=(8, 16), stride=(6, 9), size=(64, 32), multiple=4).describe()
+    text = protocol.create("ocr", crop=(8, 16), stride=(6, 9), size=(32, 64), multiple=4).describe()
     for words in (
         "sliding windows of 8x16",
         "every 6 rows and 9 columns",
-        "fit 64x32",
+        "fit 32x64",
         "scales 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2 and horizontal flip: 14 passes, logits averaged",
         "multiples of 4",
     ):

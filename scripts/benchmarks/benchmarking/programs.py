@@ -147,7 +147,7 @@ class Evaluation:
         self.state = sharding.replicate(mesh, state)
         self.mesh = mesh
         self.protocol = experiment.protocol
-        self.images = [inference.prepare(image, self.protocol) for image in images]
+        self.images = [inference.views(image, self.protocol) for image in images]
 
     def __call__(self) -> jax.Array:
         return inference.labels(

@@ -29,11 +29,19 @@ def ordered(
     workers: int,
     *,
     threads: bool = False,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
-    """function(item) for each item, in order, in `workers` processes (or threads); 0: right here.
+    """function(item) for each item, in order, in several processes or threads.
 
-    Processes are spawned, so `function` must be importable. Only a few items a worker are under
-    way at a time, so that results do not pile up in memory.
+    What `function` raises is raised here, when its turn comes.
+
+    Args:
+      function: importable where there are processes, since they are spawned.
+      items: read only as far as results are wanted, and `ahead`.
+      workers: how many processes or threads; 0 calls `function` in this thread.
+      threads: take threads, for work that releases Python's lock, as decoding images does.
+      ahead: the most results that are ready or being made at a time, so that they do not pile up
+        in memory; None for four a worker.
     """
     if workers < 1:
         yield from map(function, items)
@@ -45,11 +53,12 @@ def ordered(
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(workers, context, initializer=_begin)
     waiting: deque[Any] = deque()
+    most = 4 * workers + 1 if ahead is None else ahead
     try:
         for item in items:
             with signals.shielded():  # a worker may be started here
                 waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * workers:
+            if len(waiting) >= most:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

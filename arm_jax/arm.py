@@ -39,7 +39,7 @@ def confidence(logits: jax.Array, kind: str = "var", detach: bool = True) -> jax
         entropy  1 - 2 H(p) / log C
 
     Eq. 3 writes the variance as a sum over classes but gives the range of the *mean* over classes;
-    only the mean maps to [-1, 1] as Fig. 5 says, so it is the mean here. Entropy comes from the
+    only the mean maps to [-1, 1] as in Fig. 5, so it is the mean here. Entropy comes from the
     log-softmax, where sum p log p cannot become 0 * inf (NaN in the paper's Table 2).
 
     Args:

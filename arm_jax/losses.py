@@ -99,7 +99,7 @@ def clip_log_s(log_s: jax.Array, limit: float = 5.0) -> jax.Array:
 def kl_signal(kl_loss: jax.Array, limit: float = 5.0) -> jax.Array:
     """The KL loss above its lower bound, (...), >= 0: what ARM climbs beside a KL loss.
 
-    The paper does not say what ARM maximises there. CE/s is 1/2 for every pixel at the optimal s,
+    The paper does not state what ARM maximises there. CE/s is 1/2 for every pixel at the optimal s,
     so it teaches nothing; KL itself is negative, which makes the optimal weights sparse. Shifted
     by min(log s)/2 = -limit/2 it is non-negative and increases with s.
     """

@@ -83,7 +83,7 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def console() -> None:
-    """Run, and answer what the user can mend with one line and a non-zero exit status."""
+    """Run, and answer what the user can fix with one line and a non-zero exit status."""
     try:
         app.run(main, flags_parser=parse)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Is ARM doing what the theorem says? Statistics over confidence (paper, Fig. 5, Theorem 3.1).
+"""Does ARM do what the theorem predicts? Statistics over confidence (paper, Fig. 5, Theorem 3.1).
 
 The pixels of a batch are counted in bins of equal width over confidence v in [-1, 1]. The mean
 loss of a bin is L(v) of Fig. 5, its mean weight W(v), and Hölder's inequality says which W is best

@@ -8,7 +8,7 @@
 
 A pixel's label is its class's place in that list, from 0; 255 (`data.ignore`) means none. The
 defaults are for one accelerator: 10,000 steps of ResNet-50 on 512x512 crops. ImageNet weights are
-downloaded on the first start; docs/weights.md tells what to do without a network.
+downloaded on the first start; docs/weights.md describes what to do without a network.
 """
 
 from ml_collections import ConfigDict

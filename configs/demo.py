@@ -1,6 +1,6 @@
 """The main job in minutes on two CPU cores: ARM on coarse labels of generated street scenes.
 
-`make demo` runs this and draws the pictures. ResNet-18 DeepLabv3+ at output stride 16, from
+`make demo` runs this and draws the figures. ResNet-18 DeepLabv3+ at output stride 16, from
 scratch; the short run needs a larger learning rate for ARM (see `arm.lr_multiplier`).
 
     python -m arm_jax.main --config configs/demo.py --workdir runs/demo

@@ -1,4 +1,4 @@
-"""Open every file of a data set and say what is in it and what is wrong with it.
+"""Open every file of a data set and report what is in it and what is wrong with it.
 
     python scripts/check_dataset.py cityscapes --root /data/cityscapes --splits train,val --compare
     python scripts/check_dataset.py camvid --root /data/camvid --splits train --coarsen cityscapes
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--labels", default="fine", choices=("fine", "coarse"))
     parser.add_argument("--classes", default="", help="names for folders, separated by commas")
     parser.add_argument("--ignore", type=int, default=255, help="the value of unlabelled pixels")
-    parser.add_argument("--images", type=int, default=0, help="only the first so many")
+    parser.add_argument("--images", type=int, default=0, help="only the first N")
     parser.add_argument("--compare", action="store_true", help="fine labels beside coarse ones")
     parser.add_argument("--coarsen", default="", help="fine labels beside this preset's")
     parser.add_argument(

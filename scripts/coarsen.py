@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--splits", default="train", help="separated by commas")
     parser.add_argument("--classes", default="", help="names for folders, separated by commas")
     parser.add_argument("--ignore", type=int, default=255, help="the value of unlabelled pixels")
-    parser.add_argument("--images", type=int, default=0, help="only the first so many")
+    parser.add_argument("--images", type=int, default=0, help="only the first N")
     parser.add_argument("--preset", required=True, choices=tuple(coarsen.PRESETS))
     parser.add_argument(
         "--wrong_share", type=float, default=0.0, help="share of components made wrong"

@@ -4,8 +4,8 @@
     python scripts/low_confidence.py --workdir runs/demo --checkpoint best --input photographs/ \\
         --output runs/demo/unsure
 
-Looks at images spread over the evaluation split, or at those of a folder. Writes to --output one
-figure of all, low_confidence.png, and for each image two pictures of its full size:
+Runs on images spread over the evaluation split, or at those of a folder. Writes to --output one
+figure of all, low_confidence.png, and for each image two images of its full size:
 painted/NAME.png, with the least sure tenth of all images' pixels in green, and intensity/NAME.png,
 brighter where the network is less sure. With --threshold the pixels of a confidence v below it are
 painted instead: v is the variance of the class likelihoods, scaled to [-1, 1]; at 0 it is half of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from arm_jax import networks, theorem
+from arm_jax import theorem
 from arm_jax.run import loop
 from arm_jax.run.restore import load
 from arm_jax.system import sharding
@@ -23,8 +23,7 @@ SETTINGS = {
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """Trains a row and returns the fine mIoU in percent, and the mean confidence at the end."""
-    create = networks.create
-    monkeypatch.setattr(networks, "create", lambda *a, **k: create(*a, **k | tiny.SIZES))
+    tiny.shrink(monkeypatch, "deeplabv3plus_resnet10")
     mesh = sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
 
     def train_row(row):

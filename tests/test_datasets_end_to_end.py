@@ -20,7 +20,7 @@ from flax import nnx
 from PIL import Image
 
 from arm_jax import experiment as experiments
-from arm_jax import modes, networks
+from arm_jax import modes
 from arm_jax.data import prepare, sources
 from arm_jax.data.labels import ADE20K, ADE20K_TABLE, CAMVID, CITYSCAPES, CITYSCAPES_TABLE
 from arm_jax.evaluation import server_files
@@ -54,12 +54,7 @@ SMALL = {
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    create = networks.create
-
-    def small(name, *arguments, **settings):
-        return create(name, *arguments, **settings, **tiny.SIZES)
-
-    monkeypatch.setattr(networks, "create", small)
+    tiny.shrink(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """What the builders under datasets/ have in common.
 
-They hand pictures over as encoded bytes. TensorFlow Datasets then needs no TensorFlow, and images
+They hand images over as encoded bytes. TensorFlow Datasets then needs no TensorFlow, and images
 are stored as they came, without a second compression.
 """
 

@@ -1,4 +1,4 @@
-"""Look at every label once before training, not at hour three; remember what was found good."""
+"""Read every label once before training, not at hour three; remember what was found good."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ def check(
     problems = []
     bar = tqdm(
         parallel.ordered(
-            partial(_look, source), range(len(source)), 2 * parallel.cores(), threads=True
+            partial(_inspected, source), range(len(source)), 2 * parallel.cores(), threads=True
         ),
         f"check {name}",
         len(source),
@@ -79,7 +79,7 @@ def check(
     return result
 
 
-def _look(source: Source, index: int) -> np.ndarray | str:
+def _inspected(source: Source, index: int) -> np.ndarray | str:
     """Pixels by label value, or what is wrong with the record."""
     try:
         counts = inspect(source, index)

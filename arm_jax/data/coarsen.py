@@ -189,7 +189,7 @@ def coarsen(
 
 
 def _innermost(mask: np.ndarray, share: float) -> np.ndarray:
-    """The pixels of a 0/1 mask that lie deepest, so many that they are `share` of it; bool."""
+    """The deepest pixels of a 0/1 mask, the fraction `share` of it; bool."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
     number = round(share * int(mask.sum()))
@@ -236,7 +236,7 @@ def _outline(
 
     tolerance, jitter = settings.tolerance * height, settings.jitter * height
     minor = mask.sum() < settings.smallest * shape[0] * shape[1]
-    # The edge of the picture is no edge of the object.
+    # The edge of the image is no edge of the object.
     reach = int(np.ceil(margin * 2)) + 2 if outward else 1
     outside = (
         min(top, reach),

@@ -25,10 +25,10 @@ def overlay(
 
 def write_label(path: str | Path, label: np.ndarray, classes: Classes) -> None:
     """Write class indices as a palette PNG: the values stay indices, viewers show colours."""
-    picture = Image.fromarray(label)
-    picture.putpalette(classes.palette.tobytes())
+    image = Image.fromarray(label)
+    image.putpalette(classes.palette.tobytes())
     with files.whole(path) as temporary:
-        picture.save(temporary, format="PNG")
+        image.save(temporary, format="PNG")
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:

@@ -60,7 +60,7 @@ class FileSource:
         return {"image": image, "label": self._understood(stored, label_name), "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
-        """Look at one pair, the image by `images.verify_image`: int64 (256,) pixels by label value.
+        """Read one pair, the image by `images.verify_image`: int64 (256,) pixels by label value.
 
         Raises InputError for anything that would keep it from training.
         """

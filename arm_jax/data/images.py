@@ -102,7 +102,7 @@ def _by_opencv(data: bytes, name: str, header: Header) -> np.ndarray | None:
 
 
 def _ends_early(data: bytes, header: Header, rows: int) -> bool:
-    """Whether decoding can stop after so many rows, and that is faster than OpenCV is with all.
+    """Whether decoding can stop after this many rows, and that is faster than OpenCV with all.
 
     So for a PNG of bytes that is not interlaced, unless few rows would be saved.
     """
@@ -223,7 +223,7 @@ class LabelFile:
         self._decoded: np.ndarray | None = None
 
     def upper(self, rows: int) -> np.ndarray:
-        """uint8 (at least so many rows, w)."""
+        """uint8 (at least that many rows, w)."""
         if self._decoded is None or rows > len(self._decoded):
             # A second request is for all rows: a third would decode the upper ones once more.
             some = rows if self._decoded is None else None
@@ -241,7 +241,7 @@ class LabelFile:
 
 
 def _open(data: bytes, rows: int | None = None) -> Image.Image:
-    """The image, or so many of its upper rows, decoded by Pillow."""
+    """The image, or its first `rows` rows, decoded by Pillow."""
     picture = Image.open(io.BytesIO(data), formats=headers.FORMATS)
     if rows is not None:
         # Pillow decodes what these two say; see "Writing your own image plugin" in its manual.
@@ -252,7 +252,7 @@ def _open(data: bytes, rows: int | None = None) -> Image.Image:
 
 
 def probe_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]:
-    """(height, width) by the header; a look at the end finds a PNG or JPEG that is cut off.
+    """(height, width) by the header; the last bytes show a PNG or JPEG that is cut off.
 
     Raises InputError for such a file and for one that is no image.
     """
@@ -288,7 +288,7 @@ def suffix(data: bytes) -> str:
 def encode_png(pixels: np.ndarray) -> bytes:
     """uint8 (h, w) or RGB (h, w, 3) as a PNG that is fast to write and to read.
 
-    Labels are stored without the filters that help pictures: that reads six times as fast.
+    Labels are stored without the filters that help photographs: that reads six times as fast.
     """
     options = [cv2.IMWRITE_PNG_COMPRESSION, 3]
     if pixels.ndim == 3:

@@ -2,7 +2,7 @@
 
 It is mmsegmentation's `PhotoMetricDistortion` (mmseg/datasets/transforms/transforms.py)
 with its intermediate results in bytes and OpenCV's colour conversions, so that the same drawn
-parameters give the same picture. Bytes cross to the device, a quarter of what floats would take.
+parameters give the same image. Bytes cross to the device, a quarter of what floats would take.
 """
 
 from typing import NamedTuple

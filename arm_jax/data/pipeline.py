@@ -182,27 +182,27 @@ def training_batches(
 ) -> Batches:
     """The shuffled, augmented, endless stream of batches.
 
-    Every epoch visits each record once, in an order of its own; a batch may lie across two epochs,
-    and a data set may be smaller than a batch.
+    Every epoch visits each record once, in a new order. A batch may span two epochs, and a data set
+    may be smaller than a batch.
 
     Args:
       source: the records.
       crop: height, width of the examples.
-      batch_size: of the global batch; process i of n gets its i-th n-th.
+      batch_size: of the global batch; process i of n gets the i-th of n equal parts.
       seed: of the order, the augmentation and the keys.
       ratio: range of the random resize.
       base_size: short and long side that a resize of 1 means; None for the image's own.
       category_limit: largest share of one class in a crop.
       flip: whether half of the examples are flipped from left to right.
       process_index: of this process.
-      process_count: how many share the batch.
+      process_count: how many processes split the batch.
       workers: processes that read and augment; 0: threads of this process alone.
       threads: in each of those, or in this process.
 
     Returns:
       An iterable. Its iterators yield dicts of image uint8 (b, h, w, 3), label uint8 (b, h, w),
       extent int32 (b, 2) (height, width that are no padding), key uint32 (b, 2) (random bits for
-      `jitter.jitter`) and index int64 (b,) (the record), where b is the process's share; they have
+      `jitter.jitter`) and index int64 (b,) (the record), where b is the process's part; they have
       `get_state`, `set_state` and `close`.
 
     Raises:
@@ -232,7 +232,7 @@ def training_batches(
     stream = (
         grain.MapDataset.source(_Numbered(source))
         .seed(seed)
-        # A seed of its own: another transform further down does not change the order.
+        # A separate seed: a transform added further down does not change the order.
         .shuffle(seed=seed)
         .repeat()
         .random_map(transform)

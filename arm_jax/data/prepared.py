@@ -1,6 +1,6 @@
 """Data sets prepared to ArrayRecord by the builders under datasets/, read without TensorFlow.
 
-TensorFlow Datasets finds the records and parses them; the pictures are decoded here, and only the
+TensorFlow Datasets finds the records and parses them; the images are decoded here, and only the
 ones that are asked for.
 """
 
@@ -101,6 +101,6 @@ class TfdsSource:
     def _records(self) -> Any:
         import tensorflow_datasets as tfds
 
-        pictures = [key for key in self._builder.info.features if key != "id"]
-        skip = {key: tfds.decode.SkipDecoding() for key in pictures}
+        encoded = [key for key in self._builder.info.features if key != "id"]
+        skip = {key: tfds.decode.SkipDecoding() for key in encoded}
         return self._builder.as_data_source(self._split, decoders=skip)

@@ -1,7 +1,7 @@
 """Every source of records, and the one function that opens any of them from plain arguments.
 
 What follows (checks, augmentation, pipeline, evaluation) knows only `Source`, so that a notebook
-can hand in a class of its own.
+can pass its own class.
 """
 
 from collections.abc import Sequence

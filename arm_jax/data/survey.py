@@ -84,7 +84,7 @@ class Survey:
 def survey(
     source: Source, second: Source | None = None, *, name: str = "data", progress: bool = True
 ) -> Survey:
-    """Look at all records of `source`, beside the same records with other labels in `second`.
+    """Read all records of `source`, beside the same records with other labels in `second`.
 
     Raises InputError when the two sources do not have the same number of records.
     """
@@ -96,13 +96,16 @@ def survey(
     if second is not None:
         result.agreement = Agreement(source.classes)
     bar = tqdm(
-        _looks(source, second), f"survey {name}", len(source), disable=None if progress else True
+        _all_found(source, second),
+        f"survey {name}",
+        len(source),
+        disable=None if progress else True,
     )
-    for look in bar:
-        if isinstance(look, str):
-            result.problems.append(look)
+    for found in bar:
+        if isinstance(found, str):
+            result.problems.append(found)
             continue
-        size, counts, agreement = look
+        size, counts, agreement = found
         result.sizes[size] += 1
         result.values += counts
         result.present += counts > 0
@@ -111,12 +114,12 @@ def survey(
     return result
 
 
-def _looks(source: Source, second: Source | None) -> Iterator[str | tuple]:
-    look = partial(_look, source, second)
-    return parallel.ordered(look, range(len(source)), 2 * parallel.cores(), threads=True)
+def _all_found(source: Source, second: Source | None) -> Iterator[str | tuple]:
+    one = partial(_found, source, second)
+    return parallel.ordered(one, range(len(source)), 2 * parallel.cores(), threads=True)
 
 
-def _look(source: Source, second: Source | None, index: int) -> str | tuple:
+def _found(source: Source, second: Source | None, index: int) -> str | tuple:
     """Size, pixels by label value and agreement of one record, or what is wrong with it."""
     try:
         record = source[index]

@@ -126,7 +126,7 @@ class Zip:
 
     def stamp(self, name: str) -> tuple[int, ...]:
         entry = self._archive.getinfo(self._prefix + name)
-        # The directory of a zip that was damaged, or fetched anew, may say the same as before.
+        # The directory of a zip that was damaged, or fetched anew, may read the same as before.
         return entry.file_size, entry.CRC, self.file.stat().st_mtime_ns
 
     def path(self, name: str) -> str:
@@ -151,7 +151,9 @@ def locate(root: str | Path, folder: str, hint: str) -> Tree:
         tree = Zip(archive, folder)
         if tree.names():
             return tree
-    looked = ", ".join(archive.name for archive in archives)
+    searched = ", ".join(archive.name for archive in archives)
     raise InputError(
-        f"{root}: has no folder {folder}" + (f", nor have {looked}" if looked else "") + f"; {hint}"
+        f"{root}: has no folder {folder}"
+        + (f", nor have {searched}" if searched else "")
+        + f"; {hint}"
     )

@@ -51,7 +51,7 @@ class JoinedSource:
         return source[place]
 
     def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its pictures as files if the source has them."""
+        """The record, its images as files if the source has them."""
         return encoded(*self._find(index))
 
     def inspect(self, index: int) -> np.ndarray:
@@ -71,7 +71,7 @@ class JoinedSource:
 
 
 class FirstSource:
-    """The first so many records of another source."""
+    """The first N records of another source."""
 
     def __init__(self, source: Source, number: int):
         self.classes = source.classes
@@ -85,7 +85,7 @@ class FirstSource:
         return self._source[self._checked(index)]
 
     def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its pictures as files if the source has them."""
+        """The record, its images as files if the source has them."""
         return encoded(self._source, self._checked(index))
 
     def _checked(self, index: int) -> int:
@@ -119,7 +119,7 @@ class CoarsenedSource:
         return self._coarsened(self._source[index])
 
     def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its pictures as files if the source has them."""
+        """The record, its images as files if the source has them."""
         return self._coarsened(encoded(self._source, index))
 
     def _coarsened(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The pixels near class boundaries, where coarse labels say least and errors gather."""
+"""The pixels near class boundaries, where coarse labels are missing and errors gather."""
 
 import cv2
 import numpy as np

@@ -35,7 +35,7 @@ class Result:
       matrix: int64 (C, C), rows = label, columns = prediction.
       images: how many images were counted.
       seconds: how long it took, compilation included.
-      protocol: how the images were looked at.
+      protocol: how the images went through the network.
       boundary: the figures over pixels near a class boundary, where they were asked for.
       boundary_width: how near, in pixels.
     """
@@ -75,8 +75,8 @@ def evaluate(
       source: labelled records of any size; label values are class indices or `classes.ignore`.
       batch_size: images in work at a time, over all devices of all processes.
       mesh: the devices; by default the first one.
-      protocol: how to look at an image; by default the whole image, once.
-      boundary_width: also score the pixels within so many pixels of a class boundary.
+      protocol: how to run the network on an image; by default the whole image, once.
+      boundary_width: also score the pixels within this many pixels of a class boundary.
       threads: that read and prepare images.
       progress: show a bar with images per second, where the output is a terminal.
 

@@ -57,7 +57,7 @@ def predict(model: Segmenter, image: np.ndarray, protocol: Protocol | None = Non
       model: as from `networks.create`, in evaluation mode. Only its first `model.num_classes`
         output channels take part.
       image: uint8 (h, w, 3) RGB, of any size.
-      protocol: how to look at it; by default the whole image, once.
+      protocol: how to run the network on it; by default the whole image, once.
 
     Returns:
       uint8 (h, w).
@@ -205,7 +205,7 @@ def _network(
       columns: int32 (b, n).
       window: (height, width) of a window.
       at_once: windows of an image that go through the network together.
-      mirrored: look at the mirror image (of the part that is image).
+      mirrored: run on the mirror image (of the part that is image).
 
     Returns:
       float32 (b, m * h', n * w', num_classes), with (h', w') the logits' size for one window.
@@ -217,7 +217,7 @@ def _network(
         images = jnp.take_along_axis(images, source[:, None, :, None], axis=2)
     images = normalize(images, views)
     batch, m, n = len(images), rows.shape[1], columns.shape[1]
-    if m * n == 1:  # All protocols that look at the whole image.
+    if m * n == 1:  # All protocols without windows.
         return model(images)[..., : model.num_classes]
 
     at_once = min(at_once, m * n)
@@ -231,13 +231,13 @@ def _network(
     def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (*corner, 0), (*window, 3))
 
-    def look(corners: jax.Array) -> jax.Array:
+    def scores(corners: jax.Array) -> jax.Array:
         cuts = jax.vmap(jax.vmap(cut, in_axes=(None, 0)))(images, corners)
         model = nnx.merge(graphdef, state)
         logits = model(cuts.reshape(batch * at_once, *window, 3))[..., : model.num_classes]
         return logits.reshape(batch, at_once, *logits.shape[1:])
 
-    logits = jnp.moveaxis(jax.lax.map(look, corners), 0, 1)
+    logits = jnp.moveaxis(jax.lax.map(scores, corners), 0, 1)
     height, width, classes = logits.shape[-3:]
     logits = logits.reshape(batch, chunks * at_once, height, width, classes)[:, : m * n]
     logits = logits.reshape(batch, m, n, height, width, classes)

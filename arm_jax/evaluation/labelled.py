@@ -45,7 +45,7 @@ def batches(
 
     Args:
       source: labelled records of any size.
-      protocol: how the images will be looked at.
+      protocol: how the images will go through the network.
       size: of a batch; batches may be smaller where sizes vary, and at the end.
       boundary_width: add the label of the pixels so near to class boundaries.
       threads: that read and prepare images.

@@ -60,7 +60,7 @@ def predict_folder(
       output_dir: new, empty, or of an earlier call; it may lie in `input_dir`, and is not read
         then.
       classes: names and colours of the model's classes.
-      protocol: how to look at an image; by default the whole image, once. Every distinct size of
+      protocol: how to run on an image; by default the whole image, once. Every distinct size of
         an image compiles the network anew; `Protocol.multiple` groups them.
       batch_size, mesh: as for `predictions`.
       threads: that read, and as many that write.
@@ -165,7 +165,7 @@ def predictions(
       model: in evaluation mode.
       read: uint8 (h, w, 3) of a name; called in threads; may raise InputError.
       names: of the images.
-      protocol: how to look at an image.
+      protocol: how to run on an image.
       batch_size: images in work at a time, over all devices.
       mesh: devices of this process; by default the first one.
       threads: that read.

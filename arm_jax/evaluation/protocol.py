@@ -1,4 +1,4 @@
-"""How an image is looked at when it is tested: size, windows, scales, flips, and their average."""
+"""How an image goes through the network at test time: windows, scales, flips, their average."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ MMSEGMENTATION_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 @dataclass(frozen=True)
 class Window:
-    """Where the network looks in one view of an image.
+    """The windows of one view of an image.
 
     `view` is the size (height, width) to which the image is resized, `padded` the size of the
     array that holds it, `window` the size of each input of the network, `rows` and `columns` where
@@ -41,11 +41,11 @@ class Protocol:
       size: (short, long) sides into which the image is first resized, keeping its shape, as
         mmsegmentation's `Resize(keep_ratio=True)` does; ADE20K is tested at (512, 2048). None
         keeps the image as it is. Scores are always computed at the original size.
-      crop: (height, width) of sliding windows; None looks at the whole image at once.
+      crop: (height, width) of sliding windows; None takes the whole image at once.
       stride: (rows, columns) between windows; None takes two thirds of the crop, which is
         mmsegmentation's 513 for 769.
       scales: factors of the size; more than one is test-time augmentation.
-      flip: also look at the mirror image.
+      flip: also run the network on the mirror image.
       average: what is averaged over scales and flips: "logits" or "probabilities" (softmax).
       align_corners: resize logits with aligned corners, for networks that were trained so
         (mmsegmentation's of 769x769 crops; the paper's were not).
@@ -111,11 +111,11 @@ class Protocol:
 
     @property
     def passes(self) -> int:
-        """How often the network looks at an image."""
+        """How often the network runs on an image."""
         return len(self.scales) * (1 + self.flip)
 
     def windows(self, height: int, width: int) -> tuple[Window, ...]:
-        """Where the network looks, for an image of this size: one entry per scale."""
+        """The windows for an image of this size: one entry per scale."""
         return tuple(self._window(height, width, scale) for scale in self.scales)
 
     def _window(self, height: int, width: int, scale: float) -> Window:
@@ -177,9 +177,9 @@ def create(tta: str = "none", **options: Any) -> Protocol:
     """A protocol with a test-time augmentation by name, and any other attributes of `Protocol`.
 
     "ocr" is that of the paper's [35] (Sec. 4.4): 7 scales and flips, logits summed. The code of
-    [35] resizes images and logits with aligned corners, as its networks were trained; here images
-    are resized as in training, and logits as `align_corners` says. "mmsegmentation" is its
-    --aug-test: 6 scales and flips, softmax averaged. Either way the logits of a pass go to the
+    [35] resizes images and logits with aligned corners, because it trains its networks so. Here
+    images are resized as in training, and logits by the `align_corners` option. "mmsegmentation" is
+    its --aug-test: 6 scales and flips, softmax averaged. Either way the logits of a pass go to the
     size of its scaled input first and then to the original size, as in mmsegmentation.
     """
     if tta not in TTA:

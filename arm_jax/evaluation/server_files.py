@@ -43,7 +43,7 @@ class Server:
       image: pattern of a test image's file name; its first group names the prediction.
       result: pattern of a prediction's file name.
       size: (height, width) that every prediction must have; None for the size of its image.
-      images: how many test images there are, where the benchmark says so.
+      images: how many test images there are, where the benchmark states it.
     """
 
     name: str
@@ -98,7 +98,7 @@ def write_zip(
     """Label the test images of a benchmark and zip the predictions for its server.
 
     The zip gets its name only after it was opened again and every prediction in it, read back
-    through the label table, was what the network said.
+    through the label table, was what the network predicted.
 
     Args:
       model: with the benchmark's classes, in evaluation mode.
@@ -166,7 +166,7 @@ def write_zip(
 
 
 def check_zip(path: str | Path, server: Server, digests: Digests | None = None) -> list[str]:
-    """Open a zip and look at every prediction as the server will.
+    """Open a zip and read every prediction as the server will.
 
     Args:
       path: of the zip.

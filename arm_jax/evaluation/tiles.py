@@ -34,10 +34,10 @@ def axes(
     """Rows and columns of the way from one pass's logits to one original image.
 
     Args:
-      window: where the network looked.
+      window: where the network ran.
       samples: height and width of the logits of all windows, side by side.
       size: height and width of the original image.
-      mirrored: the network looked at the mirror image.
+      mirrored: the network ran on the mirror image.
       align_corners: how to resize.
     """
     rows, columns = (
@@ -188,7 +188,7 @@ def _in_turn(
     as_labels: bool,
     put: Callable[[Any], Any],
 ) -> jax.Array:
-    """One tile and one pass after the other, each a program of its own.
+    """One tile and one pass after the other, each a separate program.
 
     In one program a scheduler is free to resample all passes before it adds them up.
     """

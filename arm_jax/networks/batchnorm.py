@@ -1,4 +1,4 @@
-"""Batch normalisation over the global batch, in float32, with a gradient of its own."""
+"""Batch normalisation over the global batch, in float32, with a hand-written gradient."""
 
 import functools
 

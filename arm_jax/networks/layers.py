@@ -230,7 +230,7 @@ class ChannelDropout(nnx.Module):
     """Dropout of whole feature maps, drawn per image and channel (PyTorch's Dropout2d).
 
     Off until `networks.training` makes a view with it on; then every call needs a key. It holds
-    no generator of its own, so a restarted run draws what the uninterrupted one would have.
+    no generator, so a restarted run draws what the uninterrupted one would have.
     """
 
     def __init__(self, rate: float):

@@ -150,7 +150,7 @@ def merged(index: np.ndarray, weight: np.ndarray) -> Taps:
 
 
 def tile_count(height: int, row_bytes: int, tile_bytes: int = TILE_BYTES) -> int:
-    """In how many tiles of equal height so many rows are made, to hold `tile_bytes` at a time."""
+    """The number of tiles of equal height to make `height` rows in, `tile_bytes` at a time."""
     return -(-height // max(tile_bytes // row_bytes, 1))
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: predictions beside labels, what ARM learned, how training went."""
+"""Figures of a run: predictions beside labels, what ARM learned, how training went."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def draw(
     p: float,
     images: int = 6,
 ) -> list[Path]:
-    """Draw a run's pictures into its folder.
+    """Draw a run's figures into its folder.
 
     Args:
       folder: to write to; the run's own.
@@ -35,12 +35,12 @@ def draw(
       fine: labelled images that were not trained on.
       coarse: the same images with the kind of labels that was trained on, if there are such.
       records: what the run logged, the lines of its metrics.jsonl.
-      kind: what ARM looks at, see `arm.confidence`.
+      kind: what ARM sees, see `arm.confidence`.
       p: ARM's norm.
       images: how many rows the contact sheet has.
 
     Returns:
-      The paths of the pictures.
+      The paths of the figures.
     """
     chosen = [int(i) for i in np.linspace(0, len(fine) - 1, min(images, len(fine)))]
     samples = [sample(players, fine[i], coarse[i] if coarse else None, kind, p) for i in chosen]
@@ -63,7 +63,7 @@ def sample(
     """One row of the contact sheet: the labels, the prediction, and the weight map.
 
     The weights are those that ARM would give this image alone: relative to their mean over the
-    pixels that have a label to train on, nan elsewhere. An ARM that looks at the KL loss's s has no
+    pixels that have a label to train on, nan elsewhere. An ARM that sees the KL loss's s has no
     weight map here, since inference keeps the scores of the classes only.
     """
     scores = inference.class_scores(players.segmenter, record["image"])

@@ -1,4 +1,4 @@
-"""Many runs of one experiment: rows of a table times seeds, each in a folder of its own.
+"""Many runs of one experiment: rows of a table times seeds, each in its own folder.
 
 What is complete is read from its folder, what was cut short continues, and the table is rewritten
 after every run, so that a grid can be stopped at any time and started again.
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run has to say for a table, from the files it left.
+    """What a table shows of a finished run, from the files it left.
 
     Attributes:
       values: mIoU, mAcc, aAcc in percent, and the final holder_ratio and loss_ratio where the run

@@ -93,7 +93,7 @@ class Progress:
         self._restart_clock()
 
     def close(self) -> None:
-        """Say how well the input kept up, and close the files."""
+        """Report how well the input kept up, and close the files."""
         if self._steps:
             terminal.say(
                 f"{self._steps} steps at {self._steps / self._seconds:.2f} a second; the devices"
@@ -125,7 +125,7 @@ class Progress:
         )
 
     def _warn_if_uniform(self, step: int, sums: dict[str, float]) -> None:
-        """Say once, a quarter into the run, that ARM is still silently the plain loss."""
+        """Warn once, a quarter into the run, that ARM is still silently the plain loss."""
         config = self._config
         late = step > schedules.boundary(max(config.arm.isolated, 0.25), config.steps)
         if config.arm.kind != "learned" or config.arm.p == 1 or self._warned or not late:

@@ -11,8 +11,8 @@ def parse(
 ) -> tuple[argparse.Namespace, list[str]]:
     """Arguments, and the config overrides among them, `--config.KEY=VALUE`.
 
-    Also sees to what else a script needs that has no absl flags: Grain asks whether they were
-    read, and Orbax tells of every file.
+    Also prepares a script that has no absl flags: Grain asks whether they were parsed, and Orbax
+    logs every file.
     """
     parser.allow_abbrev = False
     arguments, rest = parser.parse_known_args(argv)

@@ -12,7 +12,7 @@ def keep_in(folder: str) -> None:
     """Keep what takes a second or more to compile in `folder`, and take it from there next time.
 
     A later start of the same program, on the same devices and versions, then skips the compiler.
-    "" keeps nothing, unless JAX's own settings (JAX_COMPILATION_CACHE_DIR) say otherwise.
+    "" keeps nothing, unless JAX's own setting JAX_COMPILATION_CACHE_DIR names a folder.
 
     Raises:
       InputError: the folder cannot be made.
@@ -27,4 +27,4 @@ def keep_in(folder: str) -> None:
             f"compilation_cache = {folder!r} cannot be made ({error.strerror}); name another folder"
         ) from error
     jax.config.update("jax_compilation_cache_dir", str(path))
-    compilation_cache.reset_cache()  # which looks at the setting only once
+    compilation_cache.reset_cache()  # which reads the setting only once

@@ -6,9 +6,9 @@ import signal
 
 
 class InputError(ValueError):
-    """Something the user can mend: a file, a folder, a config value or a flag.
+    """Something the user can fix: a file, a folder, a config value or a flag.
 
-    The message is one line that names the file or key, the value found, and the mend.
+    The message is one line that names the file or key, the value found, and the remedy.
     `arm_jax.main` prints it alone, without a traceback, and exits with status 2; in a notebook
     it is an ordinary `ValueError`.
 

@@ -1,4 +1,4 @@
-"""What the C library does with memory that XLA has done with, where the device is a CPU."""
+"""Memory that XLA has freed stays with the process, where the device is a CPU."""
 
 import ctypes
 import importlib.util
@@ -10,13 +10,14 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def keep_freed() -> bool:
-    """Let glibc keep large blocks that are freed; to be called before JAX starts its device.
+    """Let glibc keep large blocks that are freed; call it before JAX starts its device.
 
-    On CPUs XLA asks for a step's temporary arrays anew in every step. glibc takes such blocks from
-    the system and gives them back, so that each page of them is faulted in and zeroed once a step:
-    a seventh of the time of a step of 1.4 GiB (docs/performance.md). Kept, they cost nothing; the
-    process then stays as large as it once was. One arena, since only the first can hold blocks of
-    that size; who sets an environment variable MALLOC_... has chosen otherwise, and is left alone.
+    On CPUs XLA allocates a step's temporary arrays anew in every step. By default glibc takes such
+    blocks from the system and returns them, so that the kernel maps and zeroes each page once a
+    step: a seventh of the time of a step of 1.4 GiB (docs/performance.md). Kept blocks cost
+    nothing, but the process never shrinks. glibc is limited to one arena, because only the first
+    can hold blocks of that size. If a variable MALLOC_... is set in the environment, nothing is
+    changed.
 
     Returns:
         Whether it was done: by glibc, with no plugin for an accelerator installed.

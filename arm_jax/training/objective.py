@@ -42,7 +42,7 @@ def forward(
     coupled: jax.Array,
     dropout_key: jax.Array,
 ) -> dict[str, Any]:
-    """The objective of both players on one batch, and what the log wants to know of it.
+    """The objective of both players on one batch, and the terms that are logged.
 
     Args:
       players: BatchNorm's running statistics, and ARM's if it observes, are updated in place.
@@ -81,7 +81,7 @@ def from_scores(
     config, classes = method.config, auxiliary.shape[-1]
     loss = losses.LOSSES[config.loss.kind]
 
-    def look(scores: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    def pixel_maps(scores: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         logits = scores[..., :classes]
         maps = {name: scores[..., classes + i] for i, name in enumerate(loss.channels)}
         maps["log_p"] = losses.log_likelihood(logits, labels, method.ignore)
@@ -89,7 +89,7 @@ def from_scores(
             maps["confidence"] = arm.confidence(logits, config.arm.input, config.arm.detach)
         return maps
 
-    def look_aside(scores: jax.Array, labels: jax.Array) -> jax.Array:
+    def auxiliary_map(scores: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.cross_entropy(scores, labels, method.ignore)
 
     maps = by_rows(look, scores, labels, devices=method.devices)

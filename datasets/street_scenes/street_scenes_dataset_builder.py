@@ -1,6 +1,6 @@
 """Generated street scenes with fine and coarse labels, as a TensorFlow Datasets builder.
 
-Prepare it with `python scripts/prepare.py street_scenes --data_dir DIR`. Pictures are handed over
+Prepare it with `python scripts/prepare.py street_scenes --data_dir DIR`. Images are handed over
 as encoded PNGs, so that TensorFlow is not needed.
 """
 

@@ -14,7 +14,7 @@ evaluation computes them.
 
 Operations are multiplications and additions, twice `networks.summary`'s multiply-adds and three
 times that for training; the share of the peak is that of a large matrix product measured in the
-same run. --peer times the same network in PyTorch (peers/), in a process of its own, by turns too.
+same run. --peer times the same network in PyTorch (peers/), in a separate process, in turns too.
 """
 
 import argparse

@@ -27,12 +27,7 @@ from configs import base
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    create = networks.create
-
-    def small(name, *arguments, **settings):
-        return create(name, *arguments, **settings, **tiny.SIZES)
-
-    monkeypatch.setattr(networks, "create", small)
+    tiny.shrink(monkeypatch)
 
 
 def config(**overrides):

@@ -36,13 +36,7 @@ def scripts():
     """Both scripts as modules, on a network of some thousand parameters and a small device."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
-        create = networks.create
-
-        def small(*arguments, **options):
-            return create(*arguments, **options, **tiny.SIZES)
-
-        patch.setattr(networks, "create", small)
-        patch.setattr(summary, "create", small)
+        tiny.shrink(patch)
         hardware = importlib.import_module("benchmarking.hardware")
         patch.setattr(hardware, "MATRIX", {"cpu": 64})
         patch.setattr(hardware, "ARRAY", {"cpu": 4096})

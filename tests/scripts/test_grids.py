@@ -14,7 +14,7 @@ import tiny
 from PIL import Image
 
 from arm_jax import experiment as experiments
-from arm_jax import networks, theorem
+from arm_jax import theorem
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import inference
 from arm_jax.run import configs, grid, loop
@@ -203,13 +203,8 @@ def test_sigterm_ends_a_grid_with_the_table_so_far(made_up_training, tmp_path, m
 
 @pytest.fixture(scope="module")
 def small_network():
-    create = networks.create
-
-    def small(name, *arguments, **settings):
-        return create(name, *arguments, **settings, **tiny.SIZES)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "create", small)
+        tiny.shrink(patch)
         yield
 
 

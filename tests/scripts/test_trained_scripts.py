@@ -12,7 +12,6 @@ from safetensors.numpy import load_file
 
 import arm_jax
 from arm_jax import experiment as experiments
-from arm_jax import networks
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import inference
 from arm_jax.run import configs
@@ -27,13 +26,8 @@ OVERRIDES = ["--config.data.size=(32, 64)", "--config.data.eval_images=3"]
 
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
-    create = networks.create
-
-    def small(name, *arguments, **settings):
-        return create(name, *arguments, **settings, **tiny.SIZES)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "create", small)
+        tiny.shrink(patch)
         yield
 
 

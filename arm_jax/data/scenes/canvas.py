@@ -15,7 +15,7 @@ _SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera that looks along the street without tilt or roll."""
+    """A pinhole camera that faces along the street without tilt or roll."""
 
     focal: float  # pixels
     horizon: float  # row of points at eye level

@@ -1,4 +1,4 @@
-"""Generated street scenes: textured pictures with exact labels, by (split, index, size).
+"""Generated street scenes: textured images with exact labels, by (split, index, size).
 
 They stand in for a benchmark where nothing can be downloaded. A camera drives down a street of
 facades, trees, parked and moving cars, people, poles and signs, in changing light, haze and noise.

@@ -1,7 +1,7 @@
 """What stands in a generated street: cars, pedestrians, trees, lamp posts, signs.
 
-Each function paints one object at ground position (x, z) metres and draws its looks from `rng`;
-how much it draws does not depend on the size of the picture.
+Each function paints one object at ground position (x, z) metres and draws its style from `rng`;
+how much it draws does not depend on the size of the image.
 """
 
 import colorsys

@@ -1,6 +1,6 @@
 """The street itself, cast ray by ray: sky, far ridge, ground, facades, fences and hedges.
 
-Facades and fences are planes parallel to the street. A column of the picture meets such a plane at
+Facades and fences are planes parallel to the street. A column of the image meets such a plane at
 one depth, so that a facade costs one array operation for each property and no loop over buildings.
 """
 

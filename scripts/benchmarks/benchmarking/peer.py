@@ -1,4 +1,4 @@
-"""PyTorch in a process of its own, which may be another environment's."""
+"""PyTorch in a separate process, which may be another environment's."""
 
 import json
 import shutil

@@ -180,7 +180,7 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Images evaluated at once, over all devices."),
     ("evaluation.tta", "none", NAME, SCORES,
      "Test-time augmentation: none, ocr (the paper's) or mmsegmentation."),
-    ("evaluation.size", (), Several(COUNT, 2, "long side, short side", optional=True), SCORES,
+    ("evaluation.size", (), Several(COUNT, 2, "short side, long side", optional=True), SCORES,
      "Size that an image is fitted to first; () for its own."),
     ("evaluation.crop", (), SIZE_OR_NONE, SCORES,
      "Size of sliding windows; () for the whole image."),
@@ -346,8 +346,8 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
     if list(values["optimizer.drops"]) != sorted(values["optimizer.drops"]):
         refuse("optimizer.drops", "is not in order; sort it")
     size, crop, stride = (values[f"evaluation.{name}"] for name in ("size", "crop", "stride"))
-    if size and size[0] < size[1]:
-        refuse("evaluation.size", "must be (long side, short side); swap the two numbers")
+    if size and size[0] > size[1]:
+        refuse("evaluation.size", "must be (short side, long side); swap the two numbers")
     if stride and not crop:
         refuse("evaluation.stride", "has no effect without evaluation.crop; set that too")
     if stride and any(step > side for step, side in zip(stride, crop, strict=True)):

@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(summary(seen, threshold, run.classes.ignore))
-    print(f"pictures are in {output}")
+    print(f"images are in {output}")
     return 0
 
 

@@ -102,7 +102,7 @@ REFUSED = [
         "(stored value, class index or data.ignore), or (), as in ((0,0),",
     ),
     ("data.label_values=((0,0,0),)", "tuples of 2 whole numbers"),
-    ("evaluation.size=512,1024", "evaluation.size = (512, 1024) must be (long side, short side)"),
+    ("evaluation.size=1024,512", "evaluation.size = (1024, 512) must be (short side, long side)"),
     ("evaluation.stride=8,8", "has no effect without evaluation.crop"),
     ("optimizer.drops=0.9,0.6", "is not in order; sort it"),
     ("arm.p=nan", "arm.p = 'nan'; it must be a number of at least 1"),

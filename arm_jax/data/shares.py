@@ -163,13 +163,13 @@ def padding(
       found: (height, width) -> images.
       crop: height, width of the crop.
       ratio: range of the random resize, uniform.
-      base_size: see `augment.resized`.
+      base_size: see `augment.rescaled`.
     """
     filled = 0.0
     factors = np.linspace(*ratio, 33).tolist()
     for size, count in found.items():
         for factor in factors:
-            height, width = augment.resized(size, factor, base_size)
+            height, width = augment.rescaled(size, factor, base_size)
             filled += count * min(height, crop[0]) * min(width, crop[1])
     return 1 - filled / (sum(found.values()) * len(factors) * crop[0] * crop[1])
 

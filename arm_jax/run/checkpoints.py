@@ -103,7 +103,7 @@ class Checkpoints:
             terminal.say(f"checkpoint {step} of {self.folder} is damaged ({damage}); passed over")
         raise InputError(
             f"{self.folder} has no checkpoint {which!r}; there are {steps or 'none'}"
-            " (or say 'latest' or 'best')"
+            " (or 'latest' or 'best')"
         )
 
     def save(

@@ -92,7 +92,7 @@ def from_scores(
     def auxiliary_map(scores: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.cross_entropy(scores, labels, method.ignore)
 
-    maps = by_rows(look, scores, labels, devices=method.devices)
+    maps = by_rows(pixel_maps, scores, labels, devices=method.devices)
     log_p = maps.pop("log_p")
     found = loss.pixels(log_p, {**maps, "valid": valid}, config.loss)
     signal = _signal(log_p, found, config)
@@ -122,7 +122,7 @@ def from_scores(
     observe = getattr(weighting, "observe", None)
     if observe is not None:
         observe(histogram)
-    aside = by_rows(look_aside, auxiliary, labels, devices=method.devices)
+    aside = by_rows(auxiliary_map, auxiliary, labels, devices=method.devices)
     auxiliary_loss = losses.mean_over(aside, valid)
     return {
         "total": objective.total + config.model.auxiliary_weight * auxiliary_loss,

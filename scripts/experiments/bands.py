@@ -51,7 +51,7 @@ class Measured:
 
 
 def measure(config: FrozenConfigDict, folder: Path) -> Measured:
-    """Look at a finished run: its W, its last histogram, and labels that it can be held against.
+    """Measure a finished run: its W, its last histogram, and labels that it can be held against.
 
     Args:
       config: that trained it, with simulated coarse labels, so that there are fine ones too.

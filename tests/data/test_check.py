@@ -186,7 +186,10 @@ def test_labels_without_any_class_are_refused():
 def test_a_plain_source_is_checked_too(tmp_path):
     assert check.check(Plain([[0, 1]]), cache=tmp_path).pixels == (1, 1, 0)
     assert not (tmp_path / check.CACHE_FILE).exists(), "it cannot tell when it changes"
-    with pytest.raises(InputError, match="record 0: label values 9 are none of the 3 classes"):
+    with pytest.raises(
+        InputError,
+        match=r"record 0: label values 9 \(50.00% of the pixels\) are none of the 3 classes",
+    ):
         check.check(Plain([[0, 9]]), progress=False)
 
 

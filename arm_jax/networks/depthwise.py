@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from arm_jax.networks import platforms
+from arm_jax.networks.depthwise_kernel import TAPS, kernel_gradient
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -53,6 +54,17 @@ def _backward(
     kernel = kept[1]
     x, cotangent = _apart((kept[0], cotangent))
     of_x = depthwise_3x3(cotangent, kernel[::-1, ::-1], dilation)
+    of_kernel = platforms.choose(
+        "depthwise_kernel",
+        lambda chosen, x, ct: (kernel_gradient if chosen else _sums)(x, ct, dilation),
+        x,
+        cotangent,
+    )
+    return of_x, of_kernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _sums(x: jax.Array, cotangent: jax.Array, dilation: int) -> jax.Array:
+    """What `kernel_gradient` gives, by XLA."""
     # The derived gradient would sum over padded copies of x, which at dilation 24 are ten times
     # its size; the overlap of x and the shifted cotangent is at most as large as x.
     sums = {
@@ -64,8 +76,7 @@ def _backward(
         for row, column in _taps(x.shape, dilation)
     }
     zero = jnp.zeros(x.shape[-1:], jnp.float32)
-    of_kernel = [sums.get((row, column), zero) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-    return of_x, jnp.stack(of_kernel).reshape(kernel.shape).astype(kernel.dtype)
+    return jnp.stack([sums.get(tap, zero) for tap in TAPS])
 
 
 depthwise_3x3.defvjp(_forward, _backward)

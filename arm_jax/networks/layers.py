@@ -19,6 +19,8 @@ from jax.typing import DTypeLike
 from arm_jax.networks import platforms, widening, winograd
 from arm_jax.networks.batchnorm import BatchNorm
 from arm_jax.networks.depthwise import depthwise_3x3
+from arm_jax.networks.grouped import grouped
+from arm_jax.networks.scoring import score
 
 
 def normal(key: jax.Array, shape: tuple[int, ...], deviation: float) -> jax.Array:
@@ -58,11 +60,8 @@ def convolve(
     if groups == x.shape[-1] == kernel.shape[-1] and size == 3 and stride == 1:
         return depthwise_3x3(x, kernel, dilation)
     if groups > 1:
-        # XLA's grouped convolutions have slow gradients on GPUs; a few plain ones are equal.
-        parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
-        return jnp.concatenate(
-            [convolve(part, k, stride=stride, dilation=dilation) for part, k in parts], axis=-1
-        )
+        one = functools.partial(convolve, stride=stride, dilation=dilation)
+        return grouped(x, kernel, one, groups, stride, dilation)
     if size == 1:
         # A matrix product, of flat maps: XLA's convolutions take twice as long on CPUs for the
         # kernel's gradient, and a product over three axes copies the map to its transpose there.
@@ -274,6 +273,5 @@ class Classifier(nnx.Module):
 
     def __call__(self, x: jax.Array, dropout_key: jax.Array | None) -> jax.Array:
         x = self.dropout(x.astype(self.dtype), dropout_key)
-        kernel = self.kernel[0, 0].astype(self.dtype)
-        scores = jnp.einsum("bhwc,cn->bhwn", x, kernel, preferred_element_type=jnp.float32)
+        scores = score(x, self.kernel[0, 0])
         return scores + self.bias[...].reshape(1, 1, 1, -1)

@@ -113,7 +113,9 @@ def _phases(x: jax.Array, dilation: int) -> jax.Array:
     return x.transpose(0, 2, 4, 1, 3, 5).reshape(-1, height, width, channels)
 
 
-def plain(x: jax.Array, kernel: jax.Array, dilation: int, stride: int = 1) -> jax.Array:
+def plain(
+    x: jax.Array, kernel: jax.Array, dilation: int, stride: int = 1, groups: int = 1
+) -> jax.Array:
     """XLA's convolution, of any size of kernel."""
     padding = dilation * (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
@@ -123,6 +125,7 @@ def plain(x: jax.Array, kernel: jax.Array, dilation: int, stride: int = 1) -> ja
         padding=((padding, padding), (padding, padding)),
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
     )
 
 

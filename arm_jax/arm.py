@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.lax import stop_gradient
 
+from arm_jax.softmax import log_softmax
+
 CONFIDENCES = ("var", "std", "log_var", "entropy")
 
 # Keeps the root of "std" differentiable at a variance of zero, without moving the value visibly.
@@ -55,7 +57,7 @@ def confidence(logits: jax.Array, kind: str = "var", detach: bool = True) -> jax
     if classes < 2:
         raise ValueError(f"confidence needs logits of at least 2 classes, got shape {logits.shape}")
     logits = logits.astype(jnp.float32)
-    log_p = jax.nn.log_softmax(stop_gradient(logits) if detach else logits)
+    log_p = log_softmax(stop_gradient(logits) if detach else logits)
     p = jnp.exp(log_p)
     if kind == "entropy":
         # A class masked with -inf has p = 0 and adds nothing, but 0 * -inf would.

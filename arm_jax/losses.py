@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
+from arm_jax.softmax import log_softmax
 from arm_jax.system.registry import Entry, Registry
 
 IGNORE = 255
@@ -25,14 +26,36 @@ def valid_pixels(labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
 
 def log_likelihood(logits: jax.Array, labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
     """log p of the labelled class, (...), float32, <= 0; 0 where ignored."""
-    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
-    # A masked sum instead of a gather: its gradient is no scatter.
-    labelled = (
-        jax.lax.broadcasted_iota(jnp.int32, log_p.shape, log_p.ndim - 1)
-        == (labels.astype(jnp.int32)[..., None])
-    )
-    picked = jnp.sum(jnp.where(labelled, log_p, 0.0), -1)
+    log_p = log_softmax(logits.astype(jnp.float32))
+    picked = _pick(log_p, labels.astype(jnp.int32))
     return jnp.where(valid_pixels(labels, ignore), picked, 0.0)
+
+
+@jax.custom_vjp
+def _pick(values: jax.Array, labels: jax.Array) -> jax.Array:
+    """values[..., label], (...), and 0 where the label is no class; its gradient is no scatter."""
+    classes = values.shape[-1]
+    places = jnp.clip(labels, 0, classes - 1)[..., None]
+    picked = jnp.take_along_axis(values, places, -1)[..., 0]
+    return jnp.where((labels >= 0) & (labels < classes), picked, 0.0)
+
+
+def _pick_forward(
+    values: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    # One row of numbers: XLA would store a number for every pixel and class, outside of a loop.
+    shape = (1,) * labels.ndim + values.shape[-1:]
+    return _pick(values, labels), (labels, jax.lax.broadcasted_iota(jnp.int32, shape, labels.ndim))
+
+
+def _pick_backward(
+    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, None]:
+    labels, numbers = kept
+    return jnp.where(numbers == labels[..., None], gradient[..., None], 0.0), None
+
+
+_pick.defvjp(_pick_forward, _pick_backward)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, ignore: int = IGNORE) -> jax.Array:

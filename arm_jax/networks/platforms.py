@@ -21,7 +21,6 @@ class Choices:
       apart_before_stride: a map is an array of its own before every n-th pixel of it is taken.
       apart_in_depthwise: what depthwise convolutions read and write is kept in its own precision.
       depthwise_kernel: their kernel's gradient by a kernel of our own, `networks.depthwise_kernel`.
-      whole_groups: a convolution in groups, and its gradient for the input, as one operation.
       widening_from_moments: `networks.widening` by moments of its input.
     """
 
@@ -30,7 +29,6 @@ class Choices:
     apart_before_stride: bool = False
     apart_in_depthwise: bool = False
     depthwise_kernel: bool = False
-    whole_groups: bool = False
     widening_from_moments: bool = False
 
 
@@ -52,8 +50,6 @@ ROWS = {
         apart_in_depthwise=True,
         # XLA reads both maps once for every few of the nine taps: 32 GB a step where 6 suffice.
         depthwise_kernel=True,
-        # Two of a half each, cut out and joined, are 3.3 times the bytes.
-        whole_groups=True,
         # 407 GB and 38.6 GiB a step of ResNet-101 become 337 and 29.1.
         widening_from_moments=True,
     ),

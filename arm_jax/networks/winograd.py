@@ -113,9 +113,7 @@ def _phases(x: jax.Array, dilation: int) -> jax.Array:
     return x.transpose(0, 2, 4, 1, 3, 5).reshape(-1, height, width, channels)
 
 
-def plain(
-    x: jax.Array, kernel: jax.Array, dilation: int, stride: int = 1, groups: int = 1
-) -> jax.Array:
+def plain(x: jax.Array, kernel: jax.Array, dilation: int, stride: int = 1) -> jax.Array:
     """XLA's convolution, of any size of kernel."""
     padding = dilation * (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
@@ -125,7 +123,6 @@ def plain(
         padding=((padding, padding), (padding, padding)),
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
     )
 
 

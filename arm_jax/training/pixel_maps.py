@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from arm_jax.networks.resampling import TILE_BYTES, bilinear, resize, tile_count
+from arm_jax.softmax import KEPT
 
 
 def by_rows(
@@ -83,9 +84,10 @@ def _tiles(shape: tuple[int, ...], bytes_a_pixel: int, devices: int, tile_bytes:
 
 
 def _in_turn(function: Callable[..., Any], *parts: Any) -> Any:
-    """`function` of one tile after the other; nothing inside it is kept for its gradient."""
+    """`function` of one tile after the other; of its inside only `KEPT` is, for the gradient."""
     # A loop's iterations cannot be merged, so the recomputation need not be guarded against it.
-    once = jax.checkpoint(function, prevent_cse=False)
+    policy = jax.checkpoint_policies.save_only_these_names(KEPT)
+    once = jax.checkpoint(function, prevent_cse=False, policy=policy)
     return jax.lax.map(lambda x: once(*x), parts)
 
 

@@ -10,6 +10,7 @@ from jax import lax
 from arm_jax import networks
 from arm_jax.networks import layers, pooling
 from arm_jax.networks.resnet import stage_plan
+from arm_jax.networks.scoring import score
 
 
 def normal(seed, *shape):
@@ -176,3 +177,21 @@ def test_resize_keeps_half_precision():
     assert y.dtype == jnp.bfloat16
     exact = networks.resize(x.astype(jnp.float32), (9, 9))
     np.testing.assert_array_equal(y, exact.astype(jnp.bfloat16))
+
+
+def test_scores_are_not_rounded_and_their_gradients_have_the_types_of_what_they_are_of():
+    x = normal(0, 2, 5, 4, 64).astype(jnp.bfloat16)
+    kernel, cotangent = normal(1, 64, 7), normal(2, 2, 5, 4, 7)
+    value, pull = jax.vjp(score, x, kernel)
+
+    def exact(x, kernel):
+        kernel = kernel.astype(jnp.bfloat16).astype(jnp.float32)
+        return jnp.einsum("bhwc,cn->bhwn", x, kernel, precision=lax.Precision.HIGHEST)
+
+    expected, pull_exact = jax.vjp(exact, x.astype(jnp.float32), kernel)
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
+    for got, wanted, like in zip(pull(cotangent), pull_exact(cotangent), (x, kernel), strict=True):
+        assert got.dtype == like.dtype
+        got, wanted = (np.asarray(a, np.float32) for a in (got, wanted))
+        assert np.abs(got - wanted).max() < 2e-2 * np.abs(wanted).max()

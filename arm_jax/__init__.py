@@ -6,6 +6,7 @@ reads this list.
     version      of the package
     system       files, devices, processes, the terminal; nothing about segmentation
     settings     every setting: default, valid values, what it decides, help
+    softmax      of scores, in few passes over them
     losses       of single pixels: CE, GCE, KL; which pixels OHEM keeps
     arm          confidence, the 53-parameter module, the two norms, the objective of both players
     theorem      the theorem, measured: L(v), W(v), the Hölder ratio

@@ -285,7 +285,9 @@ def refused(key: str, value: Any, allowed: Iterable[str] = ()) -> InputError:
     """
     kind = BY_KEY[key].kind
     words = Choice(tuple(allowed)).describe() if allowed else kind.describe()
-    shown = "" if allowed or not isinstance(kind, Several) else f", as in {example(kind)}"
+    shown = f", as in {example(kind)}" if isinstance(kind, Several) else ""
+    if allowed:
+        shown = ", or what a file adds that --config names"
     return InputError(f"{key} = {value!r}; it must be {words}{shown}")
 
 

@@ -1,5 +1,6 @@
 """The worked examples of CONTRIBUTING.md are executed; what is forgotten in one is named."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from official_trees import save
 from arm_jax import experiment as experiments
 from arm_jax import losses, networks, settings, weightings
 from arm_jax.data import sources
-from arm_jax.run import loop
+from arm_jax.run import configs, loop
 from arm_jax.system import config_files, sharding
 from arm_jax.system.errors import InputError
 
@@ -69,6 +70,20 @@ def test_a_weighting_trains(tmp_path, monkeypatch, capsys):
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) >= 2
     module = weightings.create(config.arm, nnx.Rngs(0))
     np.testing.assert_allclose(module(jnp.array([-1.0, 0.0, 1.0])), [1, 0.125, 0])
+
+
+def test_a_setting_of_ones_own_is_recorded_with_the_run(tmp_path):
+    config = load(tmp_path, "power", **{"arm.gamma": 3.0})
+    (tmp_path / "config.json").write_text(json.dumps(settings.flat(config)))
+    assert configs.read(tmp_path)["arm.gamma"] == 3.0
+    again = settings.overridden(config, ["--config.arm.gamma=4"])
+    with pytest.raises(InputError, match=r"arm\.gamma"):
+        configs.continued(tmp_path, again)
+    for table in (weightings.WEIGHTINGS, settings.BY_KEY):
+        for name in ("power", "arm.gamma"):
+            table.pop(name, None)
+    with pytest.raises(InputError, match=r"arm.kind = 'power'.*what a file adds that --config nam"):
+        experiments.checked(settings.overridden(configs.read(tmp_path), []))
 
 
 def test_a_loss_weighs_the_sure_less(tmp_path):

@@ -58,7 +58,7 @@ def show(row: str | None, overrides: Sequence[str] = (), workdir: str | Path | N
     now = settings.flat(load(row, overrides))
     changes = [
         f"  {row.key:<28}{base[row.key]!r:>12} -> {now[row.key]!r:<14}  {row.help}"
-        for row in settings.SETTINGS
+        for row in settings.BY_KEY.values()
         if now[row.key] != base[row.key]
     ]
     return "\n".join(["changed against the base model (row `base`):", *(changes or ["  nothing"])])
@@ -68,7 +68,7 @@ def _every(config: FrozenConfigDict | None) -> Iterator[str]:
     """A line for each setting: its value, what is valid, help."""
     values = settings.flat(config or settings.defaults())
     yield "the run's settings:" if config else "every setting and its default:"
-    for row in settings.SETTINGS:
+    for row in settings.BY_KEY.values():
         kind = row.kind.describe()
         yield f"  {row.key:<28}{values[row.key]!r:<27} {row.help} It must be {kind}."
 
@@ -121,7 +121,7 @@ def read(workdir: str | Path) -> dict[str, Any]:
             f"{path} cannot be read ({error}); is this the folder of a run?"
         ) from error
     values = {}
-    for setting in settings.SETTINGS:
+    for setting in settings.BY_KEY.values():
         try:
             values[setting.key] = settings.valid(
                 setting.key, stored.get(setting.key, setting.default)

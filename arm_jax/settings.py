@@ -269,10 +269,20 @@ def find(key: str) -> Setting:
 
 def valid(key: str, value: Any) -> Any:
     """The value in its one form. Raises InputError for one that is not valid."""
+    kind = find(key).kind
     try:
-        return find(key).kind.valid(value)
+        return kind.valid(value)
     except ValueError as error:
         raise refused(key, value) from error
+
+
+def parsed(key: str, text: str) -> Any:
+    """The value that a command line's text stands for. Raises InputError if it is not valid."""
+    kind = find(key).kind
+    try:
+        return kind.parse(text)
+    except ValueError as error:
+        raise refused(key, _as_typed(text)) from error
 
 
 def refused(key: str, value: Any, allowed: Iterable[str] = ()) -> InputError:
@@ -315,12 +325,8 @@ def overridden(config: ConfigDict, arguments: Sequence[str]) -> FrozenConfigDict
     changes: dict[str, Any] = {}
     for argument in arguments:
         key, _, text = argument.lstrip("-").removeprefix("config.").partition("=")
-        setting = find(key)
-        try:
-            value = setting.kind.parse(text)
-        except ValueError as error:
-            raise refused(key, _as_typed(text)) from error
-        if isinstance(setting.kind, Several) and changes.get(key, value) != value:
+        value = parsed(key, text)
+        if isinstance(find(key).kind, Several) and changes.get(key, value) != value:
             raise InputError(
                 f"--config.{key} is given twice, as {changes[key]} and as {value}; leave one out"
             )

@@ -4,20 +4,24 @@
     python scripts/check_dataset.py camvid --root /data/camvid --splits train --coarsen cityscapes
     python scripts/check_dataset.py folders --root ROOT --classes road,building,sky --out sheets
 
-Prints counts, sizes, label values, class shares and coverage. With `--compare` (fine beside coarse
+Prints counts, sizes, label values, class shares and coverage, and what looks as if it meant
+something else, with the argument that helps. With `--compare` (fine beside coarse
 labels of the same images) or `--coarsen` (fine beside simulated coarse ones) also how the second
 agree with the first, by distance to the edges. With `--out` writes a sheet of samples for each
-split. Ends with status 2 if a record cannot be used.
+split. Ends with status 2 if a record cannot be used, or if less than two classes have a pixel in
+the first split.
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from arm_jax.data import agreement, sources
-from arm_jax.data.survey import survey
+from arm_jax.data import agreement, shares, sources
+from arm_jax.data import arguments as source_arguments
+from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
 from arm_jax.system import names, outputs, signals
 from arm_jax.system.errors import InputError
@@ -27,13 +31,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dataset", choices=sources.DATASETS)
-    parser.add_argument("--root", default="", help="folder of the data")
-    parser.add_argument("--splits", default="train,val", help="separated by commas")
+    source_arguments.add(parser, splits="train,val")
     parser.add_argument("--labels", default="fine", choices=("fine", "coarse"))
-    parser.add_argument("--classes", default="", help="names for folders, separated by commas")
-    parser.add_argument("--ignore", type=int, default=255, help="the value of unlabelled pixels")
-    parser.add_argument("--images", type=int, default=0, help="only the first N")
     parser.add_argument("--compare", action="store_true", help="fine labels beside coarse ones")
     parser.add_argument("--coarsen", default="", help="fine labels beside this preset's")
     parser.add_argument(
@@ -41,38 +40,31 @@ def main() -> int:
     )
     parser.add_argument("--out", default="", help="folder for sheets of samples")
     arguments = parser.parse_args()
-    bad = 0
     try:
-        for split in arguments.splits.split(","):
-            bad += check(arguments, split)
+        found = {split: check(arguments, split) for split in arguments.splits.split(",")}
+        if any(one.problems for one in found.values()):
+            return 2
+        counted = {split or "all": one.checked() for split, one in found.items()}
+        classes = next(iter(found.values())).classes
+        table, remarks = shares.judge(classes, counted, write=source_arguments.override)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 2 if bad else 0
+    print("\n".join([table, *(f"warning: {remark}" for remark in remarks)]))
+    return 0
 
 
-def check(arguments: argparse.Namespace, split: str) -> int:
-    """Survey one split, print the result, and return the number of bad records."""
-
-    def opened(labels: str, **simulated) -> sources.Source:
-        return sources.open_source(
-            arguments.dataset,
-            root=arguments.root,
-            split=split,
-            labels=labels,
-            classes=tuple(name for name in arguments.classes.split(",") if name),
-            ignore=arguments.ignore,
-            images=arguments.images,
-            **simulated,
-        )
-
+def check(arguments: argparse.Namespace, split: str) -> Survey:
+    """Survey one split, and print the result."""
+    opened = partial(source_arguments.opened, arguments, split)
     second = None
     if arguments.compare:
-        source, second = opened("fine"), opened("coarse")
+        source, second = opened(labels="fine"), opened(labels="coarse")
     else:
-        source = opened(arguments.labels)
+        source = opened(labels=arguments.labels)
         if arguments.coarsen:
-            second = opened("fine", coarsening=arguments.coarsen, wrong_share=arguments.wrong_share)
+            simulated = {"coarsening": arguments.coarsen, "wrong_share": arguments.wrong_share}
+            second = opened(labels="fine", **simulated)
     if arguments.out:
         outputs.claim(arguments.out, "check_dataset")
     found = survey(source, second, name=split)
@@ -84,7 +76,7 @@ def check(arguments: argparse.Namespace, split: str) -> int:
         draw(path, source, second)
         print(f"samples: {path}")
     print()
-    return len(found.problems)
+    return found
 
 
 def draw(path: Path, source: sources.Source, second: sources.Source | None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from arm_jax.data import arguments as source_arguments
 from arm_jax.data import coarsen, colors, images, sources
 from arm_jax.system import locks, names, outputs, parallel, signals
 from arm_jax.system.errors import InputError
@@ -25,12 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dataset", choices=sources.DATASETS)
-    parser.add_argument("--root", default="", help="folder of the data")
-    parser.add_argument("--splits", default="train", help="separated by commas")
-    parser.add_argument("--classes", default="", help="names for folders, separated by commas")
-    parser.add_argument("--ignore", type=int, default=255, help="the value of unlabelled pixels")
-    parser.add_argument("--images", type=int, default=0, help="only the first N")
+    source_arguments.add(parser, splits="train")
     parser.add_argument("--preset", required=True, choices=tuple(coarsen.PRESETS))
     parser.add_argument(
         "--wrong_share", type=float, default=0.0, help="share of components made wrong"
@@ -40,7 +36,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 works in this one")
     arguments = parser.parse_args()
     try:
-        splits = {name: open_split(arguments, name) for name in arguments.splits.split(",")}
+        names_of_splits = arguments.splits.split(",")
+        splits = {name: source_arguments.opened(arguments, name) for name in names_of_splits}
         out = outputs.claim(arguments.out, "coarsen")
         with locks.held(out):
             for split, source in splits.items():
@@ -49,18 +46,6 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def open_split(arguments: argparse.Namespace, split: str) -> sources.Source:
-    """The records to simulate coarse labels for."""
-    return sources.open_source(
-        arguments.dataset,
-        root=arguments.root,
-        split=split,
-        classes=tuple(name for name in arguments.classes.split(",") if name),
-        ignore=arguments.ignore,
-        images=arguments.images,
-    )
 
 
 def write_split(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from arm_jax.data import labels
 from arm_jax.data.agreement import Agreement
+from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source
 from arm_jax.system import parallel
@@ -46,6 +47,11 @@ class Survey:
         """Share of the pixels that have a label; nan without any pixels."""
         total = self.values.sum()
         return float(self.values[: self.classes.number].sum() / total) if total else float("nan")
+
+    def checked(self) -> Checked:
+        """What `check` would have counted."""
+        pixels = tuple(int(n) for n in self.values[: self.classes.number])
+        return Checked(self.records, pixels, int(self.values[self.classes.ignore]))
 
     def table(self) -> str:
         """All of it as lines of text."""

@@ -10,6 +10,7 @@ from arm_jax.data import check, shares, sources
 from arm_jax.data.check import Checked
 from arm_jax.data.labels import generic
 from arm_jax.system.errors import InputError
+from scripts import check_dataset as script
 
 CLASSES = generic(["road", "car", "sky"])
 MASK = generic(["background", "crack"])
@@ -140,3 +141,38 @@ def test_turned_photographs_are_named_once(tmp_path):
 def test_drawn_scenes_are_looked_at_once():
     source = sources.open_source("scenes", size=(16, 32))
     assert shares.sizes(source) == ({(16, 32): 1}, 0)
+
+
+def check_dataset(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr("sys.argv", ["check_dataset.py", *map(str, arguments)])
+    status = script.main()
+    printed = capsys.readouterr()
+    return status, printed.out.splitlines(), printed.err.splitlines()
+
+
+def test_check_dataset_refuses_what_training_would_and_takes_the_settings_forms(
+    tmp_path, monkeypatch, capsys
+):
+    for split in ("train", "val"):
+        for name in ("images", "labels"):
+            (tmp_path / name / split).mkdir(parents=True)
+        mask = np.zeros((6, 8), np.uint8)
+        mask[2:4] = 255
+        Image.fromarray(mask).save(tmp_path / "labels" / split / "a.png")
+        Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "images" / split / "a.png")
+    mine = ("folders", "--root", tmp_path)
+    status, _, errors = check_dataset(monkeypatch, capsys, *mine, "--classes=background,crack")
+    assert status == 2 and len(errors) == 1
+    assert errors[0].endswith("read them by --label-values='((0,0),(255,1))'")
+    for classes in ("background,crack", "('background', 'crack')"):
+        status, lines, errors = check_dataset(
+            monkeypatch, capsys, *mine, "--classes", classes, "--label-values=((0,0),(255,1))"
+        )
+        assert (status, errors) == (0, [])
+        assert lines[-4].split()[-2:] == ["train", "val"]
+        assert lines[-2].split() == ["1", "crack", "33.333", "33.333"]
+    for wrong in ("--label-values=(1,2,3)", "--ignore=300", "--orientation=up", "--classes=a"):
+        status, _, errors = check_dataset(
+            monkeypatch, capsys, *mine, "--classes=background,crack", wrong
+        )
+        assert status == 2 and len(errors) == 1

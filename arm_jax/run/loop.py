@@ -64,12 +64,7 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol))
     processes.once(functools.partial(set_damaged_aside, workdir))
     checkpoints = Checkpoints(workdir, keep=config.keep)
-    weights: str | dict[str, np.ndarray] = ""
-    if checkpoints.latest_step() is None:
-        if run_folder.is_run(config.model.pretrained):
-            weights = restore.tensors(config.model.pretrained)
-        else:
-            weights = experiment.fetch_pretrained()
+    weights = first_weights(experiment) if checkpoints.latest_step() is None else ""
     splits = {"training": train_source, "evaluation": eval_source}
     processes.once(functools.partial(_check_labels, config, splits, workdir))
 
@@ -154,6 +149,17 @@ def _check_labels(config: ConfigDict, splits: dict[str, sources.Source], workdir
     found = {name: checked for name, checked in counted.items() if checked is not None}
     if text := describe.labels(config, splits["training"], found):
         terminal.say(text)
+
+
+def first_weights(experiment: Experiment) -> str | dict[str, np.ndarray]:
+    """What a new run's network starts from, by `model.pretrained`; "" for random weights.
+
+    Raises InputError when it is not there, before anything takes long.
+    """
+    setting = experiment.config.model.pretrained
+    if setting and run_folder.is_run(setting):
+        return restore.tensors(setting)
+    return experiment.fetch_pretrained()
 
 
 def _start(

@@ -196,4 +196,4 @@ def tensors(folder: str | Path) -> dict[str, np.ndarray]:
     Raises InputError as `load`.
     """
     found = weight_names.variables(load(folder, "best").model)
-    return {name: np.asarray(value) for name, value in found.items()}
+    return {name: np.asarray(variable[...]) for name, variable in found.items()}

@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## train ARM on generated street scenes, evaluate, draw (minutes on two cores)
 	$(BIN)/python -m arm_jax.main --config configs/demo.py --workdir runs/demo
-	$(BIN)/python -m arm_jax.main --config configs/demo.py --workdir runs/demo --mode report
+	$(BIN)/python -m arm_jax.main --workdir runs/demo --mode report
 
 test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2

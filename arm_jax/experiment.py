@@ -41,7 +41,10 @@ def checked(config: ConfigDict, changes: Mapping[str, Any] | None = None) -> Fro
     flat = settings.flat(config)
     for key, names in TABLES.items():
         if flat[key] not in names:
-            raise settings.refused(key, flat[key], names)
+            raise InputError(
+                f"{settings.refused(key, flat[key], names)}; one of your own is known once --config"
+                " names the file that adds it"
+            )
     networks.architecture(config.model.name, config.model.variant or None)
     _refuse_contradictions(config)
     return config

@@ -15,8 +15,7 @@ coarse labels of train and val, row `trainval`, and tested with the augmentation
 
     python -m arm_jax.main --config configs/cityscapes_coarse.py:arm,trainval \
         --workdir runs/table6 --config.data.root=/data/cityscapes
-    python -m arm_jax.main --config configs/cityscapes_coarse.py:arm,trainval,tta \
-        --workdir runs/table6 --config.data.root=/data/cityscapes --mode server
+    python -m arm_jax.main --workdir runs/table6 --mode server --config.evaluation.tta=ocr
 """
 
 from ml_collections import ConfigDict

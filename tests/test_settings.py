@@ -13,6 +13,7 @@ from arm_jax.networks import segmenter
 from arm_jax.settings import SETTINGS
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Choice, Several
+from scripts import document_settings
 
 ROOT = Path(__file__).parents[1]
 DEFAULTS = settings.defaults()
@@ -116,7 +117,7 @@ REFUSED = [
     ("model.dtype=float64", "it must be float32, bfloat16 or float16"),
     ("arm.pp=3", "--config.arm.pp: the config has no such key; did you mean arm.p?"),
     ("arm=3", "--config.arm: the config has no such key"),
-    ("data.root=a\nb", "data.root = 'a\\nb'; it must be a text of one line"),
+    ("data.root=a\nb", "data.root = 'a\\nb'; it must be a line of text"),
 ]
 
 
@@ -199,3 +200,8 @@ def test_the_command_line_answers_before_jax_is_imported(tmp_path):
     for line, (_, message) in zip(lines, REFUSED, strict=True):
         assert line.startswith("arm_jax: ") and message in line
     assert not (tmp_path / "run").exists()
+
+
+def test_the_document_of_the_settings_is_current():
+    """`python scripts/document_settings.py` writes it."""
+    assert document_settings.FILE.read_text() == document_settings.text()

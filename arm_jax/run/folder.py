@@ -119,11 +119,34 @@ def is_run(folder: str | Path) -> bool:
     return (folder / configs.FILE).exists() and any((folder / "checkpoints").glob("[0-9]*"))
 
 
-def write_classes(workdir: Path, classes: Classes) -> None:
-    """Remember the classes, so that predicting needs no data set."""
+def write_classes(workdir: Path, classes: Classes, images: int | None = None) -> None:
+    """Remember the classes, so that predicting needs no data set.
+
+    Args:
+      workdir: the run's folder.
+      classes: of the source to train on.
+      images: how many it has, which decides about the order of samples.
+
+    Raises InputError when a run that continues had others: its data moved, but not all of it.
+    """
+    path = workdir / "classes.json"
+    if is_run(workdir) and path.exists():
+        before = read_classes(workdir)
+        if before.names != classes.names:
+            raise InputError(
+                f"--workdir {workdir} belongs to a run with the classes {', '.join(before.names)},"
+                f" not {', '.join(classes.names)}; correct data.root, or choose another folder"
+            )
+        number = json.loads(path.read_text()).get("images", images)
+        if number != images:
+            raise InputError(
+                f"--workdir {workdir} belongs to a run on {number} images, not {images}; correct"
+                " data.root, or choose another folder"
+            )
     if jax.process_index() == 0:
-        with files.whole(workdir / "classes.json") as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(classes)) + "\n")
+        stored = dataclasses.asdict(classes) | ({} if images is None else {"images": images})
+        with files.whole(path) as temporary:
+            temporary.write_text(json.dumps(stored) + "\n")
 
 
 def read_classes(workdir: str | Path) -> Classes:

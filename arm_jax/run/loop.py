@@ -60,7 +60,7 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     train_source = experiments.training_source(config)
     eval_source = experiments.evaluation_source(config, train_source.classes)
     experiment = experiments.build(config, train_source.classes)
-    run_folder.write_classes(workdir, experiment.classes)
+    run_folder.write_classes(workdir, experiment.classes, len(train_source))
     terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol))
     processes.once(functools.partial(set_damaged_aside, workdir))
     checkpoints = Checkpoints(workdir, keep=config.keep)

@@ -107,7 +107,7 @@ class Text:
         return self.valid(text)
 
     def describe(self, plural: bool = False) -> str:
-        return "texts" if plural else "a text of one line"
+        return "texts" if plural else "a line of text"
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,10 @@ def _within(number: float, low: float | None, high: float | None) -> bool:
 
 def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {low:,} to {high:,}"
     if low is not None:
-        return f" of at least {low:g}"
-    return "" if high is None else f" of at most {high:g}"
+        return f" of at least {low:,}"
+    return "" if high is None else f" and of at most {high:,}"
 
 
 def _alternatives(names: Any) -> str:

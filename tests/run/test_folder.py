@@ -6,6 +6,7 @@ import os
 import pytest
 
 from arm_jax import settings
+from arm_jax.data import labels
 from arm_jax.run import configs
 from arm_jax.run import folder as run_folder
 from arm_jax.system.errors import InputError
@@ -35,6 +36,20 @@ def test_refuses_the_folder_of_another_config_and_names_the_keys(tmp_path):
     with pytest.raises(InputError, match=r"another config \(steps: 10 there, 5 now; arm\.p: 2\.0"):
         run_folder.open_folder(tmp_path, config(steps=5, arm__p=3.0))
     assert configs.read(tmp_path)["steps"] == 10
+
+
+def test_a_run_whose_data_moved_continues_with_the_same_classes_and_images_alone(tmp_path):
+    two, three = labels.generic(("road", "sky")), labels.generic(("road", "sky", "car"))
+    run_folder.open_folder(tmp_path, config())
+    run_folder.write_classes(tmp_path, three, 7)
+    run_folder.write_classes(tmp_path, two, 8)  # nothing was trained yet
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    run_folder.write_classes(tmp_path, two, 8)
+    with pytest.raises(InputError, match="classes road, sky, not road, sky, car; co"):
+        run_folder.write_classes(tmp_path, three, 8)
+    with pytest.raises(InputError, match="run on 8 images, not 9; correct"):
+        run_folder.write_classes(tmp_path, two, 9)
+    assert run_folder.read_classes(tmp_path) == two
 
 
 def test_refuses_a_folder_that_cannot_be_written(tmp_path):

@@ -172,7 +172,7 @@ def test_compare_refuses_runs_of_another_config(made_up_training, tmp_path, caps
     assert compare.main(arguments) == 0
     assert compare.main([*arguments, "--config.keep=7"]) == 0  # changes no number
     assert compare.main([*arguments, "--config.optimizer.momentum=0.8"]) == 2
-    assert "run with optimizer.momentum = 0.9, but this one has 0.8" in capsys.readouterr().err
+    assert "another config (optimizer.momentum: 0.9 there, 0.8 now)" in capsys.readouterr().err
     assert len(made_up_training) == 1
 
 
@@ -258,7 +258,7 @@ def test_breakdown_measures_every_run(sweep):
     assert clean["wrong_confident"] is None
     for run in (clean, noisy):
         cell = folder / "smoke+arm" / f"flip_{run['flip']:g}" / "seed_0"
-        settings = run_folder.read_config(cell)
+        settings = configs.read(cell)
         assert settings["data.wrong_share"] == run["flip"] / 100
         assert settings["data.coarsen"] == "medium"
         # The histogram is flat over the bins: the mean of W is that of its curve.

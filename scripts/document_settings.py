@@ -10,7 +10,6 @@ from pathlib import Path
 from arm_jax import settings
 from arm_jax.experiment import TABLES
 from arm_jax.settings import Setting
-from arm_jax.system import files
 from arm_jax.system.values import Choice
 
 FILE = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -37,8 +36,7 @@ best checkpoint, without its ARM; a classifier of another number of classes star
 
 
 def main() -> int:
-    with files.whole(FILE) as temporary:
-        temporary.write_text(text())
+    FILE.write_text(text())
     print(f"wrote {FILE}")
     return 0
 

@@ -157,7 +157,7 @@ def test_cityscapes_in_place_to_the_server(city_root, tmp_path, monkeypatch, cap
         modes.server(config, tmp_path, "latest", None, str(tmp_path / "out"))
 
     config.data.eval_split = "test"
-    with pytest.raises(InputError, match=r"test split are empty; evaluate on val"):
+    with pytest.raises(InputError, match=r"test split are empty; evaluate on another"):
         modes.evaluate(config, tmp_path)
 
 

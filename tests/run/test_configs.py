@@ -89,7 +89,7 @@ def test_a_run_continues_with_other_values_of_what_changes_no_result(recorded, c
         {"seed": 1, "model.output_stride": 16},
         {"steps": 7},
         {"data.classes": ("b", "a")},
-        {"evaluation.size": (20, 10)},
+        {"evaluation.size": (10, 20)},
         {"model.pretrained": "imagenet"},
     ],
 )

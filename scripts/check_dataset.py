@@ -67,7 +67,7 @@ def check(arguments: argparse.Namespace, split: str) -> Survey:
             second = opened(labels="fine", **simulated)
     if arguments.out:
         outputs.claim(arguments.out, "check_dataset")
-    found = survey(source, second, name=split)
+    found = survey(source, second, name=split, write=source_arguments.override)
     print(f"{arguments.dataset} {split}\n{found.table()}")
     if second is not None:
         print(agreement.REFERENCE)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from arm_jax.data import labels
 from arm_jax.data.records import Source, fingerprint, inspect
+from arm_jax.data.value_maps import Stored
 from arm_jax.system import parallel
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
@@ -50,6 +51,7 @@ def check(
         return Checked(len(source), tuple(pixels), ignored=ignored)
     counts = np.zeros(256, np.int64)
     problems = []
+    stored = Stored(source.classes)
     bar = tqdm(
         parallel.ordered(
             partial(_inspected, source), range(len(source)), 2 * parallel.cores(), threads=True
@@ -60,12 +62,15 @@ def check(
         disable=None if progress else True,
     )
     for found in bar:
-        if isinstance(found, str):
-            problems.append(found)
+        stored.add(found)
+        if isinstance(found, InputError):
+            problems.append(str(found))
         else:
             counts += found
     if problems:
-        raise InputError(_summary(problems, len(source), name, cache))
+        hint = stored.suggestion()
+        summary = _summary(problems, len(source), name, cache)
+        raise InputError(f"{summary}. In all labels: {hint}" if hint else summary)
     number, ignore = source.classes.number, source.classes.ignore
     result = Checked(len(source), tuple(int(n) for n in counts[:number]), int(counts[ignore]))
     if not sum(result.pixels):
@@ -79,13 +84,13 @@ def check(
     return result
 
 
-def _inspected(source: Source, index: int) -> np.ndarray | str:
+def _inspected(source: Source, index: int) -> np.ndarray | InputError:
     """Pixels by label value, or what is wrong with the record."""
     try:
         counts = inspect(source, index)
         labels.check(counts, source.classes, f"record {index}")
     except InputError as error:
-        return str(error)
+        return error
     return counts
 
 

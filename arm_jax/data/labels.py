@@ -106,6 +106,17 @@ class Table:
         return [int(v) for v in np.flatnonzero((counts > 0) & (self._lookup == UNKNOWN))]
 
 
+class UnknownValues(InputError):
+    """A label has values that stand for nothing.
+
+    Attributes:
+      stored: integers (256,), all pixels of the label by stored value; None where a table gives
+        them another meaning.
+    """
+
+    stored: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What the stored values of a data set's labels stand for.
@@ -131,8 +142,12 @@ class Meaning:
             label = stored
             unknown = (stored >= self.classes.number) & (stored != self.classes.ignore)
         if unknown.any():
-            counts = np.bincount(stored[unknown], minlength=256)
-            raise _no_class(counts, stored.size, self.classes, name)
+            error = _no_class(
+                np.bincount(stored[unknown], minlength=256), stored.size, self.classes, name
+            )
+            if self.table is None:
+                error.stored = np.bincount(stored.reshape(-1), minlength=256)
+            raise error
         return label
 
 
@@ -148,14 +163,16 @@ def check(counts: np.ndarray, classes: Classes, name: str) -> None:
     unknown[: classes.number] = 0
     unknown[classes.ignore] = 0
     if unknown.any():
-        raise _no_class(unknown, counts.sum(), classes, name)
+        error = _no_class(unknown, counts.sum(), classes, name)
+        error.stored = counts
+        raise error
 
 
-def _no_class(unknown: np.ndarray, pixels: int, classes: Classes, name: str) -> InputError:
+def _no_class(unknown: np.ndarray, pixels: int, classes: Classes, name: str) -> UnknownValues:
     """The error for `unknown` (256,) of a label's pixels."""
     values = [int(value) for value in np.flatnonzero(unknown)]
     shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
-    return InputError(
+    return UnknownValues(
         f"{name}: label values {shown} ({unknown.sum() / pixels:.2%} of the pixels) are none of the"
         f" {classes.number} classes nor ignored; correct the file, the class list or the value map"
     )

@@ -7,7 +7,7 @@ a table and remarks, each with the setting that helps.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,20 +16,13 @@ from arm_jax.data.check import Checked
 from arm_jax.data.images import ImageFile
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source, encoded
+from arm_jax.data.value_maps import Override, override, shift
 from arm_jax.system.errors import InputError
 
 MOST_PADDING = 1 / 3  # of a crop on average, above which there is a remark
 MOST_UNLABELLED = 0.5  # of the pixels
 SAMPLED = 64  # records whose sizes are looked up
 _LISTED = 8  # classes of a remark
-
-# How an override is written: a setting's name and its value as text.
-Override = Callable[[str, str], str]
-
-
-def override(key: str, value: str) -> str:
-    """As `arm_jax.main` takes it."""
-    return f"--config.{key}='{value}'"
 
 
 def judge(
@@ -119,14 +112,8 @@ def _shifted(classes: Classes, training: Checked, write: Override) -> str:
     """The override for values that begin at 1, if only the first class is missing."""
     if training.pixels[0] or not all(training.pixels[1:]) or classes.number > 20:
         return ""
-    mapping = write("data.label_values", shift_text(classes))
+    mapping = write("data.label_values", shift(classes))
     return f". If the values begin at 1, leave out {classes.names[-1]!r} or use {mapping}"
-
-
-def shift_text(classes: Classes) -> str:
-    """The value map that takes 1 from every stored value, as text."""
-    pairs = ",".join(f"({k + 1},{k})" for k in range(classes.number))
-    return f"({pairs})"
 
 
 def _listed(classes: Classes, indices: Sequence[int]) -> str:

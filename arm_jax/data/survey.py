@@ -16,6 +16,7 @@ from arm_jax.data.agreement import Agreement
 from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source
+from arm_jax.data.value_maps import Override, Stored, override
 from arm_jax.system import parallel
 from arm_jax.system.errors import InputError
 
@@ -32,6 +33,7 @@ class Survey:
       present: int64 (256,), records in which the value occurs.
       agreement: with a second label set; None without one.
       problems: one line for each record that cannot be used.
+      hint: what probably was meant, where label values stand for nothing; "" if nothing is likely.
     """
 
     classes: Classes
@@ -41,6 +43,7 @@ class Survey:
     present: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     agreement: Agreement | None = None
     problems: list[str] = field(default_factory=list)
+    hint: str = ""
 
     @property
     def coverage(self) -> float:
@@ -57,6 +60,7 @@ class Survey:
         """All of it as lines of text."""
         lines = [f"{self.records:,} records, {len(self.problems)} of them bad"]
         lines += [f"  {problem}" for problem in self.problems]
+        lines += [f"in all labels: {self.hint}"] if self.hint else []
         lines.append("sizes (height x width): " + self._sizes())
         lines.append(f"labelled: {self.coverage:.2%} of the pixels")
         labelled = max(int(self.values[: self.classes.number].sum()), 1)
@@ -88,9 +92,16 @@ class Survey:
 
 
 def survey(
-    source: Source, second: Source | None = None, *, name: str = "data", progress: bool = True
+    source: Source,
+    second: Source | None = None,
+    *,
+    name: str = "data",
+    progress: bool = True,
+    write: Override = override,
 ) -> Survey:
     """Read all records of `source`, beside the same records with other labels in `second`.
+
+    `write` is how the hint writes a setting's value.
 
     Raises InputError when the two sources do not have the same number of records.
     """
@@ -98,7 +109,7 @@ def survey(
         raise InputError(
             f"{name}: {len(source)} records have the one kind of label and {len(second)} the other"
         )
-    result = Survey(source.classes, len(source))
+    result, stored = Survey(source.classes, len(source)), Stored(source.classes)
     if second is not None:
         result.agreement = Agreement(source.classes)
     bar = tqdm(
@@ -108,24 +119,27 @@ def survey(
         disable=None if progress else True,
     )
     for found in bar:
-        if isinstance(found, str):
-            result.problems.append(found)
+        if isinstance(found, InputError):
+            stored.add(found)
+            result.problems.append(str(found))
             continue
         size, counts, agreement = found
+        stored.add(counts)
         result.sizes[size] += 1
         result.values += counts
         result.present += counts > 0
         if result.agreement is not None and agreement is not None:
             result.agreement.merge(agreement)
+    result.hint = stored.suggestion(write)
     return result
 
 
-def _all_found(source: Source, second: Source | None) -> Iterator[str | tuple]:
+def _all_found(source: Source, second: Source | None) -> Iterator[InputError | tuple]:
     one = partial(_found, source, second)
     return parallel.ordered(one, range(len(source)), 2 * parallel.cores(), threads=True)
 
 
-def _found(source: Source, second: Source | None, index: int) -> str | tuple:
+def _found(source: Source, second: Source | None, index: int) -> InputError | tuple:
     """Size, pixels by label value and agreement of one record, or what is wrong with it."""
     try:
         record = source[index]
@@ -136,9 +150,11 @@ def _found(source: Source, second: Source | None, index: int) -> str | tuple:
         if second is not None:
             other = second[index]
             if other["id"] != record["id"] or other["label"].shape != label.shape:
-                return f"{record['id']}: its other label is that of {other['id']} or of other size"
+                return InputError(
+                    f"{record['id']}: its other label is that of {other['id']} or of other size"
+                )
             agreement = Agreement(source.classes)
             agreement.add(label, other["label"])
         return label.shape, counts, agreement
     except InputError as error:
-        return str(error)
+        return error

@@ -165,6 +165,19 @@ def test_average_over_all_pixels():
         np.testing.assert_allclose(over_all.plain, over_valid.plain * share, rtol=1e-6)
         np.testing.assert_allclose(over_all.ratio, over_valid.ratio, rtol=1e-6)
         np.testing.assert_allclose(over_all.weights, over_valid.weights, rtol=1e-6)
+    # ARM's step is scaled as the segmenter's is.
+    graph, params = nnx.split(learned())
+
+    def total(params, average_over):
+        return objective(nnx.merge(graph, params), logits, labels, average_over=average_over).total
+
+    for a, b in zip(
+        jax.tree.leaves(jax.grad(total)(params, "all")),
+        jax.tree.leaves(jax.grad(total)(params, "valid")),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b * share, rtol=1e-4, atol=1e-8)
+        assert np.abs(b).max() > 1e-6
     with pytest.raises(ValueError, match="average_over"):
         objective(None, logits, labels, average_over="pixels")
 

@@ -64,6 +64,8 @@ def test_a_batch_without_labels_changes_nothing_but_the_clock():
     run = tiny.Run()
     run.step(tiny.batch())
     params, statistics, arm = run.params(), run.statistics(), run.params("arm")
+    histogram = tiny.flat(run.state.histogram)
+    assert histogram.any()
     momentum = jax.tree.leaves(jax.device_get(run.state.optimizer))
     batch = tiny.batch(seed=1)
     batch["label"][:] = 255
@@ -72,6 +74,7 @@ def test_a_batch_without_labels_changes_nothing_but_the_clock():
     np.testing.assert_array_equal(run.params(), params)
     np.testing.assert_array_equal(run.params("arm"), arm)
     np.testing.assert_array_equal(run.statistics(), statistics)
+    np.testing.assert_array_equal(tiny.flat(run.state.histogram), histogram)
     for now, then in zip(jax.tree.leaves(run.state.optimizer), momentum, strict=True):
         if jnp.issubdtype(now.dtype, jnp.floating):
             np.testing.assert_array_equal(now, then)
@@ -80,17 +83,19 @@ def test_a_batch_without_labels_changes_nothing_but_the_clock():
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_reported():
     run = tiny.Run()
+    run.step(tiny.batch(seed=1))
     kernel = run.state.params["segmenter"]["head"]["classifier"]["kernel"]
     poisoned = jax.tree.map(lambda x: x, run.state)
     poisoned.params["segmenter"]["head"]["classifier"]["kernel"] = kernel.replace(
         kernel[...].at[0].set(jnp.nan)
     )
     run.state = jax.device_put(poisoned, jax.tree.leaves(run.state)[0].sharding)
-    before = run.params()
+    before, histogram = run.params(), tiny.flat(run.state.histogram)
+    assert histogram.any()
     window = run.step(tiny.batch())
     np.testing.assert_array_equal(run.params(), before)
-    assert window["overflows"] == 1 and window["applied"] == 0 and window["first_bad_step"] == 1
-    assert window["loss"] == 0
+    np.testing.assert_array_equal(tiny.flat(run.state.histogram), histogram)
+    assert window["overflows"] == 1 and window["applied"] == 1 and window["first_bad_step"] == 2
 
 
 def test_float16_skips_an_overflow_halves_the_scale_and_goes_on():
@@ -106,6 +111,28 @@ def test_float16_skips_an_overflow_halves_the_scale_and_goes_on():
     assert max(applied) > 0
     assert run.state.loss_scale.value <= states.LARGEST_SCALE
     assert np.abs(run.params() - before).max() > 0
+
+
+def test_float16_steps_alike_whatever_the_loss_scale():
+    """Scales are powers of two: the gradients, divided again, are equal but for tiny ones."""
+    found = []
+    for factor in (1, 8):
+        run = tiny.Run(dtype="float16")
+        before = run.params()
+        scale = run.state.loss_scale
+        scale = scale.replace(value=jnp.full_like(scale.value, 256.0 * factor))
+        run.state = run.state.replace(loss_scale=scale)
+        assert run.step(tiny.batch())["applied"] == 1
+        found.append(run.params() - before)
+    assert np.abs(found[0]).max() > 0
+    error = np.linalg.norm(found[0] - found[1]) / np.linalg.norm(found[0])
+    assert error < 0.02
+    # And they are those of float32, which has no scale.
+    run = tiny.Run()
+    before = run.params()
+    run.step(tiny.batch())
+    exact = run.params() - before
+    assert np.linalg.norm(found[0] - exact) < 0.1 * np.linalg.norm(exact)
 
 
 def test_loss_scale_grows_after_many_good_steps_and_is_constant_elsewhere():

@@ -76,7 +76,7 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
     # Between two steps; then in the middle of the evaluation of step 3, which is made anew.
     for owner, name, step, number in (
         (Progress, "after_step", 2, signal.SIGINT),
-        (experiments.Experiment, "evaluate", 3, signal.SIGHUP),
+        (experiments.Experiment, "evaluate", 3, signal.SIGTERM),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, killed_in(getattr(owner, name), number, step))

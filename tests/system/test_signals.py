@@ -12,7 +12,9 @@ from arm_jax.system import signals
 from arm_jax.system.outputs import is_running
 
 START = """
-import sys, time
+import signal, sys, time
+if "nohup" not in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests are run by
 from arm_jax.system import signals
 from arm_jax.system.outputs import is_running
 signals.start()
@@ -111,7 +113,8 @@ def test_what_python_cannot_interrupt_ends_after_a_while_and_at_the_second_at_on
 
 def test_under_nohup_a_closed_terminal_stops_nothing():
     code = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + START + "time.sleep(1)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, "nohup"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.send_signal(signal.SIGHUP)
     assert process.wait() == 0
@@ -130,7 +133,7 @@ def test_within_a_deferred_part_another_may_be_left():
 
 WORKERS = """
 import os, sys, time
-from arm_jax.data import parallel
+from arm_jax.system import parallel
 def work(number):
     print(os.getpid(), flush=True)
     time.sleep(600)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from arm_jax.networks import platforms
-from arm_jax.networks.depthwise_kernel import TAPS, kernel_gradient
+from arm_jax.networks.depthwise_kernel import TAPS, available, kernel_gradient
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -54,12 +54,15 @@ def _backward(
     kernel = kept[1]
     x, cotangent = _apart((kept[0], cotangent))
     of_x = depthwise_3x3(cotangent, kernel[::-1, ::-1], dilation)
-    of_kernel = platforms.choose(
-        "depthwise_kernel",
-        lambda chosen, x, ct: (kernel_gradient if chosen else _sums)(x, ct, dilation),
-        x,
-        cotangent,
-    )
+    if available():
+        of_kernel = platforms.choose(
+            "depthwise_kernel",
+            lambda chosen, x, ct: (kernel_gradient if chosen else _sums)(x, ct, dilation),
+            x,
+            cotangent,
+        )
+    else:
+        of_kernel = _sums(x, cotangent, dilation)
     return of_x, of_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
 

@@ -13,8 +13,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.experimental.pallas import triton as plgpu
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+try:
+    from jax.experimental.pallas import triton as plgpu
+except ImportError:  # JAX 0.11 deprecates it
+    HAS_TRITON = False
+else:
+    HAS_TRITON = True
 
 TAPS = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
 
@@ -22,6 +28,16 @@ TAPS = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
 PIXELS, CHANNELS = 16, 64
 # About so many programs keep a card busy; each leaves a sum of its own for a second pass.
 PROGRAMS = 2048
+
+
+def available() -> bool:
+    """Whether Pallas compiles for Triton: with JAX 0.10 it does, later where a GPU is present.
+
+    From 0.11 on it asks the device what it is, so that it cannot compile for one that is absent.
+    """
+    if not HAS_TRITON:
+        return False
+    return jax.__version_info__ < (0, 11) or jax.default_backend() == "gpu"
 
 
 def kernel_gradient(

@@ -4,6 +4,7 @@ They hand images over as encoded bytes. TensorFlow Datasets then needs no Tensor
 are stored as they came, without a second compression.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,52 @@ from tqdm import tqdm
 
 from arm_jax.data import images
 from arm_jax.data.labels import Classes
+from arm_jax.data.layouts import Layout
 from arm_jax.system import parallel
 from arm_jax.system.errors import InputError
+
+
+@dataclasses.dataclass
+class Labels(tfds.core.BuilderConfig):
+    """The kinds of label, and the splits that have them all."""
+
+    kinds: tuple[str, ...] = ("fine",)
+    splits: tuple[str, ...] = ("train", "val")
+
+
+class LayoutBuilder:
+    """What a builder has to do if a `Layout` says how its files are read.
+
+    Attributes:
+      layout: of the official files.
+      about: a sentence on the data set.
+      image: format of the images as they come.
+      progress: whether to show bars.
+    """
+
+    layout: Layout
+    about: str
+    image = "png"
+    progress = True
+    VERSION = tfds.core.Version("1.0.0")
+
+    name: str
+    builder_config: Labels
+
+    def _info(self) -> Any:
+        kinds = self.builder_config.kinds
+        return information(
+            self, self.layout.classes, kinds, description=self.about, image=self.image
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        root = manual_folder(dl_manager)
+        return {split: self._generate_examples(root, split) for split in self.builder_config.splits}
+
+    def _generate_examples(self, root: Path, split: str) -> Iterator[tuple[int, dict]]:
+        kinds = self.builder_config.kinds
+        sources = {kind: self.layout.open(root, split, kind) for kind in kinds}
+        return examples(f"{self.name} {split}", sources, self.progress)
 
 
 def information(

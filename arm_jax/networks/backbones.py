@@ -17,47 +17,27 @@ from arm_jax.system.registry import Registry
 
 def names(variant: Variant) -> Mapping[str, Names]:
     """What torchvision, mmsegmentation and timm call the modules of this shape."""
-    shortcut = AVERAGE_SHORTCUT if variant.average_shortcut else PLAIN_SHORTCUT
-    stems = (DEEP_STEM, TIMM_STEM) if variant.deep_stem else (PLAIN_STEM, PLAIN_STEM)
-    return {
-        layout: [*stem, *shortcut, *BLOCKS]
-        for layout, stem in zip(("backbone", "timm"), stems, strict=True)
-    }
-
-
-def fits(variant: Variant, module: ResNet, tensors: Mapping[str, np.ndarray]) -> bool:
-    """Whether a file of any of these packages has the stem and the shortcuts of the variant."""
-    stems = sorted(
-        key for key in tensors if re.fullmatch(r"(backbone\.)?(stem|conv1)(\.\d)?\.weight", key)
+    first = 1 if variant.average_shortcut else 0  # the average pooling is an entry too
+    shortcut = _in_stages(
+        (r"shortcut\.projection\.conv", f"downsample.{first}"),
+        (r"shortcut\.projection\.norm", f"downsample.{first + 1}"),
     )
-    stem = [tensors[key].shape[0] for key in stems if tensors[key].ndim == 4]
-    shortcuts = {match[1] for key in tensors if (match := re.search(r"downsample\.(\d)\.", key))}
-    channels = [int(module.width * factor) for factor in variant.deep_stem] or [module.width]
-    same_shortcuts = not shortcuts or ("2" in shortcuts) == variant.average_shortcut
-    return (not stem or stem == channels) and same_shortcuts
+    if variant.deep_stem:
+        stem, timm_stem = _deep_stem("stem"), [(r"stem\.layers\.2\.norm", "bn1")]
+        timm_stem += _deep_stem("conv1")
+    else:
+        stem = [(r"stem\.layers\.0\.conv", "conv1"), (r"stem\.layers\.0\.norm", "bn1")]
+        timm_stem = stem
+    return {"backbone": [*stem, *shortcut, *BLOCKS], "timm": [*timm_stem, *shortcut, *BLOCKS]}
 
 
-PLAIN_STEM: Names = [
-    (r"stem\.layers\.0\.conv", "conv1"),
-    (r"stem\.layers\.0\.norm", "bn1"),
-]
-# PyTorch's Sequential counts its ReLUs, so the three convolutions are 0, 3 and 6.
-DEEP_STEM: Names = [
-    (r"stem\.layers\.0\.conv", "stem.0"),
-    (r"stem\.layers\.0\.norm", "stem.1"),
-    (r"stem\.layers\.1\.conv", "stem.3"),
-    (r"stem\.layers\.1\.norm", "stem.4"),
-    (r"stem\.layers\.2\.conv", "stem.6"),
-    (r"stem\.layers\.2\.norm", "stem.7"),
-]
-TIMM_STEM: Names = [
-    (r"stem\.layers\.0\.conv", "conv1.0"),
-    (r"stem\.layers\.0\.norm", "conv1.1"),
-    (r"stem\.layers\.1\.conv", "conv1.3"),
-    (r"stem\.layers\.1\.norm", "conv1.4"),
-    (r"stem\.layers\.2\.conv", "conv1.6"),
-    (r"stem\.layers\.2\.norm", "bn1"),
-]
+def _deep_stem(there: str) -> list[tuple[str, str]]:
+    """Three convolutions: 0, 3 and 6, as PyTorch's Sequential counts norms and ReLUs too."""
+    return [
+        (rf"stem\.layers\.{layer}\.{part}", f"{there}.{3 * layer + place}")
+        for layer in range(3)
+        for place, part in enumerate(("conv", "norm"))
+    ]
 
 
 def _in_stages(*modules: tuple[str, str]) -> Names:
@@ -79,14 +59,18 @@ BLOCKS = _in_stages(
     (r"conv2\.squeeze_norm", "conv2.bn1"),
     (r"conv2\.excite", "conv2.fc2"),
 )
-_SHORTCUT = r"shortcut\.projection\."
-PLAIN_SHORTCUT = _in_stages(
-    (_SHORTCUT + "conv", "downsample.0"), (_SHORTCUT + "norm", "downsample.1")
-)
-# The average pooling is the first entry.
-AVERAGE_SHORTCUT = _in_stages(
-    (_SHORTCUT + "conv", "downsample.1"), (_SHORTCUT + "norm", "downsample.2")
-)
+
+
+def fits(variant: Variant, module: ResNet, tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether a file of any of these packages has the stem and the shortcuts of the variant."""
+    stems = sorted(
+        key for key in tensors if re.fullmatch(r"(backbone\.)?(stem|conv1)(\.\d)?\.weight", key)
+    )
+    stem = [tensors[key].shape[0] for key in stems if tensors[key].ndim == 4]
+    shortcuts = {match[1] for key in tensors if (match := re.search(r"downsample\.(\d)\.", key))}
+    channels = [int(module.width * factor) for factor in variant.deep_stem] or [module.width]
+    same_shortcuts = not shortcuts or ("2" in shortcuts) == variant.average_shortcut
+    return (not stem or stem == channels) and same_shortcuts
 
 
 def entry(

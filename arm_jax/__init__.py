@@ -5,6 +5,7 @@ reads this list.
 
     version      of the package
     system       files, devices, processes, the terminal; nothing about segmentation
+    configs      the configs that come with the package
     settings     every setting: default, valid values, what it decides, help
     softmax      of scores, in few passes over them
     losses       of single pixels: CE, GCE, KL; which pixels OHEM keeps
@@ -23,6 +24,8 @@ reads this list.
     run          the folder of a run: the loop, checkpoints, restoring, many runs
     modes        what `python -m arm_jax.main` does
     main         its flags
+    commands     `arm-jax COMMAND`: the modes and the scripts
+    __main__     the same as `python -m arm_jax`
 
 `from arm_jax import arm, networks, pretrained, inference` is what a notebook needs, and
 `arm_jax.load("runs/mine")` a trained run.
@@ -31,12 +34,14 @@ reads this list.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from arm_jax.version import __version__
+
 if TYPE_CHECKING:
     from arm_jax.evaluation import inference, metrics
     from arm_jax.run.restore import load
     from arm_jax.weights import export, pretrained
 
-__all__ = ["export", "inference", "load", "metrics", "pretrained"]
+__all__ = ["__version__", "export", "inference", "load", "metrics", "pretrained"]
 
 # Modules of the packages that people reach for by name. They are imported when first used: a
 # mistyped flag is answered before JAX has started.

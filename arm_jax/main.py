@@ -12,6 +12,7 @@ from absl import app, flags, logging
 from arm_jax.run import configs
 from arm_jax.system import coordinator, host_memory, names
 from arm_jax.system.errors import Diverged, InputError, Stopped
+from arm_jax.version import __version__
 
 _CONFIG = flags.DEFINE_string(
     "config",
@@ -19,10 +20,15 @@ _CONFIG = flags.DEFINE_string(
     "A file of configs/, ':row' behind it; without it, what the run in WORKDIR recorded."
     " --config.KEY=VALUE changes a setting; --mode=show lists them.",
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run, which continues there.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "The folder of the run, which continues there. By default runs/ and the config's name.",
+)
 _MODE = flags.DEFINE_enum(
     "mode", "train", ["train", "evaluate", "report", "predict", "server", "show"], "What to do."
 )
+_VERSION = flags.DEFINE_bool("version", False, "Print the version.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "latest", "For the other modes: latest, best (by mIoU), or a step."
 )
@@ -42,6 +48,9 @@ _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.
 def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.FATAL)  # libraries log much; --verbosity=0 shows it
+    if _VERSION.value:
+        print(f"arm_jax {__version__}")
+        return
     mode, workdir, checkpoint = _MODE.value, _WORKDIR.value, _CHECKPOINT.value
     if workdir is not None:
         workdir = str(names.local(workdir, "--workdir"))
@@ -49,7 +58,8 @@ def main(argv: list[str]) -> None:
         print(configs.show(_CONFIG.value, argv[1:], workdir))
         return
     if workdir is None:
-        raise InputError("--workdir is missing; name the folder of the run")
+        workdir = configs.default_workdir(_CONFIG.value)
+        print(f"run in       {workdir}", flush=True)
     group = coordinator.group(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     config = configs.load(_CONFIG.value, argv[1:], workdir)
     host_memory.keep_freed()

@@ -16,7 +16,7 @@ augmentation of row `tta` to the same runs: `:arm,tta` with `--mode evaluate`.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from arm_jax.configs import base
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -12,7 +12,7 @@ of docs/data.md are `--config.data.coarsen=hard`.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from arm_jax.configs import base
 
 ROWS = {"fine": {"data.coarsen": "", "data.train_labels": "fine"}}
 

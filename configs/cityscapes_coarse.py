@@ -20,7 +20,7 @@ coarse labels of train and val, row `trainval`, and tested with the augmentation
 
 from ml_collections import ConfigDict
 
-from configs import base
+from arm_jax.configs import base
 
 # Fine val goes on being evaluated, to see that the run is sound; its images are then known.
 ROWS = {"trainval": {"data.train_split": "train+val"}}

@@ -13,7 +13,7 @@ is left out.
 
 from ml_collections import ConfigDict
 
-from configs import base, cityscapes_coarse
+from arm_jax.configs import base, cityscapes_coarse
 
 ROWS = {
     "with_train": {"data.train_split": "train+train_extra"},

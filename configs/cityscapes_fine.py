@@ -17,7 +17,7 @@ configs/cityscapes_coarse.py.
 
 from ml_collections import ConfigDict
 
-from configs import base, cityscapes_coarse
+from arm_jax.configs import base, cityscapes_coarse
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -13,7 +13,7 @@ downloaded on the first start; docs/weights.md describes what to do without a ne
 
 from ml_collections import ConfigDict
 
-from configs import base
+from arm_jax.configs import base
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -8,7 +8,7 @@ scratch; the short run needs a larger learning rate for ARM (see `arm.lr_multipl
 
 from ml_collections import ConfigDict
 
-from configs import base, street_scenes
+from arm_jax.configs import base, street_scenes
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -11,7 +11,7 @@ Reweighting scales the loss by `loss_ratio`, up to 1.8 here, and so the steps th
 
 from ml_collections import ConfigDict
 
-from configs import base, demo
+from arm_jax.configs import base, demo
 
 ROWS = {"faster": {"optimizer.learning_rate": 0.18}}
 

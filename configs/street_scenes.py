@@ -9,7 +9,7 @@ for a CPU and a night.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from arm_jax.configs import base
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -55,11 +55,13 @@ class DataSet(Entry):
         there are none.
       title: what people call it.
       unlabelled: splits whose labels are not public; the first is that of the test images.
+      hint: what its folder should hold, for the message that there is none.
     """
 
     needs_root: bool = True
     coarse_preset: str = ""
     title: str = ""
+    hint: str = ""
     unlabelled: tuple[str, ...] = ()
 
     def kinds(self) -> tuple[str, ...]:

@@ -15,13 +15,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from arm_jax.system import locks, names, outputs
+from arm_jax.system import locks, names, outputs, shipped
 from arm_jax.system.errors import InputError
 
 # How a data set's folder is known that was prepared before, and what a version's folder holds.
 KNOWN_BY = ("*/dataset_info.json", "*/*/dataset_info.json")
 _RECORDS = ("*.array_record*", "features.json", "metadata.json")
-DATASETS = Path(__file__).resolve().parents[2] / "datasets"
+DATASETS = shipped.folder("datasets")
 
 
 def builder_names() -> list[str]:
@@ -36,7 +36,7 @@ def load_builder(name: str) -> Any:
     """
     file = DATASETS / name / f"{name}_dataset_builder.py"
     if not file.is_file():
-        known = ", ".join(builder_names()) or "none, as this is no checkout of the repository"
+        known = ", ".join(builder_names())
         raise InputError(f"data set {name!r} has no builder under {DATASETS}; there are: {known}")
     # On the path, so that worker processes find its functions, but not as a package `datasets`.
     if str(file.parent) not in sys.path:

@@ -4,6 +4,7 @@ What follows (checks, augmentation, pipeline, evaluation) knows only `Source`, s
 can pass its own class.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def _scenes(root: Path, split: str, kind: str, options: Options) -> Source:
     return ScenesSource(split, options.images or 1000, options.size)
 
 
+DATA_VARIABLE = "ARM_JAX_DATA"  # the environment's name for the folder of all data sets
 BOTH = ("fine", "coarse")
 DATASETS: Registry[DataSet] = Registry(
     "dataset",
@@ -96,6 +98,30 @@ DATASETS: Registry[DataSet] = Registry(
 )
 
 
+def usual_root(dataset: str, hint: str = "") -> Path:
+    """The folder of a data set for which none was named: $ARM_JAX_DATA/DATASET or data/DATASET.
+
+    Args:
+      dataset: a name in `DATASETS`.
+      hint: what the folder should hold, for the message.
+
+    Raises:
+      InputError: neither is there; the message names both.
+    """
+    above = os.environ.get(DATA_VARIABLE)
+    places = [*([Path(above).expanduser() / dataset] if above else []), Path("data") / dataset]
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = " and ".join(str(place.absolute()) for place in places)
+    raise InputError(
+        f"the folder of the data is not given, and {dataset} is not at {looked}"
+        + ("" if above else f" (${DATA_VARIABLE}, which may name another folder, is not set)")
+        + "; put it there, or name its folder as data.root"
+        + (f" ({hint})" if hint else "")
+    )
+
+
 def open_source(
     dataset: str,
     *,
@@ -111,7 +137,7 @@ def open_source(
 
     Args:
       dataset: a name in `DATASETS`.
-      root: the folder of the data.
+      root: the folder of the data; "" for the usual one, see `usual_root`.
       split: a split or subfolder; "" takes all of `folders`. Splits of the official data sets and
         of prepared ones can be joined: train+val.
       labels: `fine` or `coarse`, where a data set has both.
@@ -137,7 +163,7 @@ def open_source(
             " name a preset"
         )
     if entry.needs_root and not str(root):
-        raise InputError(f"the folder of the data is not given; {dataset} needs one")
+        root = usual_root(dataset, entry.hint)
     kinds = entry.kinds()
     if kinds and labels not in kinds:
         raise InputError(

@@ -44,6 +44,20 @@ def load(
     return settings.overridden(read(workdir), overrides)
 
 
+def default_workdir(row: str | None) -> str:
+    """The folder of a run for which none was named: runs/demo of `configs/demo.py`, and
+    runs/demo_arm_smoke of `configs/demo.py:arm,smoke`.
+
+    Raises InputError where there is no row to name it by.
+    """
+    if not row:
+        raise InputError(
+            "--workdir is missing; name the folder of the run, or --config to begin one"
+        )
+    file, _, rows = row.partition(":")
+    return str(Path("runs") / "_".join([Path(file).stem, *filter(None, rows.split(","))]))
+
+
 def show(row: str | None, overrides: Sequence[str] = (), workdir: str | Path | None = None) -> str:
     """What a row and overrides change against the base model of the same file, with help.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from arm_jax.system import files, names
+from arm_jax.system import files, names, shipped
 from arm_jax.system.errors import InputError
 
 MOST_BYTES = 1 << 20
@@ -20,14 +20,15 @@ def load(row: str) -> ConfigDict:
     """The config of a file and its rows.
 
     Args:
-      row: `configs/x.py`, or `configs/x.py:rows`, which `get_config` is then called with.
+      row: `configs/x.py`, or `configs/x.py:rows`, which `get_config` is then called with. Where
+        there is no such file, `configs/x.py`, `x.py` and `x` name the config of the package.
 
     Raises:
       InputError: there is no such file or row, or the file cannot be executed; the message names
         the file, the line and what to do.
     """
     file, _, rows = row.partition(":")
-    path = names.local(file, "--config")
+    path = _found(names.local(file, "--config"))
     title = f"--config={row}"
     if not path.exists():
         raise InputError(f"{title}: no such file{_nearest(path)}")
@@ -53,6 +54,13 @@ def load(row: str) -> ConfigDict:
     return config.lock()
 
 
+def _found(path: Path) -> Path:
+    """The path, or that of the package's config of the same name if there is no such file."""
+    known = shipped.folder("configs") / f"{path.stem}.py"
+    short = path.parent in (Path(), Path("configs")) and path.suffix in ("", ".py")
+    return known if short and not path.exists() and known.is_file() else path
+
+
 def _make_importable(path: Path) -> None:
     """Let a config import what lies beside its folder, and then the configs of a checkout."""
     for folder in (path.resolve().parent.parent, _CHECKOUT):
@@ -70,8 +78,8 @@ def _explained(error: BaseException, path: Path) -> str:
         return f"{where}: calls exit(); a config only returns its settings"
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "configs":
         return (
-            f"{where}: imports {error.name}, which is not there; keep the file in a checkout's"
-            " configs/, or next to a copy of that folder"
+            f"{where}: imports {error.name}, which is not there; `from arm_jax.configs import"
+            " base` works from any folder"
         )
     if isinstance(error, ImportError):
         return f"{where}: {error}; install it, or correct the import"

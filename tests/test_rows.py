@@ -10,7 +10,6 @@ import pytest
 import tiny
 
 from arm_jax import experiment as experiments
-from arm_jax import networks
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.run import configs
 from arm_jax.system import sharding
@@ -39,10 +38,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_is_a_whole_step(row, monkeypatch):
-    create = networks.create
-    monkeypatch.setattr(
-        networks, "create", lambda *a, **k: create(*a, **k, **tiny.SIZES, dropout_rate=0.0)
-    )
+    tiny.shrink(monkeypatch, dropout_rate=0.0)
     mesh = sharding.make_mesh()
     experiment = experiments.build(base.get_config(f"{row},smoke"), STREET_SCENES)
     graphdef, state = experiment.abstract_state(mesh)

@@ -24,7 +24,10 @@ def compiled(tmp_path_factory):
     return tmp_path_factory.mktemp("compiled")
 
 
-def start(workdir: Path, compiled: Path, *arguments: str, devices: int = 1) -> subprocess.Popen:
+def start(
+    workdir: Path, compiled: Path, *arguments: str, devices: int = 1, recorded: bool = False
+) -> subprocess.Popen:
+    """The program in a process of its own; with the settings that its folder has if `recorded`."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -32,10 +35,12 @@ def start(workdir: Path, compiled: Path, *arguments: str, devices: int = 1) -> s
         "JAX_COMPILATION_CACHE_DIR": str(compiled),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    command = [sys.executable, "-m", "arm_jax.main", "--config=configs/demo.py:smoke"]
-    settings = ["--config.steps=12", "--config.save_every=3", "--config.eval_every=6"]
+    command = [sys.executable, "-m", "arm_jax.main", f"--workdir={workdir}"]
+    if not recorded:
+        command += ["--config=configs/demo.py:smoke", "--config.steps=12"]
+        command += ["--config.save_every=3", "--config.eval_every=6"]
     return subprocess.Popen(
-        [*command, f"--workdir={workdir}", *settings, *arguments],
+        [*command, *arguments],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -127,6 +132,27 @@ def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, compiled, 
     assert max(saved) >= 4
     assert "continuing from step" in finish(start(workdir, compiled))
     assert_same_run(uninterrupted, workdir)
+
+
+def test_a_folder_is_enough_to_go_on_for_more_steps_and_to_evaluate(tmp_path, compiled):
+    workdir, moved = tmp_path / "run", tmp_path / "moved"
+    small = "--config.model.name=deeplabv3plus_resnet10"
+    finish(start(workdir, compiled, small, "--config.steps=2"))
+    workdir.rename(moved)
+    output = finish(
+        start(moved, compiled, "--config.steps=4", "--config.log_every=2", recorded=True)
+    )
+    assert "goes on to step 4, not 2" in output and "continuing from step 2 of 4" in output
+    assert "without effect on weights or scores: log_every = 2" in output
+    logged = [json.loads(x)["step"] for x in (moved / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(set(logged)) == [1, 2, 4]
+    during = (moved / "eval.json").read_text()
+    evaluated = finish(start(moved, compiled, "--mode=evaluate", recorded=True))
+    assert "restored step 4" in evaluated
+    assert (moved / "eval.json").read_text() == during
+    refused = start(moved, compiled, "--config.arm.p=3", recorded=True)
+    output, _ = refused.communicate(timeout=300)
+    assert refused.returncode == 2 and "(arm.p: 2.0 there, 3.0 now)" in output
 
 
 def test_two_processes_equal_one(tmp_path, compiled):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from arm_jax import arm, experiment, optimizer, settings
-from arm_jax.networks import segmenter
+from arm_jax.networks import deeplabv3plus, resnet, segmenter
 from arm_jax.settings import SETTINGS
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Choice, Several
@@ -53,6 +53,12 @@ def test_the_choices_are_those_of_the_code():
     assert choices["arm.input"] == (*arm.CONFIDENCES, "s")
     assert choices["arm.decay"] == optimizer.ARM_DECAYS
     assert set(choices["model.dtype"]) == set(map(str, segmenter.DTYPES))
+    strides = settings.BY_KEY["model.output_stride"].kind.only
+    assert strides == tuple(deeplabv3plus.RATES)
+    for stride in strides:
+        resnet.stage_plan((1, 1, 1, 1), stride)
+    message = refusal(resnet.stage_plan, (1, 1, 1, 1), 4)
+    assert all(str(stride) in message for stride in strides)
 
 
 @pytest.mark.parametrize("key", experiment.TABLES)

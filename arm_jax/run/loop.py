@@ -157,7 +157,7 @@ def first_weights(experiment: Experiment) -> str | dict[str, np.ndarray]:
     Raises InputError when it is not there, before anything takes long.
     """
     setting = experiment.config.model.pretrained
-    if setting and run_folder.is_run(setting):
+    if setting and run_folder.is_run(Path(setting).expanduser()):
         return restore.tensors(setting)
     return experiment.fetch_pretrained()
 

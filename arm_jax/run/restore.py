@@ -195,5 +195,11 @@ def tensors(folder: str | Path) -> dict[str, np.ndarray]:
 
     Raises InputError as `load`.
     """
-    found = weight_names.variables(load(folder, "best").model)
+    run = load(folder, "best")
+    model = run.experiment.config.model
+    terminal.say(
+        f"starts from step {run.step} of {folder}, {model.name} at output stride"
+        f" {model.output_stride}"
+    )
+    found = weight_names.variables(run.model)
     return {name: np.asarray(variable[...]) for name, variable in found.items()}

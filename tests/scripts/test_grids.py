@@ -50,7 +50,7 @@ def test_a_row_is_loaded_as_the_command_line_would():
     ("row", "overrides", "message"),
     [
         (f"{CONFIG}:lineer", [], ": no row 'lineer' in this config; there are base, arm, linear"),
-        ("configs/nowhere.py", [], "No such file or directory: 'configs/nowhere.py"),
+        ("configs/nowhere.py", [], "--config=configs/nowhere.py: no such file"),
         (
             CONFIG,
             ["--config.stepss=3"],

@@ -362,7 +362,7 @@ WHOLE = "tested by    whole image; single scale, no flip;"
             ADE20K,
             [
                 "train on     20,210 images of ade20k train, 150 classes, fine labels\n",
-                "whole image; image resized to fit 2048x512, shape kept; single scale, no flip;",
+                "whole image; image resized to fit 512x2048, shape kept; single scale, no flip;",
                 "160,000 steps of 16 crops of 512x512, about 126.7 epochs",
                 "from  ImageNet weights in the backbone, hf://timm/resnest101e.in1k, and random",
             ],
@@ -376,6 +376,7 @@ WHOLE = "tested by    whole image; single scale, no flip;"
                 "11 classes, coarse labels simulated from the fine ones (preset cityscapes)\n",
                 "evaluate on  233 images of camvid test, fine labels\n",
                 "over all labelled pixels, and over those within 5 px of a class boundary\n",
+                "besides      arm.lr_multiplier = 5.0\n",
             ],
         ),
     ],

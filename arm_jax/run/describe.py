@@ -9,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from arm_jax import settings
 from arm_jax.data import shares, sources
 from arm_jax.data.check import Checked
 from arm_jax.evaluation.protocol import Protocol
@@ -16,6 +17,23 @@ from arm_jax.system import files
 from arm_jax.training.state import TrainState
 from arm_jax.weightings import WEIGHTINGS
 from arm_jax.weights import published
+
+# Settings of training that the other lines have.
+TOLD = frozenset(
+    {
+        "steps",
+        "batch_size",
+        "data.train_split",
+        "augment.crop",
+        "model.pretrained",
+        "arm.kind",
+        "arm.input",
+        "arm.p",
+        "arm.slope",
+        "arm.offset",
+        "loss.kind",
+    }
+)
 
 
 def run(
@@ -45,6 +63,7 @@ def run(
         f"method       {config.loss.kind} loss, {player}",
         f"schedule     {config.steps:,} steps of {config.batch_size} crops of {crop},"
         f" about {config.steps * config.batch_size / len(training):,.1f} epochs",
+        *_besides(config),
         f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
         f" {jax.process_count()} process(es)",
     ]
@@ -55,6 +74,18 @@ def run(
             " scores show that the run is sound, not how good it is"
         )
     return "\n".join(lines)
+
+
+def _besides(config: ConfigDict) -> list[str]:
+    """The settings of training that are not the defaults, and are in no other line."""
+    changed = [
+        f"{row.key} = {value!r}"
+        for row in settings.BY_KEY.values()
+        if row.decides == settings.TRAINING
+        and row.key not in TOLD
+        and (value := settings.flat(config)[row.key]) != row.default
+    ]
+    return [f"besides      {', '.join(changed)}"] if changed else []
 
 
 def _start(config: ConfigDict) -> str:

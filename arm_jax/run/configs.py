@@ -199,7 +199,9 @@ def used(workdir: str | Path, now: ConfigDict | None = None) -> tuple[FrozenConf
       InputError: `now` has another network; every setting that differs is named.
     """
     then = read(workdir)
-    asked = then if now is None else settings.flat(now)
+    asked = dict(then) if now is None else settings.flat(now)
+    # A file of configs/ leaves these to the command line, and the run knows them.
+    asked |= {key: then[key] for key in ("data.root", "data.classes") if not asked[key]}
     differ = [key for key in settings.BY_KEY if then[key] != asked[key]]
 
     def named(decides: str) -> str:

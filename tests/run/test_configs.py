@@ -122,6 +122,9 @@ def test_a_trained_run_knows_its_network_and_takes_what_it_is_evaluated_by(recor
     trained, other = lines
     assert trained == "was trained with optimizer.learning_rate = 0.02 (not 1.0)"
     assert "evaluation.tta = 'ocr'" in other and "data.root = 'there'" in other
+    # configs/custom.py names neither data nor classes.
+    bare = settings.frozen(config, {"data.classes": (), "data.root": ""})
+    assert configs.used(folder, bare) == (config, [])
     for key, value in (("model.output_stride", 16), ("model.dtype", "float32")):
         message = refusal(configs.used, folder, settings.frozen(config, {key: value}))
         assert f"{key} = {config_value(config, key)!r} (not {value!r})" in message

@@ -13,6 +13,7 @@ import json
 import numpy as np
 from PIL import Image, ImageDraw
 
+from arm_jax.data import headers
 from arm_jax.data.labels import CITYSCAPES, CITYSCAPES_TABLE
 from arm_jax.data.layouts import Files, Layout
 from arm_jax.system.errors import InputError
@@ -24,6 +25,7 @@ _NAMES = (
     "polegroup, traffic light, traffic sign, vegetation, terrain, sky, person, rider, car, truck, "
     "bus, caravan, trailer, train, motorcycle, bicycle"
 )
+_FARTHEST = 1e6  # pixels from the image's corner to that of a polygon
 IDS = {name: index for index, name in enumerate(_NAMES.split(", "))} | {"license plate": -1}
 
 
@@ -35,19 +37,31 @@ def draw_polygons(data: bytes, name: str) -> np.ndarray:
     """
     try:
         content = json.loads(data)
-        canvas = Image.new("L", (int(content["imgWidth"]), int(content["imgHeight"])), 0)
+        width, height = int(content["imgWidth"]), int(content["imgHeight"])
+        headers.check_size(height, width, data, name)
+        canvas = Image.new("L", (width, height), 0)
         painter = ImageDraw.Draw(canvas)
         for item in content["objects"]:
-            label = item["label"]
+            label = str(item["label"])
             if label not in IDS:
                 label = label.removesuffix("group")
             if item.get("deleted") or IDS[label] < 0:
                 continue
-            painter.polygon([(x, y) for x, y in item["polygon"]], fill=IDS[label])
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"label {error}" if isinstance(error, KeyError) else str(error)
+            painter.polygon(_corners(item["polygon"]), fill=IDS[label])
+    except InputError:
+        raise
+    # A JSON may hold anything anywhere, nested as deeply as one likes.
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as e:
+        what = f"label {e}" if isinstance(e, KeyError) else " ".join(str(e).split())[:200]
         raise InputError(f"{name}: its polygons cannot be drawn ({what}); fetch it again") from None
     return np.asarray(canvas)
+
+
+def _corners(polygon: list) -> list[tuple[float, float]]:
+    corners = [(x, y) for x, y in polygon]
+    if not all(abs(number) <= _FARTHEST for corner in corners for number in corner):
+        raise ValueError("a corner that is far from every image")
+    return corners
 
 
 def _labels(kind: str) -> tuple[str, ...]:

@@ -28,12 +28,16 @@ from PIL import (  # what can be opened is what was imported
 from arm_jax.system.errors import InputError
 
 # OpenCV and Pillow warn of a damaged file on the terminal, beside the line that explains it.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 PNG = b"\x89PNG\r\n\x1a\n"  # what a PNG begins with
 # Pixels of the largest image that is decoded: 16,384 x 16,384, 768 MiB in three colours.
 MOST_PIXELS = 1 << 28
+# No compression yields more pixels of a byte than that of PNG, 1,032 to 1, with a bit a pixel; what
+# asks for more than this and a few pixels of a solid colour would only fill the memory.
+_PIXELS_PER_BYTE = 8 * 1032
+_ANY_FILE = 1 << 24
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns above it and raises above twice as many
 # Pillow also opens files that it hands to other programs, such as PostScript; these are enough.
 FORMATS = tuple(
@@ -107,15 +111,25 @@ def read(data: bytes, name: str) -> Header:
             found = _tiff(data)
         else:
             found = _other(data)
-    height, width = found.stored
+    check_size(*found.stored, data, name)
+    return found
+
+
+def check_size(height: int, width: int, data: bytes, name: str) -> None:
+    """Raise InputError if a file states no pixels, or more than the limit or its bytes can hold."""
     if height < 1 or width < 1:
         raise InputError(f"{name}: cannot be read, it has no pixels; replace the file")
     if height * width > MOST_PIXELS:
         raise _too_large(data, name, f"{width:,} x {height:,}")
-    return found
+    if height * width > _ANY_FILE + _PIXELS_PER_BYTE * len(data):
+        raise InputError(
+            f"{name}: its header asks for {width:,} x {height:,} pixels, and its {len(data):,}"
+            " bytes are too few for them; replace the file"
+        )
 
 
 def _too_large(data: bytes, name: str, size: str) -> InputError:
+    size = size if len(size) < 60 else "too many"
     return InputError(
         f"{name}: its header asks for {size} pixels ({len(data):,} bytes of file), and the limit is"
         f" {MOST_PIXELS:,} pixels; cut it into smaller images"
@@ -148,12 +162,19 @@ def readable(data: bytes, name: str) -> Iterator[None]:
 
 def _png(data: bytes) -> Header:
     width, height, bits = struct.unpack_from(">IIB", data, 16)
-    start = data.find(b"IDAT")
-    orientation = 1
-    place = data.find(b"eXIf", 0, start if start > 0 else None)
-    if place > 0:
-        (length,) = struct.unpack_from(">I", data, place - 4)
-        orientation = _exif_orientation(data[place + 4 : place + 4 + length])
+    orientation, place = 1, 8
+    # OpenCV reserves what a chunk states for its length, up to 4 GiB.
+    while place < len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if place + 12 + length > len(data):
+            raise ValueError("it is cut off, or a part of it is longer than the file")
+        if kind == b"eXIf":
+            orientation = _exif_orientation(data[place + 8 : place + 8 + length])
+        if kind == b"IEND":
+            break
+        place += 12 + length
+    else:
+        raise ValueError("it is cut off")
     return Header("PNG", (height, width), orientation, bits)
 
 

@@ -257,8 +257,7 @@ def probe_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]
     Raises InputError for such a file and for one that is no image.
     """
     header = headers.read(data, name)
-    end = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}.get(header.kind, b"")
-    if end not in data[-4096:]:
+    if header.kind == "JPEG" and b"\xff\xd9" not in data[-4096:]:
         # Some writers leave rubbish behind the end; only a full look can tell.
         decode_image(data, name)
     return header.size if turn else header.stored

@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -88,8 +87,10 @@ class Zip:
     def _archive(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.file)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.file}: is no whole zip ({error}); fetch it again") from None
+        # Damaged, of a version to come, no file: each raises an error of another kind.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.file}: is no whole zip ({reason}); fetch it again") from None
 
     def __getstate__(self) -> dict:
         return {"file": self.file, "_prefix": self._prefix}
@@ -110,18 +111,11 @@ class Zip:
             if size > MOST_BYTES:
                 raise ValueError(f"{size:,} bytes, and the limit is {MOST_BYTES:,}")
             return self._archive.read(self._prefix + name)
-        # Encrypted, of an unknown compression, damaged: each raises an error of another kind.
-        except (
-            OSError,
-            LookupError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-            ValueError,
-            RuntimeError,
-        ) as error:
+        # Encrypted, of an unknown compression, damaged: likewise.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{self.path(name)}: cannot be read ({error}); fetch the zip again"
+                f"{self.path(name)}: cannot be read ({reason}); fetch the zip again"
             ) from None
 
     def stamp(self, name: str) -> tuple[int, ...]:

@@ -41,14 +41,15 @@ ROWS = {
         # ResNet-101's arithmetic; folded it is cuDNN's own. On a TPU v5e the folded form takes
         # 5.4 times the plain one's cycles.
         folded_kernel_gradient=True,
-        # jaxlib 0.10.2's Triton fusion aborts the process on the strided slice of a map with two
-        # users, on every card since Ampere: https://github.com/openxla/xla/issues/47381.
-        # tests/test_compiled_for_cuda.py fails when it no longer does; then this can go.
+        # The Triton fusion of jaxlib 0.10.2 and 0.11.2, not that of 0.12.0.1, aborts the process on
+        # the strided slice of a map with two users, on every card since Ampere:
+        # https://github.com/openxla/xla/issues/47381. tests/networks/test_compiled_for_cuda.py
+        # fails once no supported jax needs this; then it can go.
         apart_before_stride=True,
         # XLA drops the rounding between fusions otherwise, and keeps float32 maps: 431 GB a step of
         # ResNet-101 become 408.
         apart_in_depthwise=True,
-        # XLA reads both maps once for every few of the nine taps: 32 GB a step where 6 suffice.
+        # XLA reads both maps once for every few of the nine taps: 27 GB a step of ResNet-101 more.
         depthwise_kernel=True,
         # 407 GB and 38.6 GiB a step of ResNet-101 become 337 and 29.1.
         widening_from_moments=True,

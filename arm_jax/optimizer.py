@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import optax
 
+from arm_jax.system.compilation import computed_once
+
 SEGMENTER = "segmenter"
 ARM = "arm"
 ARM_DECAYS = ("decay", "literal", "none")
@@ -64,7 +66,10 @@ def create(
         return -arm_multiplier * schedule(step)
 
     def player(decay: float, rate: optax.Schedule) -> optax.GradientTransformation:
-        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate, momentum or None))
+        def once(step):
+            return computed_once(rate(step))
+
+        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(once, momentum or None))
 
     players = {SEGMENTER: player(weight_decay, schedule), ARM: player(arm_weight_decay, flipped)}
     return optax.multi_transform(players, labels)

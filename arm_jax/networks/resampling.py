@@ -18,6 +18,8 @@ import numpy as np
 
 # Full-resolution scores that exist at one time, per device.
 TILE_BYTES = 32 * 2**20
+# A sum of more is one gather and a reduction: the gradient of an enlargement eight times or more.
+MOST_TERMS = 8
 
 
 def resize(x: jax.Array, size: Sequence[int], align_corners: bool = False) -> jax.Array:
@@ -156,9 +158,15 @@ def tile_count(height: int, row_bytes: int, tile_bytes: int = TILE_BYTES) -> int
 
 def _gathered(x: jax.Array, axis: int, taps: Taps) -> jax.Array:
     """`x` resampled along `axis`, float32."""
+    weight = taps.weight.astype(np.float32)
+    if weight.shape[1] > MOST_TERMS:
+        # XLA computes a long sum of gathers anew inside each gather of the other axis's.
+        shape = [1] * (x.ndim + 1)
+        shape[axis : axis + 2] = weight.shape
+        rows = jnp.take(x, taps.index, axis=axis, mode="clip")
+        return jnp.sum(rows * weight.reshape(shape), axis=axis + 1)
     shape = [1] * x.ndim
     shape[axis] = len(taps)
-    weight = taps.weight.astype(np.float32)
     terms = [
         jnp.take(x, taps.index[:, tap], axis=axis, mode="clip") * weight[:, tap].reshape(shape)
         for tap in range(weight.shape[1])

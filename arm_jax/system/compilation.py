@@ -1,11 +1,28 @@
-"""Compiled programs that outlive the process."""
+"""What a program costs to compile: numbers that are computed once; programs kept for later."""
 
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 from jax.experimental.compilation_cache import compilation_cache
 
 from arm_jax.system.errors import InputError
+
+
+def all_true(truths: jax.Array) -> jax.Array:
+    """() bool, whether all of (n,) are true, as `computed_once`."""
+    return lax.sort(truths)[0]
+
+
+def computed_once(value: jax.Array) -> jax.Array:
+    """A scalar that XLA computes in one place.
+
+    XLA repeats what leads to a scalar in each kernel that uses it: a schedule, or a chain of `and`,
+    in the update of every tensor, two fifths of the code of a small network's step. It removes
+    `lax.optimization_barrier` before it does so, but repeats no sort.
+    """
+    return lax.sort(jnp.stack([value, value]))[0]
 
 
 def keep_in(folder: str) -> None:

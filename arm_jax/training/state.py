@@ -9,6 +9,7 @@ import optax
 from flax import nnx, struct
 
 from arm_jax.networks import Segmenter
+from arm_jax.system.compilation import computed_once
 
 Weighting = Callable[[jax.Array], jax.Array]
 
@@ -53,6 +54,19 @@ class LossScale:
             good_steps=jnp.int32(0),
             dynamic=dynamic,
         )
+
+    def apply(self, loss: jax.Array) -> jax.Array:
+        """The loss to differentiate."""
+        return self.value * loss if self.dynamic else loss
+
+    def remove(self, gradients: Any) -> Any:
+        """The gradients of the loss itself, from those of the scaled one."""
+        if not self.dynamic:
+            return gradients
+        # Exactly the quotient, since the scale is a power of two. XLA merges a product into the
+        # update of each tensor, and gives a quotient a kernel and an array of its own.
+        inverse = computed_once(1 / self.value)
+        return jax.tree.map(lambda g: g * inverse, gradients)
 
     def update(self, finite: jax.Array) -> "LossScale":
         """The scale for the next step; `finite` tells whether this step's gradients were."""

@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
 from absl import app, flags, logging
 
-from arm_jax.run import configs
+from arm_jax.run import configs, refusals
 from arm_jax.system import coordinator, host_memory, names
 from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.version import __version__
@@ -62,8 +62,12 @@ def main(argv: list[str]) -> None:
         print(f"run in       {workdir}", flush=True)
     group = coordinator.group(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     config = configs.load(_CONFIG.value, argv[1:], workdir)
+    refusals.check(mode, config, workdir, _INPUT.value, group)
     host_memory.keep_freed()
-    # Imported here, so that a mistyped flag is answered before JAX has started.
+    # Imported here, so that mistakes are answered before JAX is imported.
+    from arm_jax import experiment
+
+    experiment.checked(config)
     from arm_jax import modes
     from arm_jax.run import loop
     from arm_jax.system import sharding

@@ -3,16 +3,13 @@
 import functools
 from pathlib import Path
 
-import jax
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
-from arm_jax import experiment as experiments
-from arm_jax.data import check, sources, trees
+from arm_jax.data import check
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
-from arm_jax.reporting import report as reports
-from arm_jax.run import configs, restore
+from arm_jax.run import configs, inputs, refusals, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.system import compilation, names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
@@ -31,7 +28,7 @@ def evaluate(
     run = _restored(config, folder, checkpoint, all_devices=True)
     processes.once(functools.partial(run_folder.claim, run.folder))
     experiment = run.experiment
-    source = experiments.evaluation_source(experiment.config, run.classes)
+    source = inputs.evaluation_source(experiment.config, run.classes)
     processes.once(functools.partial(check.check, source, name="evaluation", cache=run.folder))
     result = experiment.evaluate(run.players, source, sharding.make_mesh())
     experiment.write_report(run.folder, result, step=run.step)
@@ -40,6 +37,9 @@ def evaluate(
 
 def report(config: ConfigDict | None, folder: str | Path, checkpoint: str = "latest") -> None:
     """Draw a checkpoint's pictures into the run's folder. Arguments as for `evaluate`."""
+    # Nothing else needs matplotlib.
+    from arm_jax.reporting import report as reports
+
     run = _restored(config, folder, checkpoint)
     run_folder.claim(run.folder)
     config = run.experiment.config
@@ -47,8 +47,8 @@ def report(config: ConfigDict | None, folder: str | Path, checkpoint: str = "lat
         run.folder,
         run.players,
         run.state,
-        experiments.evaluation_source(config, run.classes),
-        experiments.evaluation_source(config, run.classes, labelled_as="training"),
+        inputs.evaluation_source(config, run.classes),
+        inputs.evaluation_source(config, run.classes, labelled_as="training"),
         run_folder.read_metrics(run.folder),
         kind=config.arm.input,
         p=config.arm.p,
@@ -67,9 +67,7 @@ def predict(
 
     Images go through the network as in evaluation. Other arguments as for `evaluate`.
     """
-    if images is None:
-        raise InputError("--mode predict needs --input, a folder of images")
-    _only_process("predict")
+    images = refusals.images_to_label(images)
     run = _restored(config, folder, checkpoint)
     target = Path(output) if output else run.folder / "predictions"
     prediction.predict_folder(
@@ -104,9 +102,8 @@ def server(
       InputError: the run's classes are of no benchmark with a server, or see
         `server_files.write_zip`.
     """
-    _only_process("server")
     config = configs.used(folder)[0] if config is None else config
-    tree = _test_images(config, images)
+    tree = refusals.test_images(config, images)
     run = _restored(config, folder, checkpoint, all_devices=True)
     known = server_files.SERVERS
     which = next((k for k, s in known.items() if s.classes.names == run.classes.names), None)
@@ -145,24 +142,6 @@ def _restored(
     run = restore.load(folder, checkpoint, config=config, mesh=mesh)
     terminal.say("\n".join([f"restored step {run.step} of {run.folder}", *run.remarks]))
     return run
-
-
-def _test_images(config: FrozenConfigDict, images: str | None) -> trees.Tree:
-    """The folder or zip that `--input` names, or the data set's own test split."""
-    if images is None:
-        dataset = sources.DATASETS[config.data.dataset]
-        if dataset.unlabelled:
-            return dataset.images(config.data.root, dataset.unlabelled[0])
-        raise InputError("--mode server needs --input, a folder or zip of the test images")
-    path = Path(images).expanduser()
-    if not path.exists():
-        raise InputError(f"--input={path}: no such folder or zip")
-    return trees.Folder(path) if path.is_dir() else trees.Zip(path)
-
-
-def _only_process(mode: str) -> None:
-    if jax.process_count() > 1:
-        raise InputError(f"--mode {mode} runs in one process; leave out --coordinator")
 
 
 def show(result: evaluation.Result, folder: str | Path) -> None:

@@ -18,12 +18,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax import experiment as experiments
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
-from arm_jax.run import restore
+from arm_jax.run import inputs, restore
 from arm_jax.system import command_line, signals
 from arm_jax.system.errors import InputError
 
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"--images = {arguments.images}; it must be at least 1")
         run = restore.from_arguments(arguments, overrides)
         exact, half = run.in_precision("float32"), run.in_precision(arguments.dtype)
-        source = experiments.evaluation_source(run.experiment.config, run.classes)
+        source = inputs.evaluation_source(run.experiment.config, run.classes)
         indices = spread(len(source), arguments.images)
         found = compare(exact, half, source, indices, run.experiment.protocol)
     except InputError as error:

@@ -26,14 +26,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from arm_jax import arm
-from arm_jax import experiment as experiments
 from arm_jax.data import colors
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import pictures
-from arm_jax.run import restore
+from arm_jax.run import inputs, restore
 from arm_jax.system import command_line, names, outputs, signals
 from arm_jax.system.errors import InputError
 
@@ -80,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = restore.from_arguments(arguments, overrides)
         outputs.claim(output, "low_confidence")
         if arguments.input is None:
-            source = experiments.evaluation_source(run.experiment.config, run.classes)
+            source = inputs.evaluation_source(run.experiment.config, run.classes)
             found = from_source(run.model, source, arguments.images)
         else:
             found = from_folder(run.model, arguments.input, output, arguments.images)

@@ -25,7 +25,7 @@ from arm_jax.data import prepare, sources
 from arm_jax.data.labels import ADE20K, ADE20K_TABLE, CAMVID, CITYSCAPES, CITYSCAPES_TABLE
 from arm_jax.evaluation import server_files
 from arm_jax.networks.input import MEAN, STD
-from arm_jax.run import describe, loop, restore
+from arm_jax.run import describe, inputs, loop, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
@@ -88,7 +88,7 @@ def trained_and_evaluated(config, workdir):
     """Train; the evaluations, during training and of the checkpoint, count every labelled pixel."""
     during = loop.train(config, workdir)
     checked = experiments.checked(config)
-    source = experiments.evaluation_source(checked, run_folder.read_classes(workdir))
+    source = inputs.evaluation_source(checked, run_folder.read_classes(workdir))
     counts = sum(np.bincount(source[i]["label"].ravel(), minlength=256) for i in range(len(source)))
     afterwards = modes.evaluate(config, workdir)
     for result in (during, afterwards):
@@ -224,9 +224,9 @@ def test_camvid_with_simulated_coarse_labels(tmp_path, monkeypatch, capsys):
 
     config = load("camvid_coarse", "arm", **SMALL)
     config.data.root = str(root)
-    training = experiments.training_source(experiments.checked(config))
+    training = inputs.training_source(experiments.checked(config))
     config.data.dataset, config.data.root = "prepared", str(folder)
-    written = experiments.training_source(experiments.checked(config))
+    written = inputs.training_source(experiments.checked(config))
     for index in range(3):  # coarse labels do not depend on where the fine ones come from
         np.testing.assert_array_equal(training[index]["label"], written[index]["label"])
     trained_and_evaluated(config, tmp_path / "run")
@@ -283,7 +283,7 @@ def test_perfect_cityscapes_predictions_score_100_and_read_back_as_the_labels(
         assert 0 < given.mean() < 1
         np.testing.assert_array_equal(label[given], record["label"][given])
     experiment = experiments.build(config, CITYSCAPES)
-    source = experiments.evaluation_source(experiment.config, CITYSCAPES)
+    source = inputs.evaluation_source(experiment.config, CITYSCAPES)
     result = experiment.evaluate(players, source, sharding.make_mesh())
     assert result.scores.mIoU == result.scores.aAcc == result.boundary.mIoU == 100
 

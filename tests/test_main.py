@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from arm_jax.version import __version__
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -55,3 +57,69 @@ def test_a_config_that_cannot_be_loaded_is_one_line(tmp_path, config, message):
     done = run(f"--workdir={tmp_path / 'run'}", f"--config={config}")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and message in done.stderr
+
+
+# Runs `python -m arm_jax.main`, and ends what it prints with whether JAX was imported.
+WATCHED = """
+import atexit, runpy, sys
+atexit.register(lambda: print("jax" in sys.modules))
+runpy.run_module("arm_jax.main", run_name="__main__", alter_sys=True)
+"""
+
+
+def answered(tmp_path, *arguments):
+    """Exit status, last line of the output, whether JAX was imported, and CPU seconds."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    with open(tmp_path / "printed", "w+") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-c", WATCHED, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        file.seek(0)
+        *_, last, imported = file.read().splitlines()
+    return os.waitstatus_to_exitcode(status), last, imported, usage.ru_utime + usage.ru_stime
+
+
+SMOKE = "--config=configs/demo.py:smoke"
+OWN = ["--config=configs/custom.py", "--workdir={}", "--config.data.classes=a,b"]
+QUICK = [
+    (["--help"], 1, ""),
+    (["--version"], 0, __version__),
+    (["--mode=show"], 0, "keep"),
+    (["--mode=show", "--config=configs/demo.py"], 0, "->"),
+    (["--wrokdir=x"], 2, "Unknown command line flag 'wrokdir'"),
+    (["--config=configs/nowhere.py", "--workdir={}"], 2, "No such file"),
+    ([SMOKE], 2, "--workdir is missing"),
+    ([SMOKE, "--workdir={}", "--config.arm.pp=3"], 2, "no such key"),
+    ([SMOKE, "--workdir={}", "--config.steps=0"], 2, "steps = 0"),
+    ([SMOKE, "--workdir={}", "--processes=2"], 2, "need --coordinator"),
+    ([SMOKE, "--workdir={}", "--mode=predict"], 2, "needs --input"),
+    ([SMOKE, "--workdir={}", "--mode=predict", "--input=nowhere"], 2, "--input=nowhere"),
+    ([SMOKE, "--workdir={}", "--mode=server"], 2, "needs --input"),
+    ([SMOKE, "--workdir={}", "--mode=evaluate"], 2, "checkpoints does not exist"),
+    (["--workdir={}", "--mode=evaluate"], 2, "has no config.json"),
+    (OWN, 2, "folder of the data is not given"),
+    ([*OWN, "--config.data.root=nowhere"], 2, "nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), QUICK)
+def test_refusals_and_help_need_no_jax_and_no_two_seconds(tmp_path, arguments, status, words):
+    folder = tmp_path / "run"
+    found, last, imported, seconds = answered(tmp_path, *(a.format(folder) for a in arguments))
+    assert (found, imported) == (status, "False"), last
+    assert words in last
+    assert seconds < 2
+    assert not folder.exists()
+
+
+def test_names_of_networks_need_jax_but_no_input_pipeline_and_no_checkpoints(tmp_path):
+    # 1.5 CPU seconds on an AMD EPYC, of which JAX and Flax are 1.2.
+    arguments = [SMOKE, f"--workdir={tmp_path / 'run'}", "--config.model.name=resnet"]
+    status, last, imported, seconds = answered(tmp_path, *arguments)
+    assert (status, imported) == (2, "True") and "model.name = 'resnet'" in last
+    assert seconds < 4

@@ -53,6 +53,7 @@ class DataSet(Entry):
       needs_root: whether it reads files.
       coarse_preset: the preset of `coarsen` that makes its coarse labels; "" if these are files, or
         there are none.
+      prepares: whether opening it may write what it then reads, which takes long.
       title: what people call it.
       unlabelled: splits whose labels are not public; the first is that of the test images.
       hint: what its folder should hold, for the message that there is none.
@@ -60,6 +61,7 @@ class DataSet(Entry):
 
     needs_root: bool = True
     coarse_preset: str = ""
+    prepares: bool = False
     title: str = ""
     hint: str = ""
     unlabelled: tuple[str, ...] = ()
@@ -85,6 +87,7 @@ class Opener(DataSet):
     source: Callable[[Path, str, str, Options], Source]
     needs_root: bool = True
     coarse_preset: str = ""
+    prepares: bool = False
 
     def kinds(self) -> tuple[str, ...]:
         return self.labels

@@ -7,16 +7,18 @@ threads made it nor on how many processes share it.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import grain
 import numpy as np
 
 from arm_jax.data import augment, images
 from arm_jax.data.records import Source, encoded
 from arm_jax.system import signals, workers
 from arm_jax.system.errors import InputError
+
+if TYPE_CHECKING:  # Grain imports Orbax, and is imported where batches are made.
+    import grain
 
 _ENDLESS = 1 << 48  # examples; Grain counts them in floats here and there
 
@@ -62,7 +64,7 @@ class _Numbered:
 class _Share:
     """One process's examples: a contiguous part of each global batch, from batch `first` on."""
 
-    def __init__(self, stream: grain.MapDataset, first: int, batch: int, part: slice):
+    def __init__(self, stream: "grain.MapDataset", first: int, batch: int, part: slice):
         self._stream, self._first, self._batch, self._part = stream, first, batch, part
 
     def __len__(self) -> int:
@@ -78,7 +80,7 @@ class Batches:
 
     def __init__(
         self,
-        stream: grain.MapDataset,
+        stream: "grain.MapDataset",
         records: int,
         batch: int,
         part: slice,
@@ -94,6 +96,8 @@ class Batches:
 
     def open(self, first: int) -> Iterator:
         """Grain's iterator over this process's share, from batch number `first` on."""
+        import grain
+
         share = _Share(self._stream, first, self.batch, self._part)
         # Batches are made before they are dealt out to threads and workers: the order stays.
         dataset = (
@@ -229,6 +233,8 @@ def training_batches(
         category_limit=category_limit,
         flip=flip,
     )
+    import grain
+
     stream = (
         grain.MapDataset.source(_Numbered(source))
         .seed(seed)

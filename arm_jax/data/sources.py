@@ -90,7 +90,7 @@ DATASETS: Registry[DataSet] = Registry(
     camvid=official.CAMVID,
     voc=official.VOC,
     # Generated scenes, prepared under the root when they are not there yet.
-    street_scenes=Opener(labels=BOTH, source=_street_scenes),
+    street_scenes=Opener(labels=BOTH, source=_street_scenes, prepares=True),
     # The same, drawn while they are read; the preset is that of the prepared ones.
     scenes=Opener(labels=("fine",), source=_scenes, needs_root=False, coarse_preset="medium"),
     # The folder that scripts/prepare.py printed.

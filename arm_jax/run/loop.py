@@ -15,7 +15,7 @@ from arm_jax import experiment as experiments
 from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
-from arm_jax.run import describe, restore
+from arm_jax.run import describe, inputs, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
@@ -57,8 +57,8 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
 
 def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     run_folder.open_folder(workdir, config)
-    train_source = experiments.training_source(config)
-    eval_source = experiments.evaluation_source(config, train_source.classes)
+    train_source = inputs.training_source(config)
+    eval_source = inputs.evaluation_source(config, train_source.classes)
     experiment = experiments.build(config, train_source.classes)
     run_folder.write_classes(workdir, experiment.classes, len(train_source))
     terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol))

@@ -105,7 +105,7 @@ def train_step(
             lambda players: scaled(forward(players, images, labels, method, coupled, dropout_key)),
             has_aux=True,
         )(players)
-    # A sum is not finite if a summand is not, and takes a third as many kernels as a truth for each.
+    # A sum is not finite if a summand is not, and takes a third of the kernels of a truth for each.
     sums = [jnp.sum(x) for x in (terms["total"], *jax.tree.leaves(gradients))]
     finite = all_true(jnp.isfinite(jnp.stack(sums)))
     labelled = terms["labelled"] > 0

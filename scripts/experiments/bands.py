@@ -13,11 +13,10 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 
 from arm_jax import arm, theorem
-from arm_jax import experiment as experiments
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference
 from arm_jax.networks import Segmenter
-from arm_jax.run import restore
+from arm_jax.run import inputs, restore
 from arm_jax.theorem import Histogram
 
 # Intervals of v. Two classes at even odds have v = -1/(C-1), just below 0.
@@ -65,8 +64,8 @@ def measure(config: FrozenConfigDict, folder: Path) -> Measured:
     histogram = jax.device_get(run.state.histogram)
     wrong, wrong_confident = wrong_labels(
         run.model,
-        experiments.evaluation_source(config, run.classes),
-        experiments.evaluation_source(config, run.classes, labelled_as="training"),
+        inputs.evaluation_source(config, run.classes),
+        inputs.evaluation_source(config, run.classes, labelled_as="training"),
     )
     curve: list[float] = []
     slopes = (0.0, 0.0)

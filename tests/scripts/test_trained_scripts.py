@@ -14,7 +14,7 @@ import arm_jax
 from arm_jax import experiment as experiments
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import inference
-from arm_jax.run import configs
+from arm_jax.run import configs, inputs
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.weights import weight_names
@@ -117,7 +117,7 @@ def test_precisions_are_compared_pixel_by_pixel(run, capsys, monkeypatch):
 
     # The network itself: the same parameters, computed in both.
     run = arm_jax.load(flags[0].removeprefix("--workdir="))
-    source = experiments.evaluation_source(run.experiment.config, run.classes)
+    source = inputs.evaluation_source(run.experiment.config, run.classes)
     half = run.in_precision("bfloat16")
     assert half.backbone.stages[0][0].conv1.conv.dtype == jnp.bfloat16
     found = compare_precision.compare(model, half, source, [0, 2], run.experiment.protocol)

@@ -1,0 +1,77 @@
+"""What a command line asks for and cannot have, answered before JAX is imported.
+
+The rooms that do the work check again, each for itself; what is here costs tenths of a second.
+"""
+
+from pathlib import Path
+
+from ml_collections import FrozenConfigDict
+
+from arm_jax.data import sources, trees
+from arm_jax.run import configs, inputs
+from arm_jax.system.coordinator import Group
+from arm_jax.system.errors import InputError
+
+ONE_PROCESS = ("report", "predict", "server")
+
+
+def check(
+    mode: str,
+    config: FrozenConfigDict,
+    folder: str,
+    images: str | None = None,
+    group: Group | None = None,
+) -> None:
+    """Raise InputError for what a mode will certainly refuse.
+
+    Args:
+      mode: train, evaluate, report, predict or server.
+      config: as from `configs.load`.
+      folder: the run's.
+      images: what `--input` names.
+      group: the processes of the run; None for one.
+    """
+    if mode in ONE_PROCESS and group is not None:
+        raise InputError(f"--mode {mode} runs in one process; leave out --coordinator")
+    if mode == "predict":
+        images_to_label(images)
+    if mode == "server":
+        test_images(config, images)
+    if mode != "train":
+        checkpoints(folder)
+        configs.used(folder, config)
+        return
+    # Unknown names are refused by `experiment.checked`, which needs the networks' table as well.
+    data_set = sources.DATASETS.get(config.data.dataset)
+    if data_set is not None and not data_set.prepares:
+        inputs.evaluation_source(config, inputs.training_source(config).classes)
+
+
+def checkpoints(folder: str | Path) -> Path:
+    """The folder of a run's checkpoints. Raises InputError where there is none."""
+    path = Path(folder).absolute() / "checkpoints"
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist; give --workdir the folder of a trained run")
+    return path
+
+
+def images_to_label(images: str | None) -> str:
+    """What `--input` names for `--mode predict`. Raises InputError where it is missing."""
+    if images is None:
+        raise InputError("--mode predict needs --input, a folder of images")
+    if not Path(images).expanduser().exists():
+        raise InputError(f"--input={images}: no such folder; name a folder of images")
+    return images
+
+
+def test_images(config: FrozenConfigDict, images: str | None) -> trees.Tree:
+    """The folder or zip that `--input` names, or the data set's own test split."""
+    if images is None:
+        dataset = sources.DATASETS[config.data.dataset]
+        if dataset.unlabelled:
+            return dataset.images(config.data.root, dataset.unlabelled[0])
+        raise InputError("--mode server needs --input, a folder or zip of the test images")
+    path = Path(images).expanduser()
+    if not path.exists():
+        raise InputError(f"--input={path}: no such folder or zip")
+    return trees.Folder(path) if path.is_dir() else trees.Zip(path)

@@ -52,8 +52,8 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Crops in a step, over all devices; a multiple of their number."),
     ("accumulate", 1, COUNT, TRAINING,
      "Parts of a batch that pass through the network in turn, on GPUs and TPUs."),
-    ("compilation_cache", "", Text(), NOTHING,
-     "Folder that keeps compiled programs for later starts."),
+    ("compilation_cache", "auto", Text(), NOTHING,
+     "Folder that keeps compiled programs for later starts: auto for the user's; empty for none."),
 
     ("data.dataset", "folders", NAME, DATA,
      "Kind of source: folders, the official files of a benchmark, prepared, or generated scenes."),

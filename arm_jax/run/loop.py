@@ -96,6 +96,8 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
             checkpoints.add_score(first, result.scores.mIoU)
         with signals.listening() as listener, contextlib.ExitStack() as once_there_is_something:
             requests = Requests(listener)
+            if first < config.steps:
+                terminal.say("compiling the step, or taking it from the compiled programs kept")
             for step in range(first + 1, config.steps + 1):
                 batch, position = prefetcher.next(in_flight=progress.in_flight)
                 with jax.transfer_guard("disallow"):

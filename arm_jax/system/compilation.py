@@ -54,7 +54,7 @@ def keep_in(folder: str) -> None:
     Raises:
       InputError: a folder was named, and cannot be written.
     """
-    if not folder or (folder == AUTO and jax.config.jax_compilation_cache_dir):
+    if not folder or (folder == AUTO and getattr(jax.config, "jax_compilation_cache_dir", None)):
         return
     chosen = Path(platformdirs.user_cache_dir("arm_jax", appauthor=False)) / "programs"
     if folder != AUTO:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from absl import flags
 
 from arm_jax.data import augment, images
 from arm_jax.data.records import Source, encoded
@@ -86,8 +87,10 @@ class Batches:
         part: slice,
         workers: int,
         threads: int,
+        batch_bytes: int,
     ):
         self._stream, self.records = stream, records
+        self._batch_bytes = batch_bytes
         self.batch, self._part = batch, part
         self._workers, self._threads = workers, threads
 
@@ -110,6 +113,9 @@ class Batches:
             )
         )
         if self._workers:
+            if not flags.FLAGS.is_parsed():  # Grain asks for one, also in a script without flags
+                flags.FLAGS.mark_as_parsed()
+            workers.check_shared_memory(self._workers, self._batch_bytes)
             dataset = dataset.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=self._workers),
                 worker_init_fn=_start_worker,
@@ -245,7 +251,8 @@ def training_batches(
     )
     local = batch_size // process_count
     part = slice(process_index * local, (process_index + 1) * local)
-    return Batches(stream, len(source), batch_size, part, workers, threads)
+    batch_bytes = local * crop[0] * crop[1] * 4  # three colours and a label
+    return Batches(stream, len(source), batch_size, part, workers, threads, batch_bytes)
 
 
 def _start_worker(worker_index: int, worker_count: int) -> None:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from arm_jax import experiment as experiments
+from arm_jax import settings
 from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
@@ -21,10 +22,14 @@ from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.run.progress import Progress
 from arm_jax.run.signals import Requests
-from arm_jax.system import compilation, names, processes, sharding, signals, terminal
+from arm_jax.system import compilation, memory, names, processes, sharding, signals, terminal
 from arm_jax.system.errors import Stopped
 from arm_jax.training.state import Players, TrainState
 from arm_jax.training.step import compile_step
+
+# What decides about the memory of a step and of an evaluation, in the order in which to try it.
+STEP_MEMORY = ("accumulate", "model.remat", "batch_size", "augment.crop", "model.name")
+EVALUATION_MEMORY = ("evaluation.batch_size", "evaluation.keep_logits_on", "evaluation.crop")
 
 
 def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) -> evaluate.Result:
@@ -82,7 +87,8 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     )
 
     def evaluated() -> evaluate.Result:
-        return experiment.evaluate(_players(graphdef, state), eval_source, mesh)
+        with memory.explained("the evaluation", _remedies(config, EVALUATION_MEMORY)):
+            return experiment.evaluate(_players(graphdef, state), eval_source, mesh)
 
     def is_due(step: int) -> bool:
         return step == config.steps or step % config.eval_every == 0
@@ -100,9 +106,10 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
                 terminal.say("compiling the step, or taking it from the compiled programs kept")
             for step in range(first + 1, config.steps + 1):
                 batch, position = prefetcher.next(in_flight=progress.in_flight)
-                with jax.transfer_guard("disallow"):
-                    state, window = step_function(state, batch)
-                progress.after_step(step, window)
+                with memory.explained(f"step {step}", _remedies(config, STEP_MEMORY)):
+                    with jax.transfer_guard("disallow"):
+                        state, window = step_function(state, batch)
+                    progress.after_step(step, window)
                 if step == first + 1:  # which was compiled
                     once_there_is_something.enter_context(listener.deferred())
 
@@ -141,6 +148,11 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
 def _left_at_once(listener: signals.Listener) -> contextlib.AbstractContextManager:
     """For an evaluation, which a restart makes anew; processes that share one cannot leave it."""
     return listener.raising() if jax.process_count() == 1 else contextlib.nullcontext()
+
+
+def _remedies(config: ConfigDict, keys: tuple[str, ...]) -> dict[str, Any]:
+    flat = settings.flat(config)
+    return {key: flat[key] for key in keys}
 
 
 def _check_labels(config: ConfigDict, splits: dict[str, sources.Source], workdir: Path) -> None:

@@ -21,6 +21,9 @@ from arm_jax.training.step import AVERAGES
 # float16 skips a step that overflows and halves the loss scale, which takes 24 steps from its
 # largest value to 1. More than that in a row mean that the loss itself is not finite.
 OVERFLOWS_BEFORE_STOP = 30
+HIGH_MULTIPLIER = 15  # of ARM's learning rate, in the shortest runs
+# Weights that once changed the loss by this share, and now by less than this part of it, have died.
+MOVED, FALLEN = 0.01, 0.8
 STEPS_IN_FLIGHT = 2  # Dispatched but not finished; more would only hold more batches in memory.
 
 
@@ -45,6 +48,7 @@ class Progress:
         self._flight: deque[jax.Array] = deque()
         self._pending: tuple[int, dict[str, jax.Array], dict[str, float]] | None = None
         self._warned = False
+        self._farthest = first_step, 1.0  # the step whose weights changed the loss most, the factor
         self._overflows = 0  # of float16, without a good step since
         self._first_step = self._step = self._line_step = first_step
         self._line_time = time.perf_counter()
@@ -115,6 +119,8 @@ class Progress:
         if self._config.arm.kind != "none":
             values["holder_ratio"] = sums["holder_ratio"]
             values["loss_ratio"] = sums["loss_ratio"]
+            if abs(sums["loss_ratio"] - 1) > abs(self._farthest[1] - 1):
+                self._farthest = step, sums["loss_ratio"]
         self._log.write(step, values, rates)
         self._warn_if_uniform(step, sums)
         remark = f", {values['skipped']} steps skipped" if values["skipped"] else ""
@@ -130,14 +136,30 @@ class Progress:
         late = step > schedules.boundary(max(config.arm.isolated, 0.25), config.steps)
         if config.arm.kind != "learned" or config.arm.p == 1 or self._warned or not late:
             return
-        if sums["stayed_uniform"]:
-            self._warned = True
-            terminal.say(
-                f"warning: at step {step} ARM's weights are still almost uniform (Hölder ratio"
-                f" {sums['holder_ratio']:.3f}), so this is plain {config.loss.kind} so far; in runs"
-                " under 5,000 steps raise arm.lr_multiplier (5 to 15), which is"
-                f" {config.arm.lr_multiplier:g}"
+        if not sums["stayed_uniform"]:
+            return
+        self._warned = True
+        multiplier, rate = config.arm.lr_multiplier, config.optimizer.learning_rate
+        then, factor = self._farthest
+        if abs(factor - 1) > MOVED and abs(sums["loss_ratio"] - 1) < FALLEN * abs(factor - 1):
+            what = (
+                f"have gone back towards uniform (their factor on the loss was {factor:.3f} at step"
+                f" {then} and is {sums['loss_ratio']:.3f}): ARM has died, as it does at large"
+                f" steps; lower arm.lr_multiplier, which is {multiplier:g}, or"
+                f" optimizer.learning_rate, which is {rate:g}"
             )
+        else:
+            remedy = (
+                f"arm.lr_multiplier is {multiplier:g} already, so train for more steps"
+                if multiplier >= HIGH_MULTIPLIER
+                else "in runs under 5,000 steps raise arm.lr_multiplier (5 to"
+                f" {HIGH_MULTIPLIER}), which is {multiplier:g}"
+            )
+            what = (
+                f"are still almost uniform (Hölder ratio {sums['holder_ratio']:.3f}), so this is"
+                f" plain {config.loss.kind} so far; {remedy}"
+            )
+        terminal.say(f"warning: at step {step} ARM's weights {what}")
 
     def _rates(self) -> dict[str, float]:
         """Since the last line; nothing yet after the step that compiled."""

@@ -12,6 +12,7 @@ sharding      meshes, and where arrays are placed on them
 parallel      one function over many items on several cores, results in order
 processes     what each process of a run does, and sums over all of them
 compilation   compiled programs that outlive a process
+memory        what helps when the memory of a device does not suffice
 host_memory   freed memory kept for the next step, where the device is a CPU
 terminal      lines for the person at the terminal
 command_line  arguments of the scripts, and the config overrides among them

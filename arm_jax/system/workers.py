@@ -2,8 +2,12 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
+from pathlib import Path
+
+from arm_jax.system.errors import InputError
 
 
 def begin() -> None:
@@ -25,3 +29,27 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def check_shared_memory(number: int, batch_bytes: int, folder: str | Path = "/dev/shm") -> None:
+    """Refuse workers whose batches the machine's shared memory cannot hold.
+
+    A worker that writes beyond it is killed by the system (SIGBUS, exit code -7), without a word.
+
+    Args:
+      number: of workers.
+      batch_bytes: of a batch; each worker holds a finished one and makes another.
+      folder: where the shared memory is mounted; nothing is checked where it does not exist.
+
+    Raises:
+      InputError: there is too little; the message names how much is needed.
+    """
+    if not Path(folder).is_dir():
+        return
+    free, needed = shutil.disk_usage(folder).free, (2 * number + 1) * batch_bytes
+    if free < needed:
+        raise InputError(
+            f"input.workers = {number} needs {needed >> 20:,} MB of shared memory, and {folder} has"
+            f" {free >> 20:,} MB free; set --config.input.workers=0, or start the container with"
+            " more (docker run --shm-size=8g)"
+        )

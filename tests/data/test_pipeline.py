@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from arm_jax.data import images, jitter, pipeline, sources
 from arm_jax.data.labels import generic
@@ -176,6 +177,7 @@ def test_a_position_is_that_of_all_processes(expected):
 
 
 def test_two_workers_give_the_same_batches_and_continue_exactly(expected):
+    flags.FLAGS.unparse_flags()  # as in a script of one's own, which has none
     iterator = iter(stream(workers=2))
     assert_equal(take(iterator, 4), expected[:4])
     state = iterator.get_state()

@@ -20,9 +20,10 @@ def log(tmp_path):
 
     run_folder.claim(tmp_path)
 
-    def run(row, *, first=10, last=STEPS, **window):
+    def run(row, *, first=10, last=STEPS, ratios=(), multiplier=1.0, **window):
         config = base.get_config(row)
         config.steps, config.log_every = STEPS, 10
+        config.arm.lr_multiplier = multiplier
         progress = Progress(
             config,
             tmp_path,
@@ -34,7 +35,8 @@ def log(tmp_path):
         sums = {"loss": 30.0, "mean_loss": 20.0, "auxiliary_loss": 5.0, "labelled": 6.0}
         sums |= {"steps": 10, "applied": 10, "overflows": 0, "unlabelled": 0, "first_bad_step": 0}
         sums |= {"holder_ratio": 0.97, "loss_ratio": 1.5, "stayed_uniform": False} | window
-        for step in range(first, last + 1, 10):
+        for number, step in enumerate(range(first, last + 1, 10)):
+            sums |= {"loss_ratio": ratios[number]} if number < len(ratios) else {}
             progress.after_step(step, {name: jnp.asarray(value) for name, value in sums.items()})
         progress.flush()
         progress.close()
@@ -61,6 +63,32 @@ def test_uniform_weights_are_warned_of_once_a_quarter_into_the_run(log, capsys):
         " is plain ce so far; in runs under 5,000 steps raise arm.lr_multiplier (5 to 15), which"
         " is 1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "multiplier", "words"),
+    [
+        # The weights had begun to differ, and differ no more.
+        ((1.05, 1.03, 1.0), 15.0, "gone back towards uniform (their factor on the loss was 1.050"),
+        (
+            (1.05, 1.03, 1.0),
+            15.0,
+            "lower arm.lr_multiplier, which is 15, or optimizer.learning_rate",
+        ),
+        ((0.9, 0.95, 0.99), 5.0, "ARM has died"),
+        # They never did.
+        ((1.002, 1.001, 1.0), 5.0, "raise arm.lr_multiplier (5 to 15), which is 5"),
+        ((1.002, 1.001, 1.0), 15.0, "arm.lr_multiplier is 15 already, so train for more steps"),
+        ((1.02, 1.04, 1.06), 1.0, "are still almost uniform"),
+    ],
+)
+def test_an_arm_that_died_is_told_from_one_that_has_not_moved(
+    log, capsys, ratios, multiplier, words
+):
+    log("arm", ratios=ratios, multiplier=multiplier, last=30, stayed_uniform=True)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert words in line
+    assert ("died" in line) == (ratios[0] in (1.05, 0.9))
 
 
 @pytest.mark.parametrize(

@@ -70,18 +70,19 @@ def main(argv: list[str]) -> None:
     experiment.checked(config)
     from arm_jax import modes
     from arm_jax.run import loop
-    from arm_jax.system import sharding
+    from arm_jax.system import peers, sharding
 
     sharding.initialize(group)
-    if mode == "train":
-        modes.show(loop.train(config, workdir), workdir)
-    elif mode == "evaluate":
-        modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
-    elif mode == "report":
-        modes.report(config, workdir, checkpoint)
-    else:
-        run = modes.predict if mode == "predict" else modes.server
-        run(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
+    with peers.together(None if group is None else group.address):
+        if mode == "train":
+            modes.show(loop.train(config, workdir), workdir)
+        elif mode == "evaluate":
+            modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
+        elif mode == "report":
+            modes.report(config, workdir, checkpoint)
+        else:
+            run = modes.predict if mode == "predict" else modes.server
+            run(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -13,8 +13,11 @@ one; evaluation and prediction, which change nothing, pass over it.
 import contextlib
 import functools
 import json
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -50,6 +53,7 @@ class Checkpoints:
         self._manager = None if read_only else self._create_manager(keep)
 
     def _create_manager(self, keep: int) -> ocp.CheckpointManager:
+        _drop_echoes()
         newest = policies.LatestN(n=keep)
         # A checkpoint without a score is kept for its age alone.
         best = policies.BestN(get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False)
@@ -193,6 +197,25 @@ class Checkpoints:
                 f"{self.folder / str(self._saving)} cannot be saved ({first_line(error)}); free"
                 f" some space, then the same command works again{goes_on}"
             ) from error
+
+
+def _drop_echoes() -> None:
+    """Keep the array writers, when one of them failed, from reporting each that came after it.
+
+    The failure itself is raised by the manager. Its echoes are printed by threads of TensorStore,
+    through `sys.excepthook`, one traceback an array.
+    """
+    if getattr(sys.excepthook, "drops_echoes", False):
+        return
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        elsewhere = threading.current_thread() is not threading.main_thread()
+        if not (elsewhere and str(error) == "Event loop is closed"):
+            usual(kind, error, trace)
+
+    hook.drops_echoes = True  # type: ignore[attr-defined]
+    sys.excepthook = hook
 
 
 def set_damaged_aside(workdir: str | Path) -> None:

@@ -7,6 +7,9 @@ errors        what the user can fix, and why a run ended early
 files         files that are whole or absent
 outputs       folders and files that no command writes over, but the one that wrote them
 names         names from elsewhere, kept below their root
+peers         the processes of one run end together
+signals       being asked to stop, by Ctrl-C and its kind
+workers       processes that work for another one, and end with it
 locks         one writer at a time in a folder
 sharding      meshes, and where arrays are placed on them
 parallel      one function over many items on several cores, results in order

@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -215,6 +217,40 @@ def test_checkpoints_that_are_a_file_are_named(tmp_path):
         set_damaged_aside(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         Checkpoints(tmp_path, read_only=True)
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from absl import logging
+from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.system import sharding
+from arm_jax.system.errors import InputError
+logging.set_verbosity(logging.FATAL)  # as arm_jax.main does
+rng = np.random.default_rng(0)
+arrays = {str(i): rng.normal(size=(100, 1000)).astype(np.float32) for i in range(40)}
+state = sharding.replicate(sharding.make_mesh(), arrays)
+checkpoints = Checkpoints(sys.argv[1])
+checkpoints.save(1, {"0": state["0"]}, {})
+checkpoints.wait()
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+try:
+    checkpoints.save(2, state, {})
+    checkpoints.close()
+except InputError as error:
+    print(error, file=sys.stderr)
+checkpoints.close()
+"""
+
+
+def test_a_disk_that_takes_no_more_is_one_line_in_all(tmp_path):
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", FULL, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert "checkpoints/2 cannot be saved (File too large)" in result.stderr
+    assert "goes on from step 1" in result.stderr
 
 
 def test_a_save_that_fails_is_one_line_with_the_reason_and_where_the_run_goes_on(

@@ -1,5 +1,6 @@
 """Flags only: `python -m arm_jax.main --config configs/X.py[:row] --workdir DIR`."""
 
+import os
 import sys
 
 from arm_jax.system import signals
@@ -101,10 +102,11 @@ def console() -> None:
     """Run, and answer what the user can fix with one line and a non-zero exit status."""
     try:
         app.run(main, flags_parser=parse)
-    except InputError as error:
-        sys.exit(_complain(error, 2))
-    except Diverged as error:
-        sys.exit(_complain(error, 3))
+    except (InputError, Diverged) as error:
+        status = _complain(error, 2 if isinstance(error, InputError) else 3)
+        if flags.FLAGS.is_parsed() and _COORDINATOR.value is not None:
+            os._exit(status)  # the usual way out would wait for the other processes
+        sys.exit(status)
     except Stopped as error:
         sys.exit(_complain(error, error.status))
 

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from arm_jax.system.errors import Stopped
+from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.system.signals import tell
 
 STATUS = 1
@@ -46,9 +46,12 @@ def together(coordinator: str | None) -> Iterator[None]:
     except Stopped:
         line.farewell()
         raise
-    except Exception:
-        # What fails here may be the echo of what failed elsewhere, and that is then told instead.
-        time.sleep(2 * _PATIENCE)
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, InputError | Diverged):
+            # It may be the echo of what failed elsewhere, and that is then told instead.
+            time.sleep(2 * _PATIENCE)
+        # Now, since the end of this process would wait for the others.
+        line.hang_up()
         raise
     else:
         line.farewell()
@@ -60,7 +63,6 @@ class _Line:
     def __init__(self, coordinator: str | None):
         self._others: dict[int, socket.socket] = {}
         self._done = threading.Event()
-        self._departed: set[int] = set()
         index, number = jax.process_index(), jax.process_count()
         server = None
         address = ""
@@ -110,7 +112,8 @@ class _Line:
             data = b""
         if data == _FAREWELL or self._done.is_set():
             return
-        time.sleep(_PATIENCE)
+        if index > 0:  # without the first one, JAX would not wait either
+            time.sleep(_PATIENCE)
         if not self._done.is_set():
             tell(
                 f"process {index} of {jax.process_count()} has ended, so this one"
@@ -118,6 +121,13 @@ class _Line:
                 " checkpoint"
             )
             os._exit(STATUS)
+
+    def hang_up(self) -> None:
+        """This process ends in an error, which it tells by itself."""
+        self._done.set()
+        for other in self._others.values():
+            with contextlib.suppress(OSError):
+                other.shutdown(socket.SHUT_RDWR)
 
     def farewell(self) -> None:
         """This process ends as it should."""

@@ -11,6 +11,7 @@ import pytest
 
 CODE = """
 import sys, time
+from arm_jax.system.errors import InputError
 from arm_jax.system import coordinator as coordinators
 from arm_jax.system import peers, sharding
 index, port, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -21,7 +22,7 @@ with peers.together(coordinator):
     if what == "wait":
         time.sleep(120)
     if what == "fail" and index == 1:
-        sys.exit("a line of its own")
+        raise InputError("of its own")
     if what == "fail":
         time.sleep(120)
 """
@@ -64,9 +65,9 @@ def test_if_one_is_killed_the_other_ends_with_one_line(killed):
 
 def test_one_that_fails_takes_the_other_along_and_two_that_finish_do_not():
     processes = start("fail")
-    _, err = processes[1].communicate(timeout=60)
-    assert err.splitlines()[0] == "a line of its own"
     _, err = processes[0].communicate(timeout=60)
     assert processes[0].returncode == 1 and "process 1 of 2 has ended" in err
+    _, err = processes[1].communicate(timeout=60)
+    assert "InputError: of its own" in err
     processes = start("finish")
     assert [process.wait(timeout=120) for process in processes] == [0, 0]

@@ -1,0 +1,81 @@
+"""Long runs need no more of anything than short ones: memory, threads, file handles, disk."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import tiny
+
+from arm_jax.run import loop
+from arm_jax.run.progress import Progress
+from arm_jax.system import sharding
+from configs import base
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc"),
+]
+STEPS = 2000
+
+
+def used() -> dict[str, int]:
+    """What this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "MiB": pages * os.sysconf("SC_PAGE_SIZE") >> 20,
+        "threads": len(os.listdir("/proc/self/task")),
+        "Python threads": threading.active_count(),
+        "handles": len(os.listdir("/proc/self/fd")),
+    }
+
+
+def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_path, monkeypatch):
+    seen: dict[int, dict[str, int]] = {}
+    after_step, after_evaluation = Progress.after_step, Progress.after_evaluation
+
+    def stepped(self, step, window):
+        after_step(self, step, window)
+        if step % 250 == 0:
+            seen[step] = used()
+
+    evaluated = []
+
+    def looked(self, step, result):
+        after_evaluation(self, step, result)
+        evaluated.append((result.images, used()))
+
+    monkeypatch.setattr(Progress, "after_step", stepped)
+    monkeypatch.setattr(Progress, "after_evaluation", looked)
+    settings = {
+        "steps": STEPS,
+        "batch_size": 2,
+        "eval_every": STEPS // 4,
+        "save_every": 100,
+        "log_every": 10,
+        "data.eval_images": 125,
+        "data.size": (32, 64),
+        "augment.crop": (32, 32),
+    }
+    config = base.get_config("smoke")
+    config.update_from_flattened_dict(settings)
+    tiny.shrink(monkeypatch)
+    mesh = sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
+    loop.train(config, tmp_path, mesh=mesh)
+
+    print(seen, evaluated)
+    # The first quarter and its evaluation compile everything there is to compile.
+    first, last = seen[750], seen[STEPS]
+    assert last["MiB"] - first["MiB"] <= 24
+    for name in ("threads", "Python threads", "handles"):
+        assert abs(last[name] - first[name]) <= 4, (name, seen)
+    assert sum(images for images, _ in evaluated) == 500
+    assert evaluated[-1][1]["MiB"] - evaluated[1][1]["MiB"] <= 24
+    assert evaluated[-1][1]["handles"] - evaluated[1][1]["handles"] <= 4
+
+    checkpoints = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert len(checkpoints) <= 4 and checkpoints[-1] == STEPS  # the newest three and the best
+    events = sum(p.stat().st_size for p in tmp_path.glob("events.*"))
+    assert events < 2000 * STEPS / 10
+    # Nothing stays behind the run.
+    assert not [t for t in threading.enumerate() if t.name in ("prefetch", "signals")]

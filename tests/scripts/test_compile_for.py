@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from arm_jax.system import command_line
+
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "scripts" / "benchmarks"
 GOLDENS = ROOT / "tests" / "goldens"
@@ -363,3 +365,17 @@ def test_it_answers_without_jax():
         check=True,
     )
     assert "v5e:2x4" in found.stdout and found.stdout.endswith("False\n")
+
+
+def test_the_classes_are_the_config_s_or_the_caller_s(aot):
+    program = importlib.import_module("aot.program")
+    load = command_line.load_config
+    street, ade = (load(str(ROOT / "configs" / name)) for name in ("demo.py", "ade20k.py"))
+    own = load(str(ROOT / "configs" / "custom.py"), ["--config.data.classes=('road','sky')"])
+    named = load(str(ROOT / "configs" / "custom.py"), ["--config.data.classes=('camvid',)"])
+    numbers = [program.classes(config, None).number for config in (street, ade, own, named)]
+    assert numbers == [11, 150, 2, 11]
+    assert program.classes(own, "ade20k").number == 150
+    assert program.classes(own, "7").number == 7
+    with pytest.raises(ValueError, match="--classes many: give their number, or one of cityscapes"):
+        program.classes(own, "many")

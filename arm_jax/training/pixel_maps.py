@@ -49,7 +49,13 @@ def by_rows(
     def tile(start: jax.Array, block: jax.Array, labels: jax.Array) -> Any:
         part = jax.lax.dynamic_slice_in_dim(scores, start, block.shape[1], axis=1)
         # A product with a small matrix: its gradient is one too, where a gather's is a scatter.
-        part = jnp.einsum("rk,bkwc->brwc", block, part, precision=jax.lax.Precision.HIGHEST)
+        # Image by image, for which no scores are transposed; and XLA's Triton has no tiles for a
+        # product of the transposed map where the number of classes is no power of two.
+        batch, samples, *rest = part.shape
+        each = jnp.broadcast_to(block, (batch, *block.shape))
+        flat = part.reshape(batch, samples, -1)
+        part = jnp.einsum("brk,bkn->brn", each, flat, precision=jax.lax.Precision.HIGHEST)
+        part = part.reshape(batch, rows, *rest)
         return function(resize(part, (rows, width)), labels)
 
     return _joined(_in_turn(tile, starts, blocks, _cut(labels, rows)), height)

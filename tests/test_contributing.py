@@ -18,6 +18,7 @@ from arm_jax.data import sources
 from arm_jax.run import configs, loop
 from arm_jax.system import config_files, sharding
 from arm_jax.system.errors import InputError
+from arm_jax.weights import export
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 EXAMPLES = {
@@ -110,6 +111,9 @@ def test_a_network_scores_pixels_by_what_is_there(tmp_path, name):
     assert main.shape == (2, 16, 8, 5) and coarse.shape == (2, 4, 2, 5)
     for found in (main, coarse):
         assert jnp.isfinite(found).all() and jnp.all(jnp.std(found, axis=(0, 1, 2)) > 0)
+    whole = nnx.eval_shape(lambda: networks.create(config.model.name, 5, rngs=nnx.Rngs(0)))
+    with pytest.raises(InputError, match=r"by the names of mmsegmentation, which has none for \d+"):
+        export.tensors(whole, "mmsegmentation")
 
 
 def test_a_layout_reads_its_tree(tmp_path):

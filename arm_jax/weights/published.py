@@ -26,9 +26,11 @@ def source(setting: str, name: str, variant: str | None = None) -> str:
     row = networks.architecture(name, variant)
     known = networks.BACKBONES[row.backbone].published
     if row.variant not in known:
+        choices = (
+            f", only for {' and '.join(known)}; choose such a model.variant, or" if known else ";"
+        )
         raise InputError(
-            f"no ImageNet weights are known for {row.backbone} of variant {row.variant}, only for"
-            f" {' and '.join(known) or 'no variant'}; choose such a model.variant, or set"
-            " model.pretrained to a weight file, or to nothing to train from scratch"
+            f"no ImageNet weights are known for {row.backbone} of variant {row.variant}{choices}"
+            " set model.pretrained to a weight file, or to nothing to train from scratch"
         )
     return known[row.variant]

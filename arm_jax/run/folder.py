@@ -103,6 +103,11 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     workdir = names.local(workdir, "--workdir")
     processes.once(functools.partial(claim, workdir))
     # Without a checkpoint there is nothing to continue, and a corrected config may start over.
+    if any((workdir / "checkpoints").glob("[0-9]*")) and not (workdir / configs.FILE).exists():
+        raise InputError(
+            f"{workdir / configs.FILE} is missing, and without it nothing says what the checkpoints"
+            " there are of; restore it, or choose another --workdir"
+        )
     if is_run(workdir):
         for line in configs.continued(workdir, config):
             terminal.say(line)
@@ -158,8 +163,8 @@ def read_classes(workdir: str | Path) -> Classes:
         return Classes(tuple(stored["names"]), colors, int(stored["ignore"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path} cannot be read ({first_line(error)}); training writes it anew, or name the"
-            " folder of a run"
+            f"{path} cannot be read ({first_line(error)}); remove it, and the next training"
+            " writes it anew"
         ) from error
 
 
@@ -220,8 +225,8 @@ class MetricsLog:
                 aside = aside.with_name(f"damaged_{number}_{self._path.name}")
             self._path.rename(aside)
             terminal.say(
-                f"{self._path}: {damaged} lines cannot be read and are left out; the file as it"
-                f" was is now {aside}"
+                f"{self._path}: lines that cannot be read, {damaged} of them, are left out; the"
+                f" file as it was is now {aside}"
             )
         if start_step and not kept:
             terminal.say(
@@ -259,10 +264,18 @@ def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
     return _read_records(Path(workdir) / "metrics.jsonl")[0]
 
 
-def _read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
+def read_starts(workdir: str | Path) -> list[dict[str, Any]]:
+    """The records of versions.jsonl, one a start; lines that cannot be read are left out."""
+    return _read_records(Path(workdir) / "versions.jsonl", ())[0]
+
+
+def _read_records(
+    path: Path, steps: tuple[str, ...] = ("step",)
+) -> tuple[list[dict[str, Any]], int]:
     """The records of a file, and how many of its lines are damaged.
 
-    A last line that a kill cut off does not count.
+    A last line that a kill cut off does not count. A record must have whole numbers by the names of
+    `steps`.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -276,7 +289,7 @@ def _read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            if not isinstance(record, dict) or type(record["step"]) is not int:
+            if not isinstance(record, dict) or any(type(record[k]) is not int for k in steps):
                 raise ValueError
             records.append(record)
         except (ValueError, KeyError, RecursionError):

@@ -5,7 +5,6 @@ after every run, so that a grid can be stopped at any time and started again.
 """
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -123,13 +122,12 @@ def _results(cell: Cell) -> dict[str, float]:
 
 
 def _outcome(cell: Cell, values: dict[str, float], diverged: str) -> Outcome:
-    lines = (cell.folder / "versions.jsonl").read_text().splitlines()
-    starts = [json.loads(line) for line in lines]
+    starts = run_folder.read_starts(cell.folder)
     return Outcome(
         values,
         diverged,
-        devices=tuple(sorted({start["devices"] for start in starts})),
-        days=tuple(sorted({start["time"][:10] for start in starts})),
+        devices=tuple(sorted({str(start.get("devices", "?")) for start in starts})),
+        days=tuple(sorted({str(start.get("time", "?"))[:10] for start in starts})),
     )
 
 
@@ -151,6 +149,7 @@ def caption(outcomes: Sequence[Outcome], command: Sequence[str]) -> str:
     """How to make the numbers again: command, dates, hardware."""
     days = sorted({day for outcome in outcomes for day in outcome.days})
     devices = sorted({device for outcome in outcomes for device in outcome.devices})
+    days, devices = days or ["an unknown day"], devices or ["an unknown device"]
     dates = " to ".join(dict.fromkeys((days[0], days[-1])))
     versions = run_folder.versions()
     packages = versions["packages"]

@@ -81,3 +81,83 @@ def test_metrics_after_the_restart_point_are_written_anew(tmp_path):
     log.close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
     assert any(name.startswith("events.") for name in os.listdir(tmp_path))
+
+
+RECORD = '{"step": 10, "loss": 1.0}\n'
+DAMAGED = {
+    "null": RECORD + "null\n" + RECORD.replace("10", "20"),
+    "binary": RECORD.encode() + b"\xff\xfe\x00\x01\n" + RECORD.replace("10", "20").encode(),
+    "rubbish": RECORD + "{{{{\n" + RECORD.replace("10", "20"),
+    "another program's": RECORD + '{"epoch": 3}\n' + RECORD.replace("10", "20"),
+    "a list": RECORD + "[3]\n" + RECORD.replace("10", "20"),
+    "nested": RECORD + "[" * 100_000 + "\n" + RECORD.replace("10", "20"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_lines_of_the_log_are_left_out_named_and_kept_aside(tmp_path, capsys, kind):
+    run_folder.claim(tmp_path)
+    text = DAMAGED[kind]
+    data = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "metrics.jsonl").write_bytes(data)
+    assert [r["step"] for r in run_folder.read_metrics(tmp_path)] == [10, 20]
+    for number in (1, 2):
+        (tmp_path / "metrics.jsonl").write_bytes(data)
+        log = run_folder.MetricsLog(tmp_path, start_step=20)
+        log.close()
+        told = capsys.readouterr().out
+        assert told.count("\n") == 1 and "lines that cannot be read, 1 of them, are left out" in told
+        assert len(list(tmp_path.glob("damaged_*metrics.jsonl"))) == number
+    assert (tmp_path / "damaged_metrics.jsonl").read_bytes() == data
+
+
+def test_a_history_that_is_lost_is_told(tmp_path, capsys):
+    run_folder.claim(tmp_path)
+    run_folder.MetricsLog(tmp_path, start_step=0).close()
+    assert capsys.readouterr().out == ""
+    (tmp_path / "metrics.jsonl").unlink()
+    run_folder.MetricsLog(tmp_path, start_step=20).close()
+    assert "holds nothing of the first 20 steps" in capsys.readouterr().out
+
+
+def test_a_log_that_cannot_be_read_or_written_is_one_line(tmp_path):
+    run_folder.claim(tmp_path)
+    log = run_folder.MetricsLog(tmp_path, start_step=0)
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"metrics\.jsonl cannot be written"):
+        log.write(1, {"loss": 1.0}, {})
+    log.close()
+    with pytest.raises(InputError, match=r"metrics\.jsonl cannot be read"):
+        run_folder.read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", '{"names": 3}', '{"names": ["a"]}', "\0"])
+def test_damaged_classes_are_one_line(tmp_path, text):
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(InputError, match=r"classes\.json cannot be read .* remove it") as caught:
+        run_folder.read_classes(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_starts_are_left_out(tmp_path):
+    (tmp_path / "versions.jsonl").write_text('null\n{"devices": "1 x cpu"}\n[]\n{"half')
+    assert run_folder.read_starts(tmp_path) == [{"devices": "1 x cpu"}]
+
+
+def test_a_folder_that_another_run_writes_is_refused_and_one_of_something_else(tmp_path):
+    with (
+        run_folder.writing(tmp_path / "run"),
+        pytest.raises(InputError, match=rf"run is in use by process {os.getpid()} on "),
+        run_folder.writing(tmp_path / "run"),
+    ):
+        pass
+    with run_folder.writing(tmp_path / "run"):
+        pass
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "config.json").write_text("{}")
+    with (
+        pytest.raises(InputError, match=r"project holds config\.json, which a run did not write"),
+        run_folder.writing(tmp_path / "project"),
+    ):
+        pass

@@ -16,6 +16,7 @@ from arm_jax.data.layouts import DataSet, Files, Layout, Opener, Options
 from arm_jax.data.prepared import TfdsSource
 from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.data.wrappers import CoarsenedSource, FirstSource, JoinedSource, ScenesSource
+from arm_jax.system import names
 from arm_jax.system.errors import InputError
 from arm_jax.system.registry import Registry
 
@@ -51,17 +52,17 @@ def _folders(root: Path, split: str, kind: str, options: Options) -> Source:
     )
 
 
-def _classes(names: Sequence[str], ignore: int) -> Classes:
+def _classes(class_names: Sequence[str], ignore: int) -> Classes:
     """Class names, or the one name of a benchmark, to classes."""
-    if len(names) == 1 and names[0] in BY_NAME:
-        known = BY_NAME[names[0]]
+    if len(class_names) == 1 and class_names[0] in BY_NAME:
+        known = BY_NAME[class_names[0]]
         return Classes(known.names, known.colors, ignore)
-    if not names:
+    if not class_names:
         raise InputError(
             "classes is empty; list the class names in the order of the label values, or name "
             f"one of {', '.join(BY_NAME)}"
         )
-    return generic(tuple(names), ignore)
+    return generic(tuple(class_names), ignore)
 
 
 def _street_scenes(root: Path, split: str, kind: str, options: Options) -> Source:
@@ -170,7 +171,7 @@ def open_source(
             f"{dataset} has {kinds[0]} labels only; "
             + ("simulate coarse ones by a preset" if labels == "coarse" else f"ask for {kinds[0]}")
         )
-    source = entry.open(Path(root), split, labels, chosen)
+    source = entry.open(names.local(root, "data.root"), split, labels, chosen)
     if 0 < chosen.images < len(source):
         source = FirstSource(source, chosen.images)
     if coarsening:

@@ -9,6 +9,7 @@ from ml_collections import FrozenConfigDict
 
 from arm_jax.data import sources, trees
 from arm_jax.run import configs, inputs
+from arm_jax.system import names
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
@@ -59,7 +60,7 @@ def images_to_label(images: str | None) -> str:
     """What `--input` names for `--mode predict`. Raises InputError where it is missing."""
     if images is None:
         raise InputError("--mode predict needs --input, a folder of images")
-    if not Path(images).expanduser().exists():
+    if not names.local(images, "--input").exists():
         raise InputError(f"--input={images}: no such folder; name a folder of images")
     return images
 
@@ -71,7 +72,7 @@ def test_images(config: FrozenConfigDict, images: str | None) -> trees.Tree:
         if dataset.unlabelled:
             return dataset.images(config.data.root, dataset.unlabelled[0])
         raise InputError("--mode server needs --input, a folder or zip of the test images")
-    path = Path(images).expanduser()
+    path = names.local(images, "--input")
     if not path.exists():
         raise InputError(f"--input={path}: no such folder or zip")
     return trees.Folder(path) if path.is_dir() else trees.Zip(path)

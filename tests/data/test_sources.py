@@ -313,7 +313,8 @@ def test_open_source_reads_folders(root):
         ({"dataset": "scenes", "wrong_share": 0.1}, "wrong_share = 0.1 has no effect"),
         ({"dataset": "folders", "root": "x"}, "classes is empty"),
         ({"dataset": "ade20k", "root": "x", "labels": "coarse"}, "ade20k has fine labels only"),
-        ({"dataset": "street_scenes"}, "street_scenes needs one"),
+        ({"dataset": "street_scenes"}, "street_scenes is not at .*data.street_scenes"),
+        ({"dataset": "folders", "root": "gs://b/x"}, "data.root gs://b/x is an address"),
     ],
 )
 def test_open_source_refuses_what_means_nothing(arguments, message):

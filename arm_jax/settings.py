@@ -295,20 +295,10 @@ def refused(key: str, value: Any, allowed: Iterable[str] = ()) -> InputError:
     """
     kind = BY_KEY[key].kind
     words = Choice(tuple(allowed)).describe() if allowed else kind.describe()
-    shown = f", as in {example(kind)}" if isinstance(kind, Several) else ""
+    shown = f", as in {kind.example}" if isinstance(kind, Several) else ""
     if allowed:
         shown = ", or what a file adds that --config names"
     return InputError(f"{key} = {value!r}; it must be {words}{shown}")
-
-
-def example(kind: Several) -> str:
-    """A valid value of a tuple as it may stand on the command line."""
-    if isinstance(kind.of, Several):
-        return "((0,0),(255,1))"
-    if isinstance(kind.of, Text):
-        return "road,building,sky"
-    one = {"Real": ("0.5", "0.9"), "Whole": ("512", "1024")}[type(kind.of).__name__]
-    return ",".join(one)
 
 
 def overridden(config: ConfigDict, arguments: Sequence[str]) -> FrozenConfigDict:

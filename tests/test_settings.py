@@ -36,7 +36,7 @@ def test_a_row_is_whole(row):
     text = value if isinstance(value, str) else repr(value)
     assert row.kind.parse(text) == value  # what --mode show prints can be typed again
     if isinstance(row.kind, Several):
-        row.kind.parse(settings.example(row.kind))
+        row.kind.parse(row.kind.example)
 
 
 def test_the_defaults_come_from_the_rows_in_their_order():

@@ -175,6 +175,17 @@ class Several:
             value = (value,)
         return self.valid(value)
 
+    @property
+    def example(self) -> str:
+        """A valid value as it may stand on the command line."""
+        if isinstance(self.of, Several):
+            return "((0,0),(255,1))"
+        if isinstance(self.of, Text):
+            return "road,building,sky"
+        if isinstance(self.of, Real):
+            return "0.5,0.9"
+        return "512,1024"
+
     def describe(self, plural: bool = False) -> str:
         number = "" if self.number is None else f"{self.number} "
         names = f" ({self.names})" if self.names else ""

@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 from arm_jax.networks import platforms, widening, winograd
 from arm_jax.networks.batchnorm import BatchNorm
 from arm_jax.networks.depthwise import depthwise_3x3
-from arm_jax.networks.scoring import score
+from arm_jax.networks.products import product
 
 
 def normal(key: jax.Array, shape: tuple[int, ...], deviation: float) -> jax.Array:
@@ -135,13 +135,17 @@ class Conv(nnx.Module):
         self.dtype = jnp.dtype(dtype)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = convolve(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            stride=self.stride,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
+        x = x.astype(self.dtype)
+        if self.kernel.shape[0] == self.groups == 1 and self.dtype.itemsize == 2:
+            x = product(every_nth(x, self.stride), self.kernel[0, 0], self.dtype)
+        else:
+            x = convolve(
+                x,
+                self.kernel[...].astype(self.dtype),
+                stride=self.stride,
+                dilation=self.dilation,
+                groups=self.groups,
+            )
         if self.has_bias:
             x = x + self.bias[...].astype(self.dtype).reshape(1, 1, 1, -1)
         return x
@@ -275,5 +279,5 @@ class Classifier(nnx.Module):
 
     def __call__(self, x: jax.Array, dropout_key: jax.Array | None) -> jax.Array:
         x = self.dropout(x.astype(self.dtype), dropout_key)
-        scores = score(x, self.kernel[0, 0])
+        scores = product(x, self.kernel[0, 0], jnp.float32)
         return scores + self.bias[...].reshape(1, 1, 1, -1)

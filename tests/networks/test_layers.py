@@ -9,8 +9,8 @@ from jax import lax
 
 from arm_jax import networks
 from arm_jax.networks import layers, pooling
+from arm_jax.networks.products import product
 from arm_jax.networks.resnet import stage_plan
-from arm_jax.networks.scoring import score
 
 
 def normal(seed, *shape):
@@ -182,7 +182,7 @@ def test_resize_keeps_half_precision():
 def test_scores_are_not_rounded_and_their_gradients_have_the_types_of_what_they_are_of():
     x = normal(0, 2, 5, 4, 64).astype(jnp.bfloat16)
     kernel, cotangent = normal(1, 64, 7), normal(2, 2, 5, 4, 7)
-    value, pull = jax.vjp(score, x, kernel)
+    value, pull = jax.vjp(lambda x, kernel: product(x, kernel, jnp.float32), x, kernel)
 
     def exact(x, kernel):
         kernel = kernel.astype(jnp.bfloat16).astype(jnp.float32)
@@ -195,3 +195,22 @@ def test_scores_are_not_rounded_and_their_gradients_have_the_types_of_what_they_
         assert got.dtype == like.dtype
         got, wanted = (np.asarray(a, np.float32) for a in (got, wanted))
         assert np.abs(got - wanted).max() < 2e-2 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_kernel_gradient_of_a_1x1_in_half_precision_is_not_rounded(stride):
+    """So devices add up what is not yet rounded."""
+    conv = layers.Conv(8, 6, 1, stride=stride, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    x, cotangent = normal(0, 2, 6, 8, 8), normal(2, 2, 6 // stride, 8 // stride, 6)
+    graphdef, params = nnx.split(conv)
+
+    def loss(params):
+        return jnp.sum(nnx.merge(graphdef, params)(x).astype(jnp.float32) * cotangent)
+
+    got = jax.grad(loss)(params)["kernel"][...][0, 0]
+    rounded = (
+        array.astype(jnp.bfloat16).astype(jnp.float32)
+        for array in (x[:, ::stride, ::stride], cotangent)
+    )
+    expected = jnp.einsum("bhwc,bhwn->cn", *rounded, precision=lax.Precision.HIGHEST)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)

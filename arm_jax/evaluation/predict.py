@@ -205,7 +205,8 @@ def predictions(
 def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
     """Paths of all images under a folder, relative to it, in order.
 
-    Hidden files and folders, and what lies in `output_dir`, are left out; links are followed.
+    Hidden files and folders, and what lies in `output_dir` or in the output of an earlier command,
+    are left out; links are followed.
 
     Raises:
       InputError: as `predict_folder`.
@@ -214,6 +215,9 @@ def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
         raise InputError(f"{input_dir} is no folder; give the folder that holds the images")
     output = output_dir.resolve()
     paths = [Path(name) for name in trees.Folder(input_dir).names()]
+    below = {folder for path in paths for folder in path.parents[:-1]}
+    earlier = {folder for folder in below if outputs.is_output(input_dir / folder)}
+    paths = [path for path in paths if earlier.isdisjoint(path.parents)]
     paths = sorted(
         path
         for path in paths

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from aot import child, figures, report, targets
 
-from arm_jax.system import command_line, files
+from arm_jax.system import command_line, files, outputs, signals
 from arm_jax.system.errors import InputError
 
 
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         memory = targets.memory(arguments.memory) if arguments.memory else None
         if arguments.size and min(arguments.size) < 1:
             raise InputError(f"--size {arguments.size[0]} {arguments.size[1]}: both are at least 1")
+        if arguments.json:
+            outputs.refuse_foreign_file(arguments.json)
         child.require(arguments.platform)
         if arguments.keep:
             folder.rmdir()
@@ -101,4 +103,5 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
+    signals.start()
     raise SystemExit(main())

@@ -26,6 +26,7 @@ from typing import Any
 from aot import cells, child, figures, targets
 from aot.cells import Cell
 
+from arm_jax.system import signals
 from arm_jax.system.errors import InputError
 
 KEPT = (
@@ -170,4 +171,5 @@ def _text(one: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
+    signals.start()
     raise SystemExit(main())

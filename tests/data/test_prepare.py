@@ -202,3 +202,22 @@ def test_the_script_prints_the_folder_and_refuses_in_one_line(data_dir, folder):
     )
     assert bad.returncode == 2
     assert bad.stderr.startswith("error: data set 'nothing'") and bad.stderr.count("\n") == 1
+
+
+def test_files_of_somebody_else_are_never_removed(tmp_path):
+    home = tmp_path / "street_scenes"
+    home.mkdir()
+    (home / "notes.txt").write_text("precious")
+    with pytest.raises(InputError, match=r"street_scenes holds notes\.txt, which prepare did not"):
+        prepare.ensure("street_scenes", tmp_path, config="smoke", progress=False)
+    assert (home / "notes.txt").read_text() == "precious"
+    # A folder that was prepared into before, where somebody put something at the wrong place.
+    other = tmp_path / "other" / "street_scenes"
+    (other / "demo" / "1.0.0").mkdir(parents=True)
+    (other / "demo" / "1.0.0" / "dataset_info.json").write_text("{}")
+    version = other / "smoke" / "1.0.0"
+    version.mkdir(parents=True)
+    (version / "photograph.jpg").write_text("precious")
+    with pytest.raises(InputError, match=r"photograph\.jpg was not written by this program"):
+        prepare.ensure("street_scenes", tmp_path / "other", config="smoke", progress=False)
+    assert (version / "photograph.jpg").read_text() == "precious"

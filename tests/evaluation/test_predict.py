@@ -81,6 +81,11 @@ def test_a_second_run_replaces_and_does_not_read_its_own_output(model, folder):
     assert (target / "labels" / "grey.png").read_text() == "corrected"
 
 
+def test_what_another_run_predicted_into_the_same_folder_is_not_read(model, folder):
+    for target in (folder / "of one", folder / "of another"):
+        assert run(model, folder, target) == 3
+
+
 @pytest.mark.parametrize("way", ["root", "labels", "link", "link below", "a link to it inside"])
 def test_a_data_set_is_never_written_into(model, folder, tmp_path, way):
     root = tmp_path / "data"

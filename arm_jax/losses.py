@@ -20,12 +20,21 @@ IGNORE = 255
 
 
 def valid_pixels(labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
-    """Where there is a label: bool (...)."""
+    """Where there is a label: bool (...).
+
+    >>> print(valid_pixels(jnp.array([0, 255])))
+    [ True False]
+    """
     return labels != ignore
 
 
 def log_likelihood(logits: jax.Array, labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
-    """log p of the labelled class, (...), float32, <= 0; 0 where ignored."""
+    """log p of the labelled class, (...), float32, <= 0; 0 where ignored.
+
+    >>> logits = jnp.log(jnp.array([[0.5, 0.5], [0.9, 0.1]]))
+    >>> print(log_likelihood(logits, jnp.array([0, 255])).round(3))
+    [-0.693  0.   ]
+    """
     log_p = log_softmax(logits.astype(jnp.float32))
     picked = _pick(log_p, labels.astype(jnp.int32))
     return jnp.where(valid_pixels(labels, ignore), picked, 0.0)
@@ -59,7 +68,12 @@ _pick.defvjp(_pick_forward, _pick_backward)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, ignore: int = IGNORE) -> jax.Array:
-    """CE = -log p_gt (Eq. 2), (...), float32, >= 0."""
+    """CE = -log p_gt (Eq. 2), (...), float32, >= 0.
+
+    >>> logits = jnp.log(jnp.array([[0.5, 0.5], [0.9, 0.1]]))
+    >>> [round(loss, 3) for loss in cross_entropy(logits, jnp.array([0, 1])).tolist()]
+    [0.693, 2.303]
+    """
     return -log_likelihood(logits, labels, ignore)
 
 
@@ -70,12 +84,21 @@ def generalized_cross_entropy(
 
     Its gradient is p_gt^q times that of cross entropy, which is its limit at q = 0. The paper
     found q = 0.1 best; the untruncated form is meant, as no truncation is mentioned.
+
+    >>> logits = jnp.log(jnp.array([[0.5, 0.5], [0.9, 0.1]]))
+    >>> found = generalized_cross_entropy(logits, jnp.array([0, 1]), q=1.0)
+    >>> [round(loss, 3) for loss in found.tolist()]
+    [0.5, 0.9]
     """
     return bounded(log_likelihood(logits, labels, ignore), q)
 
 
 def bounded(log_p: jax.Array, q: float = 0.1) -> jax.Array:
-    """`generalized_cross_entropy` from the log-likelihood of the labels, (...), float32."""
+    """`generalized_cross_entropy` from the log-likelihood of the labels, (...), float32.
+
+    >>> print(bounded(jnp.log(jnp.array([0.25, 0.0625])), q=0.5))
+    [1.  1.5]
+    """
     if not 0 <= q <= 1:
         raise ValueError(f"GCE needs 0 <= q <= 1, got {q}")
     return -log_p if q == 0 else -jnp.expm1(q * log_p) / q
@@ -99,13 +122,21 @@ def kl(
 
     Args:
         log_s: (...), the extra channel, resized as log s along with the logits.
+
+    >>> logits, labels = jnp.zeros((2, 4)), jnp.array([1, 255])
+    >>> print(kl(logits, jnp.zeros(2), labels).round(3))
+    [1.386 0.   ]
     """
     loss = tempered(cross_entropy(logits, labels, ignore), log_s, limit)
     return jnp.where(valid_pixels(labels, ignore), loss, 0.0)
 
 
 def tempered(ce: jax.Array, log_s: jax.Array, limit: float = 5.0) -> jax.Array:
-    """`kl` from the cross entropy, (...), float32; not 0 at ignored pixels."""
+    """`kl` from the cross entropy, (...), float32; not 0 at ignored pixels.
+
+    >>> round(float(tempered(jnp.float32(2), jnp.log(4.0))), 3)  # 2 / 4 + log(4) / 2
+    1.193
+    """
     log_s = log_s.astype(jnp.float32)
     clipped = stop_gradient(clip_log_s(log_s, limit))
     slope = stop_gradient(0.5 - jnp.exp(-clipped) * ce)  # d KL / d log s
@@ -115,7 +146,11 @@ def tempered(ce: jax.Array, log_s: jax.Array, limit: float = 5.0) -> jax.Array:
 
 
 def clip_log_s(log_s: jax.Array, limit: float = 5.0) -> jax.Array:
-    """log s as `kl` uses it: float32, in [-limit, limit]."""
+    """log s as `kl` uses it: float32, in [-limit, limit].
+
+    >>> print(clip_log_s(jnp.array([-9.0, 1.0])))
+    [-5.  1.]
+    """
     return jnp.clip(log_s.astype(jnp.float32), -limit, limit)
 
 
@@ -125,6 +160,9 @@ def kl_signal(kl_loss: jax.Array, limit: float = 5.0) -> jax.Array:
     The paper does not state what ARM maximises there. CE/s is 1/2 for every pixel at the optimal s,
     so it teaches nothing; KL itself is negative, which makes the optimal weights sparse. Shifted
     by min(log s)/2 = -limit/2 it is non-negative and increases with s.
+
+    >>> print(kl_signal(jnp.array([-2.5, 1.0])))
+    [0.  3.5]
     """
     return kl_loss + 0.5 * limit
 
@@ -150,6 +188,10 @@ def hard_pixels(
         valid: (...), bool.
         threshold: in [0, 1]; 0 keeps the `min_kept` hardest.
         min_kept: number of pixels of this whole array.
+
+    >>> p, valid = jnp.array([0.1, 0.6, 0.9, 0.2]), jnp.array([True, True, True, False])
+    >>> print(hard_pixels(p, valid, threshold=0.7, min_kept=1))
+    [ True  True False False]
     """
     probability = stop_gradient(probability.astype(jnp.float32))
     limit = jnp.float32(threshold)
@@ -169,6 +211,9 @@ def trimmed(loss: jax.Array, valid: jax.Array, share: float = 0.05) -> jax.Array
     Confident mislabelled pixels have the largest losses of all, so leaving out the `share` of valid
     pixels (0 <= share < 1) that lose most keeps ARM from turning to them, as long as there are no
     more of them than that. Ties with the largest kept value are kept.
+
+    >>> print(trimmed(jnp.array([1.0, 9.0, 2.0]), jnp.ones(3, bool), share=0.4))
+    [1. 0. 2.]
     """
     if not 0 <= share < 1:
         raise ValueError(f"the trimmed share of the pixels lies in [0, 1), got {share}")
@@ -180,7 +225,11 @@ def trimmed(loss: jax.Array, valid: jax.Array, share: float = 0.05) -> jax.Array
 
 
 def mean_over(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean of `values` over the valid pixels, a float32 scalar; 0 if there are none."""
+    """Mean of `values` over the valid pixels, a float32 scalar; 0 if there are none.
+
+    >>> print(mean_over(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
+    2.0
+    """
     total = jnp.sum(jnp.where(valid, values.astype(jnp.float32), 0.0))
     return total / jnp.maximum(jnp.sum(valid, dtype=jnp.int32), 1)
 

@@ -53,7 +53,7 @@ def test_a_row_is_a_whole_step(row, monkeypatch):
     assert jax.tree.structure(new) == jax.tree.structure(state)
     for now, then in zip(jax.tree.leaves(new), jax.tree.leaves(state), strict=True):
         assert (now.shape, now.dtype) == (then.shape, then.dtype)
-    assert window["loss"].shape == ()
+    assert window.window.loss.shape == ()
     arm = new.params.get("arm", {})
     without = row in ("base", "kl", "ohem", "closed_form") or row.startswith("linear")
     assert sum(leaf.size for leaf in jax.tree.leaves(arm)) == (0 if without else 53)

@@ -100,8 +100,10 @@ class Run:
         self.state: TrainState = sharding.replicate(self.mesh, state)
 
     def step(self, numpy_batch: dict[str, np.ndarray]) -> dict[str, float]:
-        self.state, window = self.compiled(self.state, sharding.shard_batch(self.mesh, numpy_batch))
-        return {name: x.item() for name, x in jax.device_get(window).items()}
+        self.state, logged = self.compiled(self.state, sharding.shard_batch(self.mesh, numpy_batch))
+        values = {**logged.window._asdict(), **logged._asdict()}
+        del values["window"]
+        return {name: x.item() for name, x in jax.device_get(values).items()}
 
     def params(self, player: str = "segmenter") -> np.ndarray:
         return flat(self.state.params[player])

@@ -150,6 +150,10 @@ def open_source(
 
     Raises:
       InputError: for a value that means nothing, and all that the sources raise.
+
+    >>> source = open_source("scenes", split="val", images=4, size=(32, 64))
+    >>> len(source), source[0]["image"].shape, source[0]["label"].dtype
+    (4, (32, 64, 3), dtype('uint8'))
     """
     if labels not in BOTH:
         raise InputError(f"labels = {labels!r}; choose fine or coarse")

@@ -43,7 +43,11 @@ class Prepared:
 
 
 def label_size(batch: Sequence[Prepared]) -> tuple[int, int]:
-    """(height, width) of the array that holds the labels of a batch."""
+    """(height, width) of the array that holds the labels of a batch.
+
+    >>> label_size([views(np.zeros((30, 50, 3), np.uint8), Protocol())])
+    (32, 64)
+    """
     sizes = {image.size for image in batch}
     multiple = LABEL_MULTIPLE if len(sizes) == 1 else MIXED_LABEL_MULTIPLE
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
@@ -61,6 +65,12 @@ def predict(model: Segmenter, image: np.ndarray, protocol: Protocol | None = Non
 
     Returns:
       uint8 (h, w).
+
+    >>> from arm_jax import networks
+    >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
+    >>> found = predict(model, np.zeros((32, 48, 3), np.uint8))
+    >>> found.shape, found.dtype
+    ((32, 48), dtype('uint8'))
     """
     graphdef, state = nnx.split(model)
     prepared = views(image, protocol or Protocol())
@@ -75,6 +85,11 @@ def class_scores(
 
     The mean over all passes of logits or probabilities (`protocol.average`). All classes of all
     pixels at once: large for many classes.
+
+    >>> from arm_jax import networks
+    >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
+    >>> class_scores(model, np.zeros((32, 48, 3), np.uint8)).shape
+    (32, 48, 3)
     """
     graphdef, state = nnx.split(model)
     prepared = views(image, protocol or Protocol())
@@ -86,6 +101,10 @@ def views(image: np.ndarray, protocol: Protocol) -> Prepared:
     """Resize and pad an image on the host, for every scale of the protocol.
 
     Resizing is bilinear on bytes, without antialiasing (cv2), as in mmsegmentation.
+
+    >>> image = np.zeros((30, 50, 3), np.uint8)
+    >>> [view.shape for view, _ in views(image, Protocol(scales=(0.5, 1.0), multiple=8)).views]
+    [(16, 32, 3), (32, 56, 3)]
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"an image is uint8 (h, w, 3), not {image.dtype} {image.shape}")
@@ -122,6 +141,12 @@ def labels(
     Returns:
       On the devices and perhaps still in the making. Beyond the size of its image, an entry is
       meaningless.
+
+    >>> from arm_jax import networks
+    >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
+    >>> image = views(np.zeros((32, 48, 3), np.uint8), Protocol())
+    >>> labels(*nnx.split(model), [image, image], Protocol()).shape[0]
+    2
     """
     if len({image.group for image in batch}) != 1:
         raise ValueError("the images of a batch must be of one group")

@@ -219,6 +219,10 @@ def create(
 
     Raises:
         InputError: unknown name, variant, size or dtype, unsupported output stride, no class.
+
+    >>> model = create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
+    >>> model(jnp.zeros((1, 32, 48, 3))).shape
+    (1, 8, 12, 3)
     """
     sized = architecture(name, variant, **sizes)
     if str(jnp.dtype(dtype)) not in DTYPES:
@@ -243,6 +247,9 @@ def architecture(name: str, variant: str | None = None, **sizes: Any) -> Archite
 
     Raises:
         InputError: unknown name, variant, part or size.
+
+    >>> architecture("deeplabv3plus_resnet10", channels=8).sizes["channels"]
+    8
     """
     row = ARCHITECTURES[name].sized(**sizes)
     backbone = BACKBONES[row.backbone]
@@ -258,6 +265,10 @@ def training(model: nnx.Module) -> nnx.Module:
 
     BatchNorm normalises by the batch and updates the shared running statistics; dropout is on,
     so that calls need a `dropout_key`. The model itself stays in evaluation mode.
+
+    >>> model = create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
+    >>> training(model)(jnp.zeros((2, 32, 48, 3)), dropout_key=jax.random.key(0)).shape
+    (2, 8, 12, 3)
     """
     # A part of a network may well have no dropout.
     return nnx.view(model, use_running_average=False, deterministic=False, raise_if_not_found=False)

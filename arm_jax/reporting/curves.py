@@ -1,6 +1,6 @@
 """Line plots: weight and loss against confidence (Fig. 5, Theorem 3.1), and training curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from arm_jax import theorem
 from arm_jax.theorem import Histogram
+from arm_jax.training.records import Line, as_json
 
 # Bins with fewer of the pixels than this have no mean worth drawing.
 LEAST_SHARE = 1e-5
@@ -72,7 +73,7 @@ def weight_and_loss(histogram: Histogram, p: float = 2.0, title: str = "") -> Fi
     return figure
 
 
-# What a run logs, panel by panel: title, and the records' keys with their legend.
+# What a run logs, panel by panel: title, and fields of its lines with their legend.
 PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     (
         "training loss",
@@ -90,18 +91,17 @@ PANELS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 
 
-def training(records: Sequence[Mapping[str, float]], title: str = "") -> Figure:
+def training(records: Sequence[Line], title: str = "") -> Figure:
     """Loss, evaluation and what else was logged, against the step.
 
     Args:
-      records: as in metrics.jsonl: each has "step" and some values; panels without any are left
-        out.
+      records: the lines of metrics.jsonl; panels without any values are left out.
       title: of the figure.
 
     Raises:
       ValueError: no record has anything to draw.
     """
-    present = {key for record in records for key in record}
+    present = {key for record in records for key in as_json(record)}
     panels = [panel for panel in PANELS if present & set(panel[1])]
     if not panels:
         raise ValueError("the records hold nothing to draw")
@@ -109,7 +109,8 @@ def training(records: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     columns = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
     for axes, (name, keys) in zip(columns, panels, strict=True):
         for (key, label), color in zip(keys.items(), (BLUE, ORANGE, GREEN), strict=False):
-            points = [(record["step"], record[key]) for record in records if key in record]
+            values_at = ((record.step, getattr(record, key, None)) for record in records)
+            points = [(step, value) for step, value in values_at if value is not None]
             if not points:
                 continue
             steps, values = zip(*points, strict=True)

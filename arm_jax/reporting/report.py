@@ -1,6 +1,6 @@
 """Figures of a run: predictions beside labels, what ARM learned, how training went."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from arm_jax import arm
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference
 from arm_jax.reporting import curves, pictures
+from arm_jax.training.records import Line
 from arm_jax.training.state import Players, TrainState
 
 
@@ -20,7 +21,7 @@ def draw(
     state: TrainState,
     fine: Source,
     coarse: Source | None,
-    records: Sequence[Mapping[str, float]],
+    records: Sequence[Line],
     *,
     kind: str,
     p: float,

@@ -30,6 +30,8 @@ from arm_jax.data.labels import Classes
 from arm_jax.run import configs
 from arm_jax.system import files, locks, names, outputs, processes, terminal
 from arm_jax.system.errors import InputError, first_line
+from arm_jax.training import records
+from arm_jax.training.records import EvaluationLine, Line
 
 PACKAGES = (
     "arm_jax",
@@ -240,14 +242,16 @@ class MetricsLog:
         there = any(name in record for record in self._kept if record["step"] == step)
         return bool(processes.total(np.array([there], np.int64))[0])
 
-    def write(self, step: int, values: Mapping[str, float], rates: Mapping[str, float]) -> None:
-        """Append one record; `values` must be reproducible, `rates` need not be.
+    def write(self, line: Line, rates: Mapping[str, float]) -> None:
+        """Append a line, which must be reproducible; `rates` need not be.
 
         Raises InputError on a full disk.
         """
         if not self._writes:
             return
-        _append(self._path, {"step": step, **values})
+        values = records.as_json(line)
+        _append(self._path, values)
+        step = values.pop("step")
         for name, value in {**values, **rates}.items():
             self._events.add_scalar(name, value, step)
 
@@ -256,12 +260,13 @@ class MetricsLog:
             self._events.close()
 
 
-def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
-    """The records of metrics.jsonl; lines that cannot be read are left out.
+def read_metrics(workdir: str | Path) -> list[Line]:
+    """The lines of metrics.jsonl; those that cannot be read are left out.
 
     Raises InputError when the file itself cannot be.
     """
-    return _read_records(Path(workdir) / "metrics.jsonl")[0]
+    found, _ = _read_records(Path(workdir) / "metrics.jsonl")
+    return [line for line in map(records.parsed, found) if line is not None]
 
 
 def read_starts(workdir: str | Path) -> list[dict[str, Any]]:
@@ -285,16 +290,16 @@ def _read_records(
         raise InputError(
             f"{path} cannot be read ({error.strerror}); restore it, or move it away"
         ) from error
-    records, damaged = [], 0
+    found, damaged = [], 0
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             if not isinstance(record, dict) or any(type(record[k]) is not int for k in steps):
                 raise ValueError
-            records.append(record)
+            found.append(record)
         except (ValueError, KeyError, RecursionError):
             damaged += number < len(lines)
-    return records, damaged
+    return found, damaged
 
 
 def _append(path: Path, record: Mapping[str, Any]) -> None:
@@ -311,11 +316,7 @@ def _append(path: Path, record: Mapping[str, Any]) -> None:
 
 def scores_at(workdir: str | Path, step: int) -> dict[str, float]:
     """mIoU, mAcc and aAcc of the evaluation that training made at a step; {} if it made none."""
-    prefix = "eval_"
-    return {
-        name.removeprefix(prefix): value
-        for record in read_metrics(workdir)
-        if record["step"] == step
-        for name, value in record.items()
-        if name.startswith(prefix)
-    }
+    for line in read_metrics(workdir):
+        if isinstance(line, EvaluationLine) and line.step == step:
+            return {"mIoU": line.eval_mIoU, "mAcc": line.eval_mAcc, "aAcc": line.eval_aAcc}
+    return {}

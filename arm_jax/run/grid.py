@@ -13,7 +13,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jax.sharding import Mesh
 from ml_collections import FrozenConfigDict
@@ -22,6 +21,7 @@ from arm_jax.run import configs, loop
 from arm_jax.run import folder as run_folder
 from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import Diverged, InputError
+from arm_jax.training.records import StepLine
 
 # The files that grids write beside their runs.
 TABLES = ("table.md", "table.csv", "table.json", "breakdown.md", "breakdown.json", "breakdown.png")
@@ -110,15 +110,14 @@ def is_complete(cell: Cell) -> bool:
 
 def _results(cell: Cell) -> dict[str, float]:
     """The last figures of metrics.jsonl, which only training writes; {} if it has no last step."""
-    names = {"eval_mIoU": "mIoU", "eval_mAcc": "mAcc", "eval_aAcc": "aAcc"}
-    ratios = {"holder_ratio": "holder_ratio", "loss_ratio": "loss_ratio"}
-    last: dict[str, Any] = {}
-    for record in run_folder.read_metrics(cell.folder):
-        if record["step"] == cell.config.steps:
-            last |= record
-    if not names.keys() <= last.keys():
+    scores = run_folder.scores_at(cell.folder, cell.config.steps)
+    if not scores:
         return {}
-    return {name: last[key] for key, name in (names | ratios).items() if key in last}
+    for line in run_folder.read_metrics(cell.folder):
+        if isinstance(line, StepLine) and line.step == cell.config.steps:
+            ratios = {"holder_ratio": line.holder_ratio, "loss_ratio": line.loss_ratio}
+            scores |= {name: value for name, value in ratios.items() if value is not None}
+    return scores
 
 
 def _outcome(cell: Cell, values: dict[str, float], diverged: str) -> Outcome:

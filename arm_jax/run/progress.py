@@ -16,7 +16,7 @@ from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.system import terminal
 from arm_jax.system.errors import Diverged
-from arm_jax.training.step import AVERAGES
+from arm_jax.training.records import EvaluationLine, Logged, StepLine, Window
 
 # float16 skips a step that overflows and halves the loss scale, which takes 24 steps from its
 # largest value to 1. More than that in a row mean that the loss itself is not finite.
@@ -46,7 +46,7 @@ class Progress:
         self._checkpoints = checkpoints
         self._schedule = schedule
         self._flight: deque[jax.Array] = deque()
-        self._pending: tuple[int, dict[str, jax.Array], dict[str, float]] | None = None
+        self._pending: tuple[int, Logged[jax.Array], dict[str, float]] | None = None
         self._warned = False
         self._farthest = first_step, 1.0  # the step whose weights changed the loss most, the factor
         self._overflows = 0  # of float16, without a good step since
@@ -62,10 +62,10 @@ class Progress:
         """Something that is ready when the devices have nothing left to do."""
         return self._flight[-1] if self._flight else ()
 
-    def after_step(self, step: int, window: dict[str, jax.Array]) -> None:
+    def after_step(self, step: int, logged: Logged[jax.Array]) -> None:
         """Take note of a dispatched step; writes the line of an *earlier* step if one is due."""
         self._step = step
-        self._flight.append(window["steps"])
+        self._flight.append(logged.window.steps)
         if step == self._first_step + 1:  # compilation is not part of the rates
             jax.block_until_ready(self.in_flight)
             terminal.say(f"compiled and made step {step} in {self._since_line():.1f} s")
@@ -74,7 +74,7 @@ class Progress:
             jax.block_until_ready(self._flight.popleft())
         self._write_pending()
         if step % self._config.log_every == 0 or step == self._config.steps:
-            self._pending = (step, window, self._rates())
+            self._pending = (step, logged, self._rates())
 
     def flush(self) -> None:
         """Write the line that is due, and let the devices finish."""
@@ -88,8 +88,7 @@ class Progress:
     def after_evaluation(self, step: int, result: evaluate.Result) -> None:
         """Log an evaluation, and do not count its time as training."""
         scores = result.scores
-        values = {"eval_mIoU": scores.mIoU, "eval_mAcc": scores.mAcc, "eval_aAcc": scores.aAcc}
-        self._log.write(step, values, rates={})
+        self._log.write(EvaluationLine(step, scores.mIoU, scores.mAcc, scores.aAcc), rates={})
         terminal.say(
             f"step {step}: mIoU {scores.mIoU:.2f}, mAcc {scores.mAcc:.2f}, aAcc {scores.aAcc:.2f}"
             f"{scores.over()} on {result.images} images"
@@ -108,43 +107,50 @@ class Progress:
     def _write_pending(self) -> None:
         if self._pending is None:
             return
-        step, window, rates = self._pending
+        step, on_devices, rates = self._pending
         self._pending = None
-        sums = {name: x.item() for name, x in jax.device_get(window).items()}
+        logged: Logged[float] = jax.tree.map(lambda x: x.item(), jax.device_get(on_devices))
+        sums = logged.window
         self._check(step, sums)
-        applied = max(sums["applied"], 1)
-        values = {name: sums[name] / applied for name in AVERAGES}
-        values["skipped"] = sums["steps"] - sums["applied"]
-        values["learning_rate"] = float(self._schedule(step - 1))
-        if self._config.arm.kind != "none":
-            values["holder_ratio"] = sums["holder_ratio"]
-            values["loss_ratio"] = sums["loss_ratio"]
-            if abs(sums["loss_ratio"] - 1) > abs(self._farthest[1] - 1):
-                self._farthest = step, sums["loss_ratio"]
-        self._log.write(step, values, rates)
-        self._warn_if_uniform(step, sums)
-        remark = f", {values['skipped']} steps skipped" if values["skipped"] else ""
+        applied = max(sums.applied, 1)
+        with_arm = self._config.arm.kind != "none"
+        line = StepLine(
+            step,
+            loss=sums.loss / applied,
+            mean_loss=sums.mean_loss / applied,
+            auxiliary_loss=sums.auxiliary_loss / applied,
+            labelled=sums.labelled / applied,
+            skipped=int(sums.steps - sums.applied),
+            learning_rate=float(self._schedule(step - 1)),
+            holder_ratio=logged.holder_ratio if with_arm else None,
+            loss_ratio=logged.loss_ratio if with_arm else None,
+        )
+        if with_arm and abs(logged.loss_ratio - 1) > abs(self._farthest[1] - 1):
+            self._farthest = step, logged.loss_ratio
+        self._log.write(line, rates)
+        self._warn_if_uniform(step, logged)
+        remark = f", {line.skipped} steps skipped" if line.skipped else ""
         terminal.say(
-            f"step {step}/{self._config.steps}  loss {values['loss']:.4f}"
-            f"  mean {values['mean_loss']:.4f}  auxiliary {values['auxiliary_loss']:.4f}"
+            f"step {step}/{self._config.steps}  loss {line.loss:.4f}"
+            f"  mean {line.mean_loss:.4f}  auxiliary {line.auxiliary_loss:.4f}"
             f"{_speed(rates)}{remark}"
         )
 
-    def _warn_if_uniform(self, step: int, sums: dict[str, float]) -> None:
+    def _warn_if_uniform(self, step: int, logged: Logged[float]) -> None:
         """Warn once, a quarter into the run, that ARM is still silently the plain loss."""
         config = self._config
         late = step > schedules.boundary(max(config.arm.isolated, 0.25), config.steps)
         if config.arm.kind != "learned" or config.arm.p == 1 or self._warned or not late:
             return
-        if not sums["stayed_uniform"]:
+        if not logged.stayed_uniform:
             return
         self._warned = True
         multiplier, rate = config.arm.lr_multiplier, config.optimizer.learning_rate
         then, factor = self._farthest
-        if abs(factor - 1) > MOVED and abs(sums["loss_ratio"] - 1) < FALLEN * abs(factor - 1):
+        if abs(factor - 1) > MOVED and abs(logged.loss_ratio - 1) < FALLEN * abs(factor - 1):
             what = (
                 f"have gone back towards uniform (their factor on the loss was {factor:.3f} at step"
-                f" {then} and is {sums['loss_ratio']:.3f}): ARM has died, as it does at large"
+                f" {then} and is {logged.loss_ratio:.3f}): ARM has died, as it does at large"
                 f" steps; lower arm.lr_multiplier, which is {multiplier:g}, or"
                 f" optimizer.learning_rate, which is {rate:g}"
             )
@@ -156,7 +162,7 @@ class Progress:
                 f" {HIGH_MULTIPLIER}), which is {multiplier:g}"
             )
             what = (
-                f"are still almost uniform (Hölder ratio {sums['holder_ratio']:.3f}), so this is"
+                f"are still almost uniform (Hölder ratio {logged.holder_ratio:.3f}), so this is"
                 f" plain {config.loss.kind} so far; {remedy}"
             )
         terminal.say(f"warning: at step {step} ARM's weights {what}")
@@ -185,16 +191,16 @@ class Progress:
         self._line_step = self._step
         self._line_waited = self._prefetcher.waited
 
-    def _check(self, step: int, sums: dict[str, float]) -> None:
+    def _check(self, step: int, sums: Window[float]) -> None:
         """Raise Diverged for a loss that is not finite; float16 may overflow for a while."""
-        if not sums["overflows"]:
+        if not sums.overflows:
             return
-        self._overflows = 0 if sums["applied"] else self._overflows + int(sums["overflows"])
+        self._overflows = 0 if sums.applied else self._overflows + int(sums.overflows)
         if self._config.model.dtype != "float16" or self._overflows > OVERFLOWS_BEFORE_STOP:
             saved = self._checkpoints.latest_step()
             last = "none" if saved is None else f"step {saved}"
             raise Diverged(
-                f"step {sums['first_bad_step']}: the loss or a gradient is not finite; the step"
+                f"step {sums.first_bad_step}: the loss or a gradient is not finite; the step"
                 f" changed nothing. Last checkpoint: {last}."
                 " Lower optimizer.learning_rate, or find the step with --config.log_every=1"
             )

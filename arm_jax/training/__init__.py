@@ -4,6 +4,6 @@ Players, a batch and the settings of the step enter; the next state and the sums
 The package is pure: it knows no files, no folder of a run, and no clock.
 
 objective     what one step minimises and maximises; pixel_maps takes it a few rows at a time
-step          one step; state is what changes from one to the next
+step          one step; state is what changes from one to the next, records what is logged
 accumulation  a batch in parts, with the norms of the whole
 """

@@ -19,10 +19,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from arm_jax import networks
+from arm_jax.training.records import Terms
 from arm_jax.training.state import Players, Weighting
 
 # Of a weighting (or None), scores and auxiliary scores of the whole batch: a scalar and more.
-Objective = Callable[[Weighting | None, jax.Array, jax.Array], tuple[jax.Array, dict[str, Any]]]
+Objective = Callable[[Weighting | None, jax.Array, jax.Array], tuple[jax.Array, Terms]]
 
 
 class _Weighting(nnx.Module):
@@ -40,7 +41,7 @@ def value_and_grad(
     *,
     parts: int,
     devices: int,
-) -> tuple[dict[str, Any], nnx.State]:
+) -> tuple[Terms, nnx.State]:
     """What `objective` returns beside its value, and its gradients for both players.
 
     Args:

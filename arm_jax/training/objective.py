@@ -6,7 +6,6 @@ sections `arm` and `loss`.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from ml_collections import FrozenConfigDict
 
 from arm_jax import arm, losses, networks, theorem
 from arm_jax.training.pixel_maps import by_rows, in_tiles
+from arm_jax.training.records import Terms
 from arm_jax.training.state import Players, Weighting
 
 HIDDEN_BYTES = 128  # of a pixel inside ARM: three layers of four, before and after the swish
@@ -41,7 +41,7 @@ def forward(
     method: Method,
     coupled: jax.Array,
     dropout_key: jax.Array,
-) -> dict[str, Any]:
+) -> Terms:
     """The objective of both players on one batch, and the terms that are logged.
 
     Args:
@@ -50,11 +50,7 @@ def forward(
       labels: (b, h, w) integers.
       method: the settings.
       coupled: () bool, whether the segmenter feels the weights.
-      dropout_key: a key of this step's own.
-
-    Returns:
-      "total", the scalar to differentiate for both players at once; "loss", "mean_loss",
-      "auxiliary_loss", "labelled" (share of labelled pixels), "histogram".
+      dropout_key: a key for this step alone.
     """
     segmenter = networks.training(players.segmenter)
     scores, auxiliary = segmenter(images, auxiliary=True, dropout_key=dropout_key)
@@ -68,7 +64,7 @@ def from_scores(
     labels: jax.Array,
     method: Method,
     coupled: jax.Array,
-) -> dict[str, Any]:
+) -> Terms:
     """`forward` from what the network returned.
 
     Args:
@@ -124,14 +120,14 @@ def from_scores(
         observe(histogram)
     aside = by_rows(auxiliary_map, auxiliary, labels, devices=method.devices)
     auxiliary_loss = losses.mean_over(aside, valid)
-    return {
-        "total": objective.total + config.model.auxiliary_weight * auxiliary_loss,
-        "loss": objective.main,
-        "mean_loss": objective.plain,
-        "auxiliary_loss": auxiliary_loss,
-        "labelled": jnp.mean(valid, dtype=jnp.float32),
-        "histogram": histogram,
-    }
+    return Terms(
+        total=objective.total + config.model.auxiliary_weight * auxiliary_loss,
+        loss=objective.main,
+        mean_loss=objective.plain,
+        auxiliary_loss=auxiliary_loss,
+        labelled=jnp.mean(valid, dtype=jnp.float32),
+        histogram=histogram,
+    )
 
 
 def _signal(

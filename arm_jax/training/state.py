@@ -10,6 +10,7 @@ from flax import nnx, struct
 
 from arm_jax.networks import Segmenter
 from arm_jax.system.compilation import computed_once
+from arm_jax.training.records import Window
 
 Weighting = Callable[[jax.Array], jax.Array]
 
@@ -103,5 +104,5 @@ class TrainState:
     statistics: nnx.State
     optimizer: optax.OptState
     loss_scale: LossScale
-    window: dict[str, jax.Array]
+    window: Window[jax.Array]
     histogram: Any

@@ -17,11 +17,8 @@ from arm_jax.system import sharding
 from arm_jax.system.compilation import all_true
 from arm_jax.training import accumulation
 from arm_jax.training.objective import Method, forward, from_scores
+from arm_jax.training.records import Logged, Terms, Window
 from arm_jax.training.state import LossScale, Players, TrainState
-
-# What the log line averages over its steps.
-AVERAGES = ("loss", "mean_loss", "auxiliary_loss", "labelled")
-COUNTERS = ("steps", "applied", "overflows", "unlabelled", "first_bad_step")
 
 
 def create_state(
@@ -44,7 +41,7 @@ def create_state(
         statistics=statistics,
         optimizer=transformation.init(params),
         loss_scale=LossScale.create(dtype),
-        window=_empty_window(),
+        window=Window.empty(),
         histogram=theorem.empty(),
     )
     return graphdef, state
@@ -57,7 +54,7 @@ def train_step(
     graphdef: nnx.GraphDef,
     transformation: optax.GradientTransformation,
     method: Method,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+) -> tuple[TrainState, Logged[jax.Array]]:
     """One update of both players on one global batch.
 
     A step whose gradients are not finite, or whose batch has no labelled pixel, changes no
@@ -72,8 +69,7 @@ def train_step(
       method: the run's settings.
 
     Returns:
-      The next state; and the log window including this step, with the Hölder ratio, the factor
-      by which the weights scale the loss, and whether ARM has not moved yet.
+      The next state, and what there is to log.
     """
     # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
     players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
@@ -86,8 +82,8 @@ def train_step(
 
     labels = batch["label"]
 
-    def scaled(terms: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
-        return state.loss_scale.apply(terms["total"]), terms
+    def scaled(terms: Terms) -> tuple[jax.Array, Terms]:
+        return state.loss_scale.apply(terms.total), terms
 
     if config.accumulate > 1:
         terms, gradients = accumulation.value_and_grad(
@@ -106,9 +102,9 @@ def train_step(
             has_aux=True,
         )(players)
     # A sum is not finite if a summand is not, and takes a third of the kernels of a truth for each.
-    sums = [jnp.sum(x) for x in (terms["total"], *jax.tree.leaves(gradients))]
+    sums = [jnp.sum(x) for x in (terms.total, *jax.tree.leaves(gradients))]
     finite = all_true(jnp.isfinite(jnp.stack(sums)))
-    labelled = terms["labelled"] > 0
+    labelled = terms.labelled > 0
     apply = all_true(jnp.stack([finite, labelled]))
     gradients = state.loss_scale.remove(gradients)
 
@@ -123,14 +119,14 @@ def train_step(
         optimizer=keep(optimizer, state.optimizer),
         loss_scale=state.loss_scale.update(finite),
         window=window,
-        histogram=keep(theorem.blend(state.histogram, terms["histogram"]), state.histogram),
+        histogram=keep(theorem.blend(state.histogram, terms.histogram), state.histogram),
     )
-    ratios = {
-        "holder_ratio": theorem.holder_ratio(state.histogram, config.arm.p),
-        "loss_ratio": theorem.loss_ratio(state.histogram),
-        "stayed_uniform": theorem.stayed_uniform(state.histogram, config.arm.p),
-    }
-    return state, window | ratios
+    return state, Logged(
+        window,
+        holder_ratio=theorem.holder_ratio(state.histogram, config.arm.p),
+        loss_ratio=theorem.loss_ratio(state.histogram),
+        stayed_uniform=theorem.stayed_uniform(state.histogram, config.arm.p),
+    )
 
 
 def compile_step(
@@ -138,7 +134,7 @@ def compile_step(
     graphdef: nnx.GraphDef,
     transformation: optax.GradientTransformation,
     method: Method,
-) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
+) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Logged[jax.Array]]]:
     """`train_step`, jitted for a mesh: state replicated and donated, batch split."""
     step = functools.partial(
         train_step, graphdef=graphdef, transformation=transformation, method=method
@@ -161,31 +157,31 @@ def _select(apply: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(leaf, new, old)
 
 
-def _empty_window() -> dict[str, jax.Array]:
-    window = {name: jnp.float32(0) for name in AVERAGES}
-    return window | {name: jnp.int32(0) for name in COUNTERS}
-
-
 def _accumulate(
     state: TrainState,
-    terms: dict[str, jax.Array],
+    terms: Terms,
     finite: jax.Array,
     labelled: jax.Array,
     log_every: int,
-) -> dict[str, jax.Array]:
+) -> Window[jax.Array]:
     """The log window after this step; it starts anew after every `log_every` steps."""
     fresh = state.step % log_every == 0
     window = jax.tree.map(lambda x: jnp.where(fresh, jnp.zeros_like(x), x), state.window)
     apply = finite & labelled
-    for name in AVERAGES:
-        window[name] += jnp.where(apply, terms[name], 0.0)
-    bad = jnp.where(
-        finite | (window["first_bad_step"] > 0), window["first_bad_step"], state.step + 1
+
+    def plus(sum_: jax.Array, term: jax.Array) -> jax.Array:
+        return sum_ + jnp.where(apply, term, 0.0)
+
+    return Window(
+        loss=plus(window.loss, terms.loss),
+        mean_loss=plus(window.mean_loss, terms.mean_loss),
+        auxiliary_loss=plus(window.auxiliary_loss, terms.auxiliary_loss),
+        labelled=plus(window.labelled, terms.labelled),
+        steps=window.steps + 1,
+        applied=window.applied + apply,
+        overflows=window.overflows + ~finite,
+        unlabelled=window.unlabelled + ~labelled,
+        first_bad_step=jnp.where(
+            finite | (window.first_bad_step > 0), window.first_bad_step, state.step + 1
+        ),
     )
-    return window | {
-        "steps": window["steps"] + 1,
-        "applied": window["applied"] + apply,
-        "overflows": window["overflows"] + ~finite,
-        "unlabelled": window["unlabelled"] + ~labelled,
-        "first_bad_step": bad,
-    }

@@ -190,7 +190,7 @@ class Broken(Records):
     ("spoil", "message"),
     [
         (lambda x: x[:, :-1], "street/001: the label is 31x24 pixels but the image is 32x24"),
-        (lambda x: np.where(x == 1, 9, x).astype(np.uint8), r"street/001: .* the values \[9\]"),
+        (lambda x: np.where(x == 1, 9, x).astype(np.uint8), r"street/001: label values 9 \("),
     ],
 )
 def test_a_bad_label_is_named(model, spoil, message):

@@ -13,6 +13,7 @@ from arm_jax.data.labels import generic
 from arm_jax.reporting import curves, pictures
 from arm_jax.system.errors import InputError
 from arm_jax.theorem import Histogram
+from arm_jax.training.records import EvaluationLine, StepLine
 
 CLASSES = generic(("road", "car", "tree", "sky", "pole"))
 
@@ -136,22 +137,22 @@ def test_learned_weights_lie_on_the_closed_form_exactly_when_they_are_optimal():
 
 
 def test_training_curves_draw_each_logged_value_and_no_empty_panel():
-    records = [{"step": s, "loss": 1.0 / s, "skipped": 0.0} for s in (1, 2, 4)]
-    records += [{"step": 4, "eval_mIoU": 31.0}]
-    figure = curves.training(records)
+    steps = [StepLine(s, 1.0 / s, 1.0, 1.0, 1.0, 0, 0.02) for s in (1, 2, 4)]
+    figure = curves.training([*steps, EvaluationLine(4, 31.0, 40.0, 50.0)])
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "training loss",
         "evaluation on fine labels, %",
+        "learning rate",
     ]
-    (line,) = figure.axes[0].lines
+    line, *_ = figure.axes[0].lines
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 4])
     np.testing.assert_array_equal(line.get_ydata(), [1.0, 0.5, 0.25])
     with pytest.raises(ValueError, match="nothing to draw"):
-        curves.training([{"step": 3, "skipped": 0.0}])
+        curves.training([])
 
 
 def test_figures_are_written_as_png(tmp_path):
-    pictures.save(curves.training([{"step": 1, "loss": 1.0}]), tmp_path / "training.png")
+    pictures.save(curves.training([EvaluationLine(4, 31.0, 40.0, 50.0)]), tmp_path / "training.png")
     with Image.open(tmp_path / "training.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > 500

@@ -9,6 +9,7 @@ import pytest
 from arm_jax import schedules
 from arm_jax.run import folder as run_folder
 from arm_jax.run.progress import Progress
+from arm_jax.training.records import Logged, Window
 from configs import base
 
 STEPS = 100
@@ -37,7 +38,9 @@ def log(tmp_path):
         sums |= {"holder_ratio": 0.97, "loss_ratio": 1.5, "stayed_uniform": False} | window
         for number, step in enumerate(range(first, last + 1, 10)):
             sums |= {"loss_ratio": ratios[number]} if number < len(ratios) else {}
-            progress.after_step(step, {name: jnp.asarray(value) for name, value in sums.items()})
+            arrays = {name: jnp.asarray(value) for name, value in sums.items()}
+            counted = Window(**{name: arrays.pop(name) for name in Window._fields})
+            progress.after_step(step, Logged(counted, **arrays))
         progress.flush()
         progress.close()
         lines = (tmp_path / "metrics.jsonl").read_text().splitlines()

@@ -34,7 +34,7 @@ def test_parts_have_the_gradient_of_the_whole_objective():
             ]
             scores, auxiliary = (jnp.concatenate(x) for x in zip(*found, strict=True))
             terms = objectives.from_scores(players.arm, scores, auxiliary, labels, method, True)
-            return terms["total"], nnx.state(players, nnx.Not(nnx.Param))
+            return terms.total, nnx.state(players, nnx.Not(nnx.Param))
 
         (value, statistics), gradients = jax.value_and_grad(total, has_aux=True)(params)
         return value, gradients, statistics
@@ -45,12 +45,12 @@ def test_parts_have_the_gradient_of_the_whole_objective():
 
         def objective(weighting, *scores):
             terms = objectives.from_scores(weighting, *scores, labels, method, True)
-            return terms["total"], terms
+            return terms.total, terms
 
         terms, gradients = accumulation.value_and_grad(
             players, images, objective, key, parts=2, devices=1
         )
-        return terms["total"], gradients, nnx.state(players, nnx.Not(nnx.Param))
+        return terms.total, gradients, nnx.state(players, nnx.Not(nnx.Param))
 
     expected, found = by_hand(params, statistics), in_parts(params, statistics)
     assert jax.tree.structure(expected[1:]) == jax.tree.structure(found[1:])

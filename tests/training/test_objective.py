@@ -69,7 +69,7 @@ def test_the_loss_is_the_named_one_over_the_pixels_that_count(loss):
         counted = valid & (np.exp(log_p) < limit)
         assert limit > 0.01 and counted.sum() == 12 * SHAPE[0] < valid.sum()
     terms = run(players, labels, method)
-    np.testing.assert_allclose(terms["mean_loss"], pixel_loss[counted].mean(), rtol=1e-5)
+    np.testing.assert_allclose(terms.mean_loss, pixel_loss[counted].mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_histogram_is_of_what_arm_climbs():
     labels = np.where(valid, np.argmax(logits, -1), 255).astype(np.uint8)  # mostly certain, right
     kl = losses.kl(logits, log_s, jnp.asarray(labels))
     assert kl.min() < 0
-    histogram = run(players, labels, method)["histogram"]
+    histogram = run(players, labels, method).histogram
     counted = valid[:, ::5, ::5]
     expected = np.asarray(losses.kl_signal(kl))[:, ::5, ::5][counted].sum()
     np.testing.assert_allclose(histogram.loss.sum(), expected, rtol=1e-5)

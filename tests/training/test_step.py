@@ -51,7 +51,7 @@ def test_the_players_move_the_same_objective_in_opposite_directions():
     def objective(segmenter, arm):
         players = states.Players(*(nnx.merge(*pair) for pair in (segmenter, arm)))
         labels, key = jnp.asarray(batch["label"]), jax.random.fold_in(jax.random.key(0), 60)
-        return objectives.forward(players, images, labels, run.method, jnp.bool_(True), key)["loss"]
+        return objectives.forward(players, images, labels, run.method, jnp.bool_(True), key).loss
 
     (s0, a0), (s1, a1) = (
         (nnx.split(players.segmenter), nnx.split(players.arm)) for players in (before, after)

@@ -151,7 +151,7 @@ def _objective(
         def total(params: Any, scores: Any, coarse: Any) -> Any:
             merged = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, rest))
             terms = from_scores(merged, scores, coarse, labels, method, jnp.bool_(True))
-            return terms["total"], terms
+            return terms.total, terms
 
         return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(params, scores, coarse)
 

@@ -108,6 +108,14 @@ def usual_root(dataset: str, hint: str = "") -> Path:
 
     Raises:
       InputError: neither is there; the message names both.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "camvid").mkdir()
+    ...     os.environ[DATA_VARIABLE] = folder
+    ...     usual_root("camvid") == Path(folder, "camvid")
+    True
+    >>> del os.environ[DATA_VARIABLE]
     """
     above = os.environ.get(DATA_VARIABLE)
     places = [*([Path(above).expanduser() / dataset] if above else []), Path("data") / dataset]

@@ -110,12 +110,12 @@ def usual_root(dataset: str, hint: str = "") -> Path:
       InputError: neither is there; the message names both.
 
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Path(folder, "camvid").mkdir()
-    ...     os.environ[DATA_VARIABLE] = folder
-    ...     usual_root("camvid") == Path(folder, "camvid")
+    >>> from unittest import mock
+    >>> with tempfile.TemporaryDirectory() as above:
+    ...     Path(above, "camvid").mkdir()
+    ...     with mock.patch.dict(os.environ, {DATA_VARIABLE: above}):
+    ...         usual_root("camvid") == Path(above, "camvid")
     True
-    >>> del os.environ[DATA_VARIABLE]
     """
     above = os.environ.get(DATA_VARIABLE)
     places = [*([Path(above).expanduser() / dataset] if above else []), Path("data") / dataset]

@@ -10,7 +10,7 @@ from arm_jax.data import labels
 from arm_jax.run import configs
 from arm_jax.run import folder as run_folder
 from arm_jax.system.errors import InputError
-from arm_jax.training.records import EvaluationLine
+from arm_jax.training.records import EvaluationLine, as_json
 
 
 def config(**changes):
@@ -84,14 +84,14 @@ def test_metrics_after_the_restart_point_are_written_anew(tmp_path):
     assert any(name.startswith("events.") for name in os.listdir(tmp_path))
 
 
-RECORD = '{"step": 10, "loss": 1.0}\n'
+RECORD = json.dumps(as_json(EvaluationLine(10, 30.0, 40.0, 50.0))) + "\n"
 DAMAGED = {
-    "null": RECORD + "null\n" + RECORD.replace("10", "20"),
-    "binary": RECORD.encode() + b"\xff\xfe\x00\x01\n" + RECORD.replace("10", "20").encode(),
-    "rubbish": RECORD + "{{{{\n" + RECORD.replace("10", "20"),
-    "another program's": RECORD + '{"epoch": 3}\n' + RECORD.replace("10", "20"),
-    "a list": RECORD + "[3]\n" + RECORD.replace("10", "20"),
-    "nested": RECORD + "[" * 100_000 + "\n" + RECORD.replace("10", "20"),
+    "null": RECORD + "null\n" + RECORD.replace("10,", "20,"),
+    "binary": RECORD.encode() + b"\xff\xfe\x00\x01\n" + RECORD.replace("10,", "20,").encode(),
+    "rubbish": RECORD + "{{{{\n" + RECORD.replace("10,", "20,"),
+    "another program's": RECORD + '{"epoch": 3}\n' + RECORD.replace("10,", "20,"),
+    "a list": RECORD + "[3]\n" + RECORD.replace("10,", "20,"),
+    "nested": RECORD + "[" * 100_000 + "\n" + RECORD.replace("10,", "20,"),
 }
 
 
@@ -101,7 +101,7 @@ def test_damaged_lines_of_the_log_are_left_out_named_and_kept_aside(tmp_path, ca
     text = DAMAGED[kind]
     data = text if isinstance(text, bytes) else text.encode()
     (tmp_path / "metrics.jsonl").write_bytes(data)
-    assert [r["step"] for r in run_folder.read_metrics(tmp_path)] == [10, 20]
+    assert [line.step for line in run_folder.read_metrics(tmp_path)] == [10, 20]
     for number in (1, 2):
         (tmp_path / "metrics.jsonl").write_bytes(data)
         log = run_folder.MetricsLog(tmp_path, start_step=20)
@@ -127,7 +127,7 @@ def test_a_log_that_cannot_be_read_or_written_is_one_line(tmp_path):
     (tmp_path / "metrics.jsonl").unlink()
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(InputError, match=r"metrics\.jsonl cannot be written"):
-        log.write(1, {"loss": 1.0}, {})
+        log.write(EvaluationLine(1, 0.0, 0.0, 0.0), {})
     log.close()
     with pytest.raises(InputError, match=r"metrics\.jsonl cannot be read"):
         run_folder.read_metrics(tmp_path)

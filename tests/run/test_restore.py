@@ -48,7 +48,11 @@ def save_run(folder, name):
         head["bias"].set_value(head["bias"][...] + 1)
     checkpoints.close()
     scores = {"eval_mIoU": 30.0, "eval_mAcc": 40.0, "eval_aAcc": 50.0}
-    lines = [{"step": 1, "loss": 2.0}, {"step": 1, **scores}, {"step": 2, "eval_mIoU": 20.0}]
+    lines = [
+        {"step": 1, "loss": 2.0},
+        {"step": 1, **scores},
+        {"step": 2, **scores, "eval_mIoU": 20.0},
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 

@@ -22,6 +22,7 @@ from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import sharding
 from arm_jax.system.errors import Diverged, InputError, Stopped
+from arm_jax.training.records import EvaluationLine, StepLine, as_json
 from scripts import compare, low_confidence
 
 CONFIG = str(Path(__file__).parents[2] / "configs" / "base.py")
@@ -105,13 +106,13 @@ def made_up_training(monkeypatch):
             raise Diverged("step 3: the loss or a gradient is not finite")
         with_arm = config.arm.kind != "none"
         miou = 40.0 + 10.0 * with_arm + (1 + with_arm) * config.seed
-        records: list[dict] = [{"step": config.steps - 1, "eval_mIoU": 1.0}]
-        if with_arm:
-            records.append({"step": config.steps, "holder_ratio": 0.9, "loss_ratio": 1.5})
-        records.append(
-            {"step": config.steps, "eval_mIoU": miou, "eval_mAcc": 60.0, "eval_aAcc": 80.0}
-        )
-        lines = "".join(json.dumps(record) + "\n" for record in records)
+        ratios = {"holder_ratio": 0.9, "loss_ratio": 1.5} if with_arm else {}
+        records = [
+            EvaluationLine(config.steps - 1, 1.0, 1.0, 1.0),
+            StepLine(config.steps, 0.5, 0.5, 0.5, 1.0, 0, 0.02, **ratios),
+            EvaluationLine(config.steps, miou, 60.0, 80.0),
+        ]
+        lines = "".join(json.dumps(as_json(record)) + "\n" for record in records)
         (folder / "metrics.jsonl").write_text(lines)
         (folder / "checkpoints" / str(config.steps)).mkdir(parents=True)
 

@@ -71,6 +71,9 @@ def check(arguments: argparse.Namespace, split: str) -> Survey:
     print(f"{arguments.dataset} {split}\n{found.table()}")
     if second is not None:
         print(agreement.REFERENCE)
+    if not found.problems:
+        for remark in shares.remarks_on_images(source, write=source_arguments.override):
+            print(f"warning: {remark}")
     if arguments.out and not found.problems:
         path = names.below(names.local(arguments.out), f"samples_{split or 'all'}.png", "--splits")
         draw(path, source, second)

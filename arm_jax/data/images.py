@@ -189,9 +189,9 @@ class ImageFile:
         self._name, self._turn = name, turn
 
     @property
-    def orientation(self) -> int:
-        """1 to 8, as EXIF counts them."""
-        return headers.read(self.data, self._name).orientation
+    def is_turned(self) -> bool:
+        """Whether the pixels lie otherwise than in the file."""
+        return self._turn and headers.read(self.data, self._name).orientation > 1
 
     def part(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
         """uint8 (h, w, 3) RGB, all of it or the box (top, left, height, width)."""

@@ -125,7 +125,7 @@ def _listed(classes: Classes, indices: Sequence[int]) -> str:
 def sizes(source: Source) -> tuple[Counter[tuple[int, int]], int]:
     """(height, width) of up to `SAMPLED` records spread over a source, and how many are turned.
 
-    Turned are images whose EXIF orientation is another than that of their pixels.
+    Turned are images that are read as their EXIF orientation tells viewers.
     """
     number = 1 if getattr(source, "trusted", False) else SAMPLED
     found: Counter[tuple[int, int]] = Counter()
@@ -134,7 +134,7 @@ def sizes(source: Source) -> tuple[Counter[tuple[int, int]], int]:
         record = encoded(source, int(index))
         found[(record["label"].shape[0], record["label"].shape[1])] += 1
         image = record["image"]
-        turned += isinstance(image, ImageFile) and image.orientation > 1
+        turned += isinstance(image, ImageFile) and image.is_turned
     return found, turned
 
 
@@ -164,17 +164,22 @@ def padding(
 def remarks_on_images(
     source: Source,
     *,
-    crop: tuple[int, int],
-    ratio: tuple[float, float],
+    crop: tuple[int, int] | None = None,
+    ratio: tuple[float, float] = (1.0, 1.0),
     base_size: tuple[int, int] | None = None,
-    orientation: str = "exif",
     write: Override = override,
 ) -> list[str]:
-    """Whether crops are mostly padding, and images turned, by a sample of a training source."""
+    """Whether crops are mostly padding, and images turned, by a sample of a source.
+
+    Args:
+      source: to train on.
+      crop, ratio, base_size: as for `padding`; without a crop it is not judged.
+      write: how the remarks write an override.
+    """
     found, turned = sizes(source)
     lines = []
-    share = padding(found, crop, ratio, base_size)
-    if share > MOST_PADDING:
+    share = padding(found, crop, ratio, base_size) if crop else 0.0
+    if crop and share > MOST_PADDING:
         height, width = (
             int(np.median([size[axis] for size in found.elements()])) for axis in (0, 1)
         )
@@ -187,7 +192,7 @@ def remarks_on_images(
     if turned:
         lines.append(
             f"{turned} of {found.total()} sampled images have an EXIF orientation: images and"
-            " labels are read as viewers show them; data.orientation = 'stored' reads their pixels"
-            " as they lie"
+            f" labels are read as viewers show them; {write('data.orientation', 'stored')} takes"
+            " their pixels as they lie"
         )
     return lines

@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 from arm_jax.data.colors import overlay
 from arm_jax.data.labels import Classes
 from arm_jax.system import files
+from arm_jax.system.errors import printable
 
 # Pixels without a label or weight in maps: neither end of any colour map.
 NOTHING = (150, 150, 150)
@@ -115,7 +116,7 @@ def contact_sheet(samples: Sequence[Sample], classes: Classes, title: str = "") 
             if line == 0:
                 panel.set_title(TITLES[name], fontsize=10, pad=4)
             if number == 0 and sample.name:
-                panel.set_ylabel(_shortened(sample.name), fontsize=7)
+                panel.set_ylabel(_shortened(printable(sample.name)), fontsize=7)
             if name == "prediction" and sample.label is not None:
                 panel.set_xlabel(_accuracy(sample, classes), fontsize=7.5, labelpad=2)
     for name, (low, high, colors) in scales.items():

@@ -5,6 +5,12 @@ import os
 import signal
 
 
+def printable(text: str) -> str:
+    """The text with line breaks, and bytes of a file name that are no UTF-8, as escapes."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class InputError(ValueError):
     """Something the user can fix: a file, a folder, a config value or a flag.
 
@@ -17,8 +23,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str):
-        text = message.encode("utf-8", "backslashreplace").decode()
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+        super().__init__(printable(message))
 
 
 class Diverged(RuntimeError):

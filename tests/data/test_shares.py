@@ -136,6 +136,11 @@ def test_turned_photographs_are_named_once(tmp_path):
     source = folder(tmp_path, (40, 50), exif)
     (remark,) = shares.remarks_on_images(source, crop=(40, 50), ratio=(1.0, 1.0))
     assert remark.startswith("1 of 3 sampled images have an EXIF orientation")
+    assert "--config.data.orientation='stored'" in remark
+    stored = sources.open_source(
+        "folders", root=tmp_path, split="", classes=("a", "b"), orientation="stored"
+    )
+    assert shares.remarks_on_images(stored, crop=(40, 50), ratio=(1.0, 1.0)) == []
 
 
 def test_drawn_scenes_are_looked_at_once():

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -45,6 +46,24 @@ def config(**overrides):
         }
     )
     return result
+
+
+def test_a_step_that_does_not_fit_the_memory_names_the_settings_that_help(tmp_path, monkeypatch):
+    def compiled(*arguments, **options):
+        def step(state, batch):
+            raise jax.errors.JaxRuntimeError(
+                "RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."
+            )
+
+        return step
+
+    monkeypatch.setattr(loop, "compile_step", compiled)
+    words = (
+        r"^step 1 needs more memory .* one of accumulate \(1 now\), model.remat \(False now\),"
+        r" batch_size \(8 now\), augment.crop \(\(32, 32\) now\), model.name"
+    )
+    with pytest.raises(InputError, match=words):
+        loop.train(config(), tmp_path / "run", mesh=one_device())
 
 
 def one_device():

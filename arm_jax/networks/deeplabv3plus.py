@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from arm_jax.networks.depthwise import after
 from arm_jax.networks.layers import Classifier, ConvNorm, SeparableConv
 from arm_jax.networks.names import conv_module, separable
 from arm_jax.networks.parts import Head
@@ -53,7 +54,9 @@ class AtrousPyramid(nnx.Module):
         image = nnx.relu(self.image(mean))
         pixel = nnx.relu(self.pixel(x))
         branches = [jnp.broadcast_to(image, pixel.shape), pixel]
-        branches += [branch(x) for branch in self.atrous]
+        for branch in self.atrous:
+            x, filtered = after(x, branch.filter(x))
+            branches.append(branch.mix(filtered))
         return nnx.relu(self.fusion(jnp.concatenate(branches, axis=-1)))
 
 

@@ -85,6 +85,29 @@ def _sums(x: jax.Array, cotangent: jax.Array, dilation: int) -> jax.Array:
 depthwise_3x3.defvjp(_forward, _backward)
 
 
+@jax.custom_vjp
+def after(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """x and y as they are, but what is made of x comes after y where XLA would merge the two.
+
+    The depthwise convolutions of a pyramid in one fusion took 6.7 ms on an H100 (3 dilations, 2048
+    channels, 16 maps of 64x128 in bfloat16), one by one 0.8 each.
+    """
+    return _apart((x, y))
+
+
+def _after_forward(x: jax.Array, y: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+    return after(x, y), None
+
+
+def _after_backward(
+    _: None, cotangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    return cotangents
+
+
+after.defvjp(_after_forward, _after_backward)
+
+
 def _apart(arrays: Any) -> Any:
     """The same, as arrays of their own precision on platforms where XLA would keep float32 ones."""
     return platforms.choose(

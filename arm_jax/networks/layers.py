@@ -228,7 +228,15 @@ class SeparableConv(nnx.Module):
         self.pointwise = ConvNorm(in_channels, out_channels, 1, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nnx.relu(self.pointwise(nnx.relu(self.depthwise(x))))
+        return self.mix(self.filter(x))
+
+    def filter(self, x: jax.Array) -> jax.Array:
+        """The first half: each channel by itself."""
+        return nnx.relu(self.depthwise(x))
+
+    def mix(self, x: jax.Array) -> jax.Array:
+        """The second half: each pixel by itself."""
+        return nnx.relu(self.pointwise(x))
 
 
 class ChannelDropout(nnx.Module):

@@ -23,11 +23,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from arm_jax import settings
 from arm_jax.data.labels import Classes
 from arm_jax.run import configs
+from arm_jax.run.events import Events
 from arm_jax.system import files, locks, names, outputs, processes, terminal
 from arm_jax.system.errors import InputError, first_line
 from arm_jax.training import records
@@ -213,7 +213,7 @@ class MetricsLog:
             self._kept = self._take_over(start_step)
             with files.whole(self._path) as temporary:
                 temporary.write_text("".join(json.dumps(r) + "\n" for r in self._kept))
-            self._events = SummaryWriter(str(workdir), purge_step=start_step + 1)
+            self._events = Events(workdir, purge_step=start_step + 1)
 
     def _take_over(self, start_step: int) -> list[dict[str, Any]]:
         """The records up to a step; what is missing or damaged is said, and kept aside."""
@@ -252,8 +252,7 @@ class MetricsLog:
         values = records.as_json(line)
         _append(self._path, values)
         step = values.pop("step")
-        for name, value in {**values, **rates}.items():
-            self._events.add_scalar(name, value, step)
+        self._events.write(step, {**values, **rates})
 
     def close(self) -> None:
         if self._writes:

@@ -63,15 +63,16 @@ def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_p
     mesh = sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
     loop.train(config, tmp_path, mesh=mesh)
 
-    print(seen, evaluated)
-    # The first quarter and its evaluation compile everything there is to compile.
-    first, last = seen[750], seen[STEPS]
-    assert last["MiB"] - first["MiB"] <= 24
-    for name in ("threads", "Python threads", "handles"):
-        assert abs(last[name] - first[name]) <= 4, (name, seen)
+    # Everything is compiled, and met once, in the first half.
+    first = max(held["MiB"] for step, held in seen.items() if step <= STEPS // 2)
+    second = max(held["MiB"] for step, held in seen.items() if step > STEPS // 2)
+    assert second - first <= 24, seen
     assert sum(images for images, _ in evaluated) == 500
-    assert evaluated[-1][1]["MiB"] - evaluated[1][1]["MiB"] <= 24
-    assert evaluated[-1][1]["handles"] - evaluated[1][1]["handles"] <= 4
+    # After an evaluation nothing is being saved.
+    then, now = evaluated[1][1], evaluated[-1][1]
+    assert now["MiB"] - then["MiB"] <= 24, evaluated
+    for name in ("threads", "Python threads", "handles"):
+        assert now[name] - then[name] <= 2, evaluated
 
     checkpoints = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
     assert len(checkpoints) <= 4 and checkpoints[-1] == STEPS  # the newest three and the best

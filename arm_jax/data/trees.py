@@ -8,7 +8,7 @@ from typing import Protocol
 
 from arm_jax.system import names
 from arm_jax.system.errors import InputError
-from arm_jax.system.files import MOST_BYTES, read_bytes
+from arm_jax.system.files import MOST_BYTES, check_regular, read_bytes
 
 
 class Tree(Protocol):
@@ -85,6 +85,7 @@ class Zip:
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
+        check_regular(self.file)
         try:
             return zipfile.ZipFile(self.file)
         # Damaged, of a version to come, no file: each raises an error of another kind.

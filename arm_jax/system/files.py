@@ -77,6 +77,16 @@ def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
         ) from None
 
 
+def check_regular(path: str | Path) -> None:
+    """Raise InputError for what is no file, or cannot be found, before anything opens it."""
+    try:
+        _refuse_others(path, os.stat(path))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); restore the file"
+        ) from None
+
+
 def _refuse_others(path: str | Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")

@@ -192,6 +192,8 @@ def _fit(
     Raises:
         ValueError: it does not fit; the message continues a sentence about it.
     """
+    if tensor.dtype.kind in "cOSUmM":
+        raise ValueError(f"holds {tensor.dtype} and no real numbers")
     with np.errstate(over="ignore"):
         values = tensor.astype(np.float32)
     if not np.isfinite(values).all():

@@ -12,7 +12,7 @@ from PIL import Image
 from arm_jax.data import check
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import generic
-from arm_jax.data.trees import Folder
+from arm_jax.data.trees import Folder, Zip, locate
 from arm_jax.system import files
 from arm_jax.system.errors import InputError
 
@@ -49,6 +49,15 @@ def test_pipes_sockets_devices_and_dead_links_are_named_at_once(tmp_path):
     assert "No such file" in said["gone.png"] and "symbolic links" in said["itself.png"]
     with pytest.raises(InputError, match="is a folder and not a file"):
         files.read_bytes(tmp_path / "folder.png")
+
+
+def test_a_pipe_that_is_called_a_zip_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    for read in (Zip(tmp_path / "a.zip").names, lambda: locate(tmp_path, "images", "hint")):
+        with pytest.raises(InputError, match=r"a\.zip: is a pipe and not a file"):
+            read()
+    with pytest.raises(InputError, match=r"b\.zip: cannot be read \(No such file"):
+        Zip(tmp_path / "b.zip").names()
 
 
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path):

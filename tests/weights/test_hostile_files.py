@@ -244,6 +244,27 @@ def test_weights_of_another_output_stride_are_loaded_with_a_word(tmp_path):
     assert not pretrained.load(tiny(output_stride=16), path).notes
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v.astype(complex), "holds complex128 and no real numbers"),
+        (lambda v: v.astype(object), "holds object and no real numbers"),
+        (lambda v: v.astype(str), "holds <U32 and no real numbers"),
+        (lambda v: v.astype(np.float64) * 1e300, "is not finite"),
+        (lambda v: v[None], r"is \(1, "),
+        (lambda v: np.zeros((0, *v.shape)), r"is \(0, "),
+        (lambda v: np.float64(1), r"is \(\) and not"),
+    ],
+)
+def test_a_tensor_of_other_numbers_is_refused_by_name(change, words):
+    model = tiny()
+    state = export.tensors(model)
+    key = "backbone.stem.layers.0.conv.kernel"
+    state[key] = change(np.ones_like(state[key]))
+    with pytest.raises(InputError, match=rf"{key} {words}"):
+        pretrained.load(model, state)
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_an_exported_file_has_the_mode_of_every_other_file(tmp_path, mask):
     before = os.umask(mask)

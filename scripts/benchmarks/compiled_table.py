@@ -134,7 +134,9 @@ def markdown(
         span = " to ".join(dict.fromkeys((dates[0], dates[-1])))
         lines += ["", f"**jax {version}** ({packages}; {span}; checkout {', '.join(commits)}):"]
         for table in dict.fromkeys(cell.table for cell in listed):
-            lines += _table(table, [cell for cell in listed if cell.table == table], results)
+            members = [cell for cell in listed if cell.table == table]
+            if listed is every or any(cell.key in results for cell in members):
+                lines += _table(table, members, results)
     return lines
 
 
@@ -143,9 +145,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def _table(title: str, members: Sequence[Cell], results: dict[str, dict[str, Any]]) -> list[str]:
-    """Lines by columns; [] where nothing of it was compiled."""
-    if not any(cell.key in results for cell in members):
-        return []
+    """Lines by columns."""
     columns = list(dict.fromkeys(cell.column for cell in members))
     known = {(cell.line, cell.column): results.get(cell.key) for cell in members}
     lines = ["", f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
@@ -167,7 +167,12 @@ def _text(one: dict[str, Any] | None) -> str:
     seconds = one["model"]["seconds"]
     moved = one["traffic_bytes"] / 1e9
     mark = " ¹" if "products" in one else ""
-    return f"{memory:.3g} GiB, {moved:.3g} GB, {1e3 * seconds:.3g} ms{mark}"
+    return f"{_short(memory)} GiB, {_short(moved)} GB, {_short(1e3 * seconds)} ms{mark}"
+
+
+def _short(number: float) -> str:
+    """Three digits, or all of those before the point."""
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 if __name__ == "__main__":

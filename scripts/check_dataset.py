@@ -17,13 +17,18 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import numpy as np
 
 from arm_jax.data import agreement, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
-from arm_jax.system import names, outputs, signals
+from arm_jax.system import names, outputs
 from arm_jax.system.errors import InputError
 
 
@@ -93,5 +98,4 @@ def draw(path: Path, source: sources.Source, second: sources.Source | None) -> N
 
 
 if __name__ == "__main__":
-    signals.start()
     sys.exit(main())

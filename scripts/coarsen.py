@@ -12,12 +12,17 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import numpy as np
 from tqdm import tqdm
 
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data import coarsen, colors, images, sources
-from arm_jax.system import locks, names, outputs, parallel, signals
+from arm_jax.system import locks, names, outputs, parallel
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
@@ -93,5 +98,4 @@ def write_record(
 
 
 if __name__ == "__main__":
-    signals.start()
     sys.exit(main())

@@ -20,11 +20,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 from jax.sharding import Mesh
 
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell, Outcome
-from arm_jax.system import command_line, files, host_memory, signals
+from arm_jax.system import command_line, files, host_memory
 from arm_jax.system.errors import InputError, Stopped
 
 METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
@@ -160,6 +165,5 @@ def as_csv(runs: Sequence[dict]) -> str:
 
 
 if __name__ == "__main__":
-    signals.start()
     host_memory.keep_freed()
     sys.exit(main())

@@ -14,6 +14,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import jax
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +28,7 @@ from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.run import inputs, restore
-from arm_jax.system import command_line, signals
+from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
 
@@ -110,5 +115,4 @@ def summary(found: Agreement, dtype: str) -> str:
 
 
 if __name__ == "__main__":
-    signals.start()
     sys.exit(main())

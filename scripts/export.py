@@ -14,8 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 from arm_jax.run import restore
-from arm_jax.system import command_line, outputs, signals
+from arm_jax.system import command_line, outputs
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export, weight_names
 
@@ -61,5 +66,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signals.start()
     sys.exit(main())

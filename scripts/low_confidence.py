@@ -21,6 +21,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
@@ -33,7 +38,7 @@ from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import pictures
 from arm_jax.run import inputs, restore
-from arm_jax.system import command_line, names, outputs, signals
+from arm_jax.system import command_line, names, outputs
 from arm_jax.system.errors import InputError
 
 GREEN = (0, 255, 0)
@@ -171,5 +176,4 @@ def summary(seen: Sequence[Seen], threshold: float, ignore: int) -> str:
 
 
 if __name__ == "__main__":
-    signals.start()
     sys.exit(main())

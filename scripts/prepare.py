@@ -8,8 +8,12 @@ earlier run was cut short.
 import argparse
 import sys
 
-from arm_jax.data import prepare
 from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
+from arm_jax.data import prepare
 from arm_jax.system.errors import InputError
 
 
@@ -37,5 +41,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signals.start()
     sys.exit(main())

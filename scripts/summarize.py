@@ -6,10 +6,14 @@ The multiply-adds are for one image, from XLA's cost analysis. Without a name, l
 import argparse
 import sys
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import jax
 
 from arm_jax.networks import ARCHITECTURES, BACKBONES, summary
-from arm_jax.system import signals
 from arm_jax.system.errors import InputError
 
 
@@ -44,5 +48,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signals.start()
     sys.exit(main())

@@ -26,6 +26,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import jax
 from benchmarking import forward, hardware, peer, report, training
 
@@ -41,7 +46,6 @@ from arm_jax.system import (
     host_memory,
     outputs,
     sharding,
-    signals,
 )
 from arm_jax.system.errors import InputError
 
@@ -164,6 +168,5 @@ def peer_options(arguments: argparse.Namespace, experiment: Experiment) -> list[
 
 
 if __name__ == "__main__":
-    signals.start()
     host_memory.keep_freed()
     raise SystemExit(main())

@@ -19,6 +19,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -28,7 +33,7 @@ from arm_jax.data import images, pipeline, scenes, sources
 from arm_jax.data.folders import FileSource
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.records import encoded
-from arm_jax.system import files, outputs, signals
+from arm_jax.system import files, outputs
 
 SIZE = (1024, 2048)
 
@@ -213,5 +218,4 @@ def threaded(source: sources.Source, crop: tuple[int, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    signals.start()
     main()

@@ -17,12 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import jax
 import jax.numpy as jnp
 from benchmarking import operations, report, timing
 from tqdm import tqdm
 
-from arm_jax.system import files, host_memory, outputs, signals
+from arm_jax.system import files, host_memory, outputs
 from arm_jax.system.errors import InputError
 
 
@@ -124,6 +129,5 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    signals.start()
     host_memory.keep_freed()
     raise SystemExit(main())

@@ -26,9 +26,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 from aot import child, figures, report, targets
 
-from arm_jax.system import command_line, files, outputs, signals
+from arm_jax.system import command_line, files, outputs
 from arm_jax.system.errors import InputError
 
 
@@ -103,5 +108,4 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
-    signals.start()
     raise SystemExit(main())

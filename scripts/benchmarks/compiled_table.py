@@ -23,10 +23,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 from aot import cells, child, figures, targets
 from aot.cells import Cell
 
-from arm_jax.system import signals
 from arm_jax.system.errors import InputError
 
 KEPT = (
@@ -176,5 +180,4 @@ def _short(number: float) -> str:
 
 
 if __name__ == "__main__":
-    signals.start()
     raise SystemExit(main())

@@ -23,6 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import signals
+
+if __name__ == "__main__":
+    signals.start()  # before anything takes long to import
+
 import bands
 import matplotlib
 import numpy as np
@@ -35,7 +40,7 @@ from arm_jax import settings
 from arm_jax.reporting import pictures
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell, Outcome
-from arm_jax.system import command_line, files, host_memory, signals
+from arm_jax.system import command_line, files, host_memory
 from arm_jax.system.errors import InputError, Stopped
 
 ALIKE = 1.1  # weights within this factor count as equal in words
@@ -294,6 +299,5 @@ def _plain(axes: Axes) -> None:
 
 
 if __name__ == "__main__":
-    signals.start()
     host_memory.keep_freed()
     sys.exit(main())

@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 AOT := .venv-aot
+NEWEST := .venv-newest
+LOWEST := .venv-lowest
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint aot aot-cuda compiled format clean
+.PHONY: help install demo test test-slow test-newest test-lowest lint aot aot-cuda compiled format clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(READY)  ## make the virtual environment
 
@@ -29,6 +31,20 @@ test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
 
 test-slow: $(READY)  ## the slow tests
 	$(BIN)/python -m pytest -m slow
+
+# Without constraints: what pip gives today. PYTHON=python3.13 chooses another Python.
+test-newest: pyproject.toml  ## the tests with the newest packages, in an environment of its own
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(NEWEST)/bin/python -m pip install --quiet --editable . --group dev
+	$(NEWEST)/bin/python -m pytest -n 2
+
+test-lowest: pyproject.toml  ## two steps of training with the oldest packages that pyproject.toml allows
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct pyproject.toml --output-file $(LOWEST)/versions.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --requirement $(LOWEST)/versions.txt
+	PYTHONPATH=. $(LOWEST)/bin/python -m arm_jax.main --config configs/demo.py:smoke --workdir $(LOWEST)/run
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
@@ -60,4 +76,4 @@ format: $(READY)  ## rewrite the files in the project's style
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and the runs
-	rm -rf $(VENV) $(AOT) runs
+	rm -rf $(VENV) $(AOT) $(NEWEST) $(LOWEST) runs

@@ -35,6 +35,9 @@ class Choices:
 PLAIN = Choices()
 ROWS = {
     # 1.4 to 2.3 times as fast as the primitive, measured on two cores ("Single operations").
+    # It costs compile time where it is used: 26 to 32 s for ResNet-50's step on two idle cores,
+    # where it was 12. The demo's network, too narrow for it, compiles as fast as before it. What
+    # kept memory gains and costs on CPUs is in `system.host_memory`.
     "cpu": Choices(winograd=True),
     "cuda": Choices(
         # Plain, it becomes a convolution with a window as large as the map, a tenth of

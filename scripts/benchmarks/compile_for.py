@@ -66,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         result = child.run(job, folder.resolve(), arguments.until, arguments.timeout)
         found = figures.of(job, result, device)
+        if arguments.json:
+            with files.whole(arguments.json) as temporary:
+                temporary.write_text(json.dumps(found, indent=1) + "\n")
     except InputError as error:
         print(f"compile_for.py: {error}", file=sys.stderr)
         return 2
@@ -76,9 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if folder != arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
     print(report.text(found, memory))
-    if arguments.json:
-        with files.whole(arguments.json) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

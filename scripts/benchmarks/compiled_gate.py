@@ -19,7 +19,6 @@ from typing import Any
 
 from aot import child, figures, roofline, targets
 
-from arm_jax.system import files
 from arm_jax.system.errors import InputError
 
 RECORD = Path(__file__).with_name("compiled_gate.json")
@@ -99,8 +98,7 @@ def write(found: Mapping[str, Mapping[str, Any]]) -> None:
         "packages": {name: packages.get(name) for name in VERSIONS},
         "traffic_bytes": {row: one["traffic_bytes"] for row, one in found.items()},
     }
-    with files.whole(RECORD) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    RECORD.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

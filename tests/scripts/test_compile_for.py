@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from arm_jax.system import command_line
+from arm_jax.run import configs
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "scripts" / "benchmarks"
@@ -369,7 +369,7 @@ def test_it_answers_without_jax():
 
 def test_the_classes_are_the_config_s_or_the_caller_s(aot):
     program = importlib.import_module("aot.program")
-    load = command_line.load_config
+    load = configs.load
     street, ade = (load(str(ROOT / "configs" / name)) for name in ("demo.py", "ade20k.py"))
     own = load(str(ROOT / "configs" / "custom.py"), ["--config.data.classes=('road','sky')"])
     named = load(str(ROOT / "configs" / "custom.py"), ["--config.data.classes=('camvid',)"])

@@ -101,6 +101,8 @@ def train_step(
             lambda players: scaled(forward(players, images, labels, method, coupled, dropout_key)),
             has_aux=True,
         )(players)
+    # Or XLA makes the sum of a product from sums of its factors, and reads every map once more.
+    gradients = jax.lax.optimization_barrier(gradients)
     # A sum is not finite if a summand is not, and takes a third of the kernels of a truth for each.
     sums = [jnp.sum(x) for x in (terms.total, *jax.tree.leaves(gradients))]
     finite = all_true(jnp.isfinite(jnp.stack(sums)))

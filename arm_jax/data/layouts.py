@@ -63,7 +63,7 @@ class DataSet(Entry):
     coarse_preset: str = ""
     prepares: bool = False
     title: str = ""
-    hint: str = ""
+    hint: str
     unlabelled: tuple[str, ...] = ()
 
     def kinds(self) -> tuple[str, ...]:
@@ -87,6 +87,7 @@ class Opener(DataSet):
     source: Callable[[Path, str, str, Options], Source]
     needs_root: bool = True
     coarse_preset: str = ""
+    hint: str = ""
     prepares: bool = False
 
     def kinds(self) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ def test_the_objective_of_every_kind_is_the_same_in_tiles(changes, monkeypatch):
 
     def total(params, scores, auxiliary):
         weighting = nnx.merge(graphdef, params)
-        return objectives.from_scores(weighting, scores, auxiliary, labels, method, True)["total"]
+        return objectives.from_scores(weighting, scores, auxiliary, labels, method, True).total
 
     def found():
         return jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(params, scores, auxiliary)

@@ -1,12 +1,21 @@
 """Eight simulated devices on the CPU, strict broadcasting, and absl flags marked as read."""
 
 import os
+import signal
+import threading
 
 # Both take effect only before jax is imported.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 ).strip()
+
+# A shell that runs the tests in the background ignores Ctrl-C for them, which what they start
+# inherits; a handler is not inherited.
+if threading.current_thread() is threading.main_thread():
+    for number in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 # No test writes to the user's cache of compiled programs, nor needs what is there.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

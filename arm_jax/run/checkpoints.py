@@ -14,10 +14,8 @@ import contextlib
 import functools
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -203,19 +201,18 @@ def _drop_echoes() -> None:
     """Keep the array writers, when one of them failed, from reporting each that came after it.
 
     The failure itself is raised by the manager. Its echoes are printed by threads of TensorStore,
-    through `sys.excepthook`, one traceback an array.
+    one traceback an array, as errors that nobody can catch.
     """
-    if getattr(sys.excepthook, "drops_echoes", False):
+    if getattr(sys.unraisablehook, "drops_echoes", False):
         return
-    usual = sys.excepthook
+    usual = sys.unraisablehook
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        elsewhere = threading.current_thread() is not threading.main_thread()
-        if not (elsewhere and str(error) == "Event loop is closed"):
-            usual(kind, error, trace)
+    def hook(found: Any) -> None:
+        if str(found.exc_value) != "Event loop is closed":
+            usual(found)
 
     hook.drops_echoes = True  # type: ignore[attr-defined]
-    sys.excepthook = hook
+    sys.unraisablehook = hook
 
 
 def set_damaged_aside(workdir: str | Path) -> None:

@@ -103,7 +103,7 @@ def test_arm_sees_the_named_confidence_and_climbs_the_named_signal(changes):
     graph, params, rest = nnx.split(players, nnx.PathContains("arm"), ...)
 
     def total(params):
-        return run(nnx.merge(graph, params, rest), labels, method)["total"]
+        return run(nnx.merge(graph, params, rest), labels, method).total
 
     def expected(params):
         groups = SHAPE[0] if config.arm.scope == "image" else 1

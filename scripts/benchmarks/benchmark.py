@@ -19,6 +19,7 @@ same run. --peer times the same network in PyTorch (peers/), in a separate proce
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -67,6 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=PRECISIONS, help="instead of the config's")
     parser.add_argument("--classes", default="cityscapes", choices=labels.BY_NAME)
     parser.add_argument("--forward", action="store_true", help="inference instead of training")
+    parser.add_argument(
+        "--step_only",
+        action="store_true",
+        help="the training step alone, without its parts and the base model: on a GPU, where each"
+        " program takes a minute to compile",
+    )
     parser.add_argument("--repeat", type=int, default=10, help="turns of everything (default 10)")
     parser.add_argument("--devices", type=int, default=1, help="how many to use (default 1)")
     parser.add_argument(
@@ -133,14 +140,18 @@ def measure(arguments: argparse.Namespace, experiment: Experiment) -> dict[str, 
     parts = 1 if arguments.forward else config.accumulate
     sharding.local_batch_size(config.batch_size, mesh, parts=parts)
     compilation.keep_in(config.compilation_cache)
-    kind = forward if arguments.forward else training
+    measured = (
+        forward.measure
+        if arguments.forward
+        else functools.partial(training.measure, alone=arguments.step_only)
+    )
     with contextlib.ExitStack() as stack:
         peers = []
         for name in arguments.peer:
             options = peer_options(arguments, experiment)
             peers.append(peer.Peer(arguments.peer_python, name, options))
             stack.callback(peers[-1].close)
-        figures = kind.measure(experiment, mesh, peers, arguments.repeat)
+        figures = measured(experiment, mesh, peers, arguments.repeat)
     # After all else: its arrays are large, and would be part of the peak memory.
     return figures | {"peak": hardware.peak(config.model.dtype, arguments.repeat, mesh.size)}
 

@@ -74,7 +74,7 @@ STEPS = (
         "--config.steps=2 --config.eval_every=2 --config.data.builder_config=smoke"
         ' --config.augment.crop="(64, 64)"',
     ),
-    Step("step", f"{R101} --crop 512 1024 --batch 16 --repeat 5", 300, SMALL),
+    Step("step", f"{R101} --crop 512 1024 --batch 16 --repeat 5 --step_only", 200, SMALL),
     Step(
         "step_peer",
         f"{R101} --crop 512 1024 --batch 8 --repeat 5 --peer eager --peer compile+channels_last",

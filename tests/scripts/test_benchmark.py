@@ -102,6 +102,19 @@ def test_training_is_measured_whole_in_parts_and_against_others(
         assert text in out
 
 
+def test_the_step_alone_is_measured_without_its_parts(scripts, tmp_path, monkeypatch, capsys):
+    fast = jax.jit(lambda state, batch: (jax.tree.map(lambda x: x + 1, state), state.step))
+    monkeypatch.setattr(step, "compile_step", lambda *arguments: fast)
+    path = tmp_path / "figures.json"
+    status, out, err = run(scripts[0], [*TINY, "--step_only", "--json", str(path)], capsys)
+    assert status == 0, err
+    figures = json.loads(path.read_text())
+    assert figures["parts"] == {} and "base" not in figures
+    rows = summary.parts("deeplabv3plus_resnet18", 19, (32, 32))
+    assert figures["whole"]["operations"] == 12 * sum(row.multiply_adds for row in rows)
+    assert "images a second" in out and "sum of the parts" not in out
+
+
 def test_inference_is_measured_to_scores_and_to_labels(scripts, tmp_path, capsys):
     path = tmp_path / "figures.json"
     status, out, err = run(scripts[0], [*TINY, "--forward", "--json", str(path)], capsys)

@@ -43,15 +43,17 @@ def measure(
     found = timing.by_turns(turns, repeat)
 
     size = config.batch_size
+    counted = {name: size * count for name, count in programs.multiply_adds(experiment).items()}
     each = programs.with_operations(
-        {name: timing.Timing.of(found[f"part {name}"]) for name in pieces},
-        {name: size * count for name, count in programs.multiply_adds(experiment).items()},
+        {name: timing.Timing.of(found[f"part {name}"]) for name in pieces}, counted
     )
     labelled = timing.Timing.of(found["evaluation"])
     return {
         "kind": "inference",
         "setting": programs.setting(experiment, mesh) | {"parameters": parameters},
-        "whole": programs.figures(timing.Timing.of(found["network"]), network, each, size, peak),
+        "whole": programs.figures(
+            timing.Timing.of(found["network"]), network, each, counted, size, peak
+        ),
         "parts": each,
         "evaluation": labelled._asdict() | {"images_per_second": size / labelled.median},
         "peers": peer.figures(peers, found, "evaluation"),

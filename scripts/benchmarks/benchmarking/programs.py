@@ -191,11 +191,12 @@ def figures(
     time: Timing,
     compiled: Compiled,
     parts: Mapping[str, Mapping[str, float]],
+    multiply_adds: Mapping[str, float],
     images: int,
     peak_bytes: int | None,
 ) -> dict[str, Any]:
-    """The figures of a whole program beside those of its parts."""
-    operations = sum(part.get("operations", 0) for part in parts.values())
+    """The figures of a whole program beside those of its parts, of which there may be none."""
+    operations = 2 * sum(multiply_adds.values())
     return (
         time._asdict()
         | compiled.facts

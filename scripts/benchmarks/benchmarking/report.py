@@ -59,8 +59,9 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
     yield _row(name, whole, figures)
     for part, values in figures["parts"].items():
         yield _row(f"  {part}", values, figures)
-    total = {"median": whole["sum_of_parts"], "cpu": whole["sum_of_parts_cpu"]}
-    yield _row("  sum of the parts", total, figures)
+    if figures["parts"]:
+        total = {"median": whole["sum_of_parts"], "cpu": whole["sum_of_parts_cpu"]}
+        yield _row("  sum of the parts", total, figures)
     if "base" in figures:
         yield _row("step without ARM", figures["base"], figures)
     if "evaluation" in figures:

@@ -13,9 +13,16 @@ from benchmarking.peer import Peer
 
 
 def measure(
-    experiment: Experiment, mesh: Mesh, peers: Sequence[Peer], repeat: int
+    experiment: Experiment,
+    mesh: Mesh,
+    peers: Sequence[Peer],
+    repeat: int,
+    *,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """The figures of a training step, as they go into the JSON file; seconds and bytes.
+
+    `alone`: neither its parts nor the base model beside it, which saves compiling them.
 
     Raises:
         InputError: see `peer.check`.
@@ -24,7 +31,7 @@ def measure(
     batch = sharding.shard_batch(mesh, programs.random_batch(experiment))
     # The base model first: the device's account of its peak memory only rises, and ARM adds to it.
     base = base_peak = None
-    if config.arm.kind != "none":
+    if config.arm.kind != "none" and not alone:
         base = programs.Training(programs.base_model(experiment), mesh, batch)
         jax.block_until_ready([base() for _ in range(2)])
         base_peak = hardware.peak_bytes()
@@ -36,7 +43,9 @@ def measure(
     parameters = programs.parameters(players.segmenter)
     peer.check(peers, config.model.name, parameters)
 
-    pieces = parts.training(players, batch, step.method, step.transformation)
+    pieces = {}
+    if not alone:
+        pieces = parts.training(players, batch, step.method, step.transformation)
     turns = {"step": timing.prepared(step)}
     if base is not None:
         base.come_back()
@@ -46,14 +55,14 @@ def measure(
     found = timing.by_turns(turns, repeat)
 
     size = config.batch_size
+    counted = {name: 3 * size * x for name, x in programs.multiply_adds(experiment).items()}
     each = programs.with_operations(
-        {name: timing.Timing.of(found[f"part {name}"]) for name in pieces},
-        {name: 3 * size * count for name, count in programs.multiply_adds(experiment).items()},
+        {name: timing.Timing.of(found[f"part {name}"]) for name in pieces}, counted
     )
     figures = {
         "kind": "training",
         "setting": programs.setting(experiment, mesh) | {"parameters": parameters},
-        "whole": programs.figures(timing.Timing.of(found["step"]), step, each, size, peak),
+        "whole": programs.figures(timing.Timing.of(found["step"]), step, each, counted, size, peak),
         "parts": each,
         "peers": peer.figures(peers, found, "step"),
     }

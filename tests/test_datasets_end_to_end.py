@@ -153,7 +153,7 @@ def test_cityscapes_in_place_to_the_server(city_root, tmp_path, monkeypatch, cap
     exported = unzipped(target, CITYSCAPES_TABLE)
     assert len(exported) == 2
     assert_same(exported, tmp_path / "predictions" / "labels")
-    with pytest.raises(InputError, match="is a folder; name the zip"):
+    with pytest.raises(InputError, match="is a folder; name the file to write"):
         modes.server(config, tmp_path, "latest", None, str(tmp_path / "out"))
 
     config.data.eval_split = "test"

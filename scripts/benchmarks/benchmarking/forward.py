@@ -43,7 +43,11 @@ def measure(
     found = timing.by_turns(turns, repeat)
 
     size = config.batch_size
-    counted = {name: size * count for name, count in programs.multiply_adds(experiment).items()}
+    counted = {
+        name: size * count
+        for name, count in programs.multiply_adds(experiment).items()
+        if name in pieces  # not the auxiliary head
+    }
     each = programs.with_operations(
         {name: timing.Timing.of(found[f"part {name}"]) for name in pieces}, counted
     )

@@ -12,6 +12,7 @@ A step that no longer fits into the minutes is skipped and named. --only runs th
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import shlex
@@ -32,77 +33,82 @@ class Step:
 
     Attributes:
         name: for --only and the results.
-        command: arguments for Python; {work} stands for a folder for its files.
+        command: arguments for Python; {work} stands for a folder for its files, {name} for `name`.
         seconds: its limit; it is killed after that.
-        small: arguments that are appended for a rehearsal and override the ones before.
+        full: further arguments on a GPU.
+        small: further arguments of a rehearsal instead.
+        needs: a package without which it is skipped.
     """
 
     name: str
     command: str
     seconds: int
+    full: str = ""
     small: str = ""
+    needs: str = ""
 
 
-R101 = (
-    f"{BENCHMARKS}/benchmark.py --network deeplabv3plus_resnet101 --precision bfloat16"
-    " --json {work}/{name}.json"
-)
+STEP = f"{BENCHMARKS}/benchmark.py --json {{work}}/{{name}}.json --config.model.pretrained="
+R101 = "--network deeplabv3plus_resnet101 --precision bfloat16"
 SMALL = "--network deeplabv3plus_resnet18 --crop 64 128 --batch 2 --precision float32 --repeat 1"
-PEER_SMALL = SMALL.replace("resnet18", "resnet50")
 SCENES = (
     "-m arm_jax.main --config configs/street_scenes.py:arm --workdir {work}/{name}"
-    " --config.data.dataset=scenes --config.data.train_images=400 --config.data.eval_images=80"
-    " --config.data.coarsen=medium --config.model.name=deeplabv3plus_resnet101"
-    " --config.arm.lr_multiplier=15 --config.input.threads=16 --config.log_every=20"
+    " --config.data.dataset=scenes --config.data.coarsen=medium --config.arm.lr_multiplier=15"
+    " --config.batch_size=8"
 )
-PAPER = ' --config.data.size="(512, 1024)" --config.augment.crop="(512, 1024)"'
-SHORT = " --config.batch_size=8 --config.steps=150 --config.eval_every=150"
+PAPER = (
+    '--config.data.size="(512, 1024)" --config.augment.crop="(512, 1024)" --config.steps=150'
+    " --config.model.name=deeplabv3plus_resnet101 --config.eval_every=150 --config.log_every=20"
+    " --config.data.train_images=400 --config.data.eval_images=80 --config.input.threads=16"
+)
 TINY = (
-    ' --config.data.size="(64, 128)" --config.augment.crop="(64, 64)" --config.steps=2'
-    " --config.model.name=deeplabv3plus_resnet18 --config.batch_size=8 --config.log_every=1"
-    " --config.eval_every=2 --config.data.train_images=16 --config.data.eval_images=8"
-    " --config.input.threads=2"
+    '--config.data.size="(64, 128)" --config.augment.crop="(64, 64)" --config.steps=2'
+    " --config.model.name=deeplabv3plus_resnet18 --config.eval_every=2 --config.log_every=1"
+    " --config.data.train_images=16 --config.data.eval_images=8"
 )
 
 STEPS = (
     Step("machine", f"{BENCHMARKS}/machine.py", 60),
     Step(
         "demo",
-        "-m arm_jax.main --config configs/demo.py --workdir {work}/demo --config.steps=20"
-        " --config.eval_every=20",
+        "-m arm_jax.main --config configs/demo.py --workdir {work}/demo",
         180,
+        "--config.steps=20 --config.eval_every=20",
         "--config.steps=2 --config.eval_every=2 --config.data.builder_config=smoke"
         ' --config.augment.crop="(64, 64)"',
     ),
-    Step("step", f"{R101} --crop 512 1024 --batch 16 --repeat 5 --step_only", 200, SMALL),
+    Step("step", f"{STEP} --step_only", 200, f"{R101} --crop 512 1024 --batch 16", SMALL),
     Step(
         "step_peer",
-        f"{R101} --crop 512 1024 --batch 8 --repeat 5 --peer eager --peer compile+channels_last",
-        300,
-        PEER_SMALL,
+        f"{STEP} --peer eager --peer compile+channels_last",
+        400,
+        f"{R101} --crop 512 1024 --batch 8 --repeat 5",
+        SMALL.replace("resnet18", "resnet50"),
+        needs="torch",
     ),
     Step(
         "operations",
-        f"{BENCHMARKS}/benchmark_ops.py --crop 512 1024 --batch 16 --repeat 3"
-        " --json {work}/{name}.json",
-        150,
+        f"{BENCHMARKS}/benchmark_ops.py --json {{work}}/{{name}}.json",
+        200,
+        "--crop 512 1024 --batch 16 --repeat 3",
         "--crop 64 128 --batch 1 --repeat 1",
     ),
-    Step("evaluation", f"{R101} --forward --crop 1024 2048 --batch 8 --repeat 3", 150, SMALL),
+    Step(
+        "evaluation",
+        f"{STEP} --forward",
+        150,
+        f"{R101} --crop 1024 2048 --batch 8 --repeat 3",
+        SMALL,
+    ),
     *(
-        Step(
-            f"scenes_{dtype}",
-            SCENES + PAPER + SHORT + f" --config.model.dtype={dtype}",
-            200,
-            TINY,
-        )
+        Step(f"scenes_{dtype}", f"{SCENES} --config.model.dtype={dtype}", 200, PAPER, TINY)
         for dtype in ("bfloat16", "float16", "float32")
     ),
     Step(
         "resnest",
-        f"{BENCHMARKS}/benchmark.py configs/ade20k.py:arm --classes ade20k --batch 16 --repeat 3"
-        " --json {work}/{name}.json",
+        f"{STEP} configs/ade20k.py:arm --classes ade20k --step_only",
         240,
+        "--batch 16",
         SMALL,
     ),
 )
@@ -141,12 +147,14 @@ def run(step: Step, out: Path, work: Path, left: float, rehearse: bool) -> dict[
     `left`: seconds until the end of all steps; a step whose limit is longer is cut there, and one
     that has less than a fifth of its limit is skipped.
     """
-    command = step.command + (f" {step.small}" if rehearse else "")
-    command = command.format(work=work, name=step.name)
+    more = step.small if rehearse else step.full
+    command = f"{step.command} {more}".strip().format(work=work, name=step.name)
     result: dict[str, object] = {"name": step.name, "command": f"python {command}", "seconds": 0.0}
     limit = min(float(step.seconds), left)
+    if step.needs and importlib.util.find_spec(step.needs) is None:
+        return result | {"status": "skipped", "output": f"{step.needs} is not installed"}
     if limit < step.seconds / 5:
-        return result | {"status": "skipped"}
+        return result | {"status": "skipped", "output": "too few minutes left"}
     start = time.monotonic()
     log = out / "runbook.log"
     with log.open("ab") as output:

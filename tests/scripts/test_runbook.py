@@ -30,7 +30,8 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Step("good", program(tmp_path, "good", good) + " {work}/{name}.json", 60),
             Step("aborts", program(tmp_path, "aborts", "import os; os.abort()"), 60),
             Step("hangs", program(tmp_path, "hangs", "import time; time.sleep(600)"), 2),
-            Step("echo", program(tmp_path, "echo", echo) + " --size 1024", 60, "--size 8"),
+            Step("echo", program(tmp_path, "echo", echo), 60, "--size 1024", "--size 8"),
+            Step("absent", "-c pass", 60, needs="no_such_package"),
         ),
     )
     return tmp_path / "out"
@@ -44,11 +45,14 @@ def results(out: Path) -> dict[str, dict]:
 def test_each_result_is_kept_whatever_the_others_do(steps: Path) -> None:
     assert runbook.main(["--out", str(steps), "--rehearse"]) == 1
     found = results(steps)
-    assert [row["status"] for row in found.values()] == ["passed", "exit -6", "timed out", "passed"]
+    assert [row["status"] for row in found.values()] == [
+        *("passed", "exit -6", "timed out", "passed", "skipped")
+    ]
+    assert found["absent"]["output"] == "no_such_package is not installed"
     assert found["good"]["figures"] == {"ms": 3.5}
     assert found["good"]["output"] == "measured\n"
     assert 2 <= found["hangs"]["seconds"] < 20
-    assert found["echo"]["output"] == "['--size', '1024', '--size', '8']\n"
+    assert found["echo"]["output"] == "['--size', '8']\n"
 
 
 def test_steps_that_no_longer_fit_are_skipped_and_named(steps: Path) -> None:

@@ -194,7 +194,7 @@ def test_ade20k_prepared(ade_root, tmp_path, monkeypatch, capsys):
     config.augment.base_size, config.evaluation.size = (32, 128), (32, 128)
     trained_and_evaluated(config, tmp_path / "run")
     printed = capsys.readouterr().out
-    assert "image resized to fit 128x32" in printed and "multiples of 64 pixels" in printed
+    assert "image resized to fit 32x128" in printed and "multiples of 64 pixels" in printed
 
     # The images of val stand in for those of test, which have their names and no labels.
     images = ade_root / "ADEChallengeData2016" / "images" / "validation"

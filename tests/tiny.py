@@ -21,6 +21,8 @@ SIZES = {
     "low_level_channels": 4,
     "auxiliary_channels": 8,
 }
+# Smaller still, for tests of names and files, which compute little or nothing.
+LEAST = {**SIZES, "width": 4, "channels": 8, "auxiliary_channels": 4}
 
 
 def sizes(name: str, **others) -> dict:

@@ -110,8 +110,11 @@ def configured(arguments: argparse.Namespace, overrides: Sequence[str]) -> Exper
     """The experiment that the flags describe.
 
     Raises:
-        InputError: as `configs.load` and `experiment.build`; a number that is not positive.
+        InputError: as `configs.load` and `experiment.build`; a number that is not positive;
+            flags that exclude each other.
     """
+    if arguments.step_only and arguments.forward:
+        raise InputError("--step_only is of training, --forward of inference; leave one out")
     for name in ("batch", "repeat", "devices"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: it must be at least 1")

@@ -134,6 +134,7 @@ def test_inference_is_measured_to_scores_and_to_labels(scripts, tmp_path, capsys
     [
         (["--batch", "0"], "--batch 0: it must be at least 1"),
         (["--crop", "0", "8"], "--crop 0 8"),
+        (["--step_only", "--forward"], "--forward of inference; leave one out"),
         (["--devices", "99"], "--devices 99: there are 8"),
         (["--network", "resnet7"], "model.name = 'resnet7'; it must be deeplabv3plus_resnet10,"),
         (["--config.model.rmat=True"], "rmat"),

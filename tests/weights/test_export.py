@@ -10,24 +10,16 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors import safe_open
-from tiny import sizes
+from tiny import LEAST, sizes
 
 from arm_jax import networks
 from arm_jax.networks.input import normalize
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export, pretrained
 
-TINY = {
-    "depths": (1, 1, 1, 1),
-    "width": 4,
-    "channels": 8,
-    "low_level_channels": 4,
-    "auxiliary_channels": 4,
-}
-
 
 def tiny(name="deeplabv3plus_resnet18", seed=0, **options):
-    return networks.create(name, 5, rngs=nnx.Rngs(seed), **{**sizes(name, **TINY), **options})
+    return networks.create(name, 5, rngs=nnx.Rngs(seed), **{**sizes(name, **LEAST), **options})
 
 
 def test_a_head_without_names_is_exported_by_our_own_names_only(monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from goldens import fill
 from safetensors.numpy import save_file
-from tiny import sizes
+from tiny import LEAST, sizes
 
 from arm_jax import networks
 from arm_jax.system.errors import InputError
@@ -19,17 +19,12 @@ from arm_jax.weights import pretrained, published, weight_names
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 BACKBONES = np.load(GOLDENS / "networks_backbones.npz")
-TINY = {
-    "depths": (1, 1, 1, 1),
-    "width": 4,
-    "channels": 8,
-    "low_level_channels": 4,
-    "auxiliary_channels": 4,
-}
 
 
 def tiny(name="deeplabv3plus_resnet50", classes=5, **options):
-    return networks.create(name, classes, **{"rngs": nnx.Rngs(0), **sizes(name, **TINY), **options})
+    return networks.create(
+        name, classes, **{"rngs": nnx.Rngs(0), **sizes(name, **LEAST), **options}
+    )
 
 
 def abstract(name, **options):

@@ -1,7 +1,7 @@
 """The paper's values (Sec. 4.2) of every setting, and what the rows of its tables change.
 
-docs/settings.md lists the settings; `arm_jax/settings.py` has them. Other configs begin with this
-one and change what they need. Pass single values on the command line:
+docs/settings.md lists the settings; `arm_jax/settings/rows.py` has them. Other configs begin with
+this one and change what they need. Pass single values on the command line:
 `--config.batch_size=8 --config.arm.p=3`.
 """
 

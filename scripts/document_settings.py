@@ -1,4 +1,4 @@
-"""Write docs/settings.md, the table of every setting, from the rows of arm_jax/settings.py.
+"""Write docs/settings.md, the table of every setting, from the rows of arm_jax/settings/rows.py.
 
 python scripts/document_settings.py
 """
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from arm_jax import settings
 from arm_jax.experiment import TABLES
-from arm_jax.settings import Setting
+from arm_jax.settings.rows import Setting
 from arm_jax.system.values import Choice
 
 FILE = Path(__file__).parents[1] / "docs" / "settings.md"
 # ruff: noqa: E501
 HEAD = """# Every setting
 
-Made by `scripts/document_settings.py` from the rows of [`arm_jax/settings.py`](../arm_jax/settings.py). Give any of them as
+Made by `scripts/document_settings.py` from the rows of [`arm_jax/settings/rows.py`](../arm_jax/settings/rows.py). Give any of them as
 `--config.KEY=VALUE`; a tuple as `64,64` or `"(64, 64)"`, class names as `road,building,sky`. The defaults are the
 paper's; the files of `configs/` and their rows change some of them, which `--mode show` lists with this help.
 

@@ -10,7 +10,7 @@ import pytest
 
 from arm_jax import arm, experiment, optimizer, settings
 from arm_jax.networks import deeplabv3plus, resnet, segmenter
-from arm_jax.settings import SETTINGS
+from arm_jax.settings.rows import SETTINGS
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Choice, Several
 from scripts import document_settings

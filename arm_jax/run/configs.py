@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from arm_jax import settings
-from arm_jax.settings import NETWORK, NOTHING, TRAINING
+from arm_jax.settings.rows import NETWORK, NOTHING, TRAINING
 from arm_jax.system import config_files
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Flag

@@ -13,6 +13,7 @@ from arm_jax import settings
 from arm_jax.data import shares, sources
 from arm_jax.data.check import Checked
 from arm_jax.evaluation.protocol import Protocol
+from arm_jax.settings.rows import TRAINING
 from arm_jax.system import files
 from arm_jax.training.state import TrainState
 from arm_jax.weightings import WEIGHTINGS
@@ -81,7 +82,7 @@ def _besides(config: ConfigDict) -> list[str]:
     changed = [
         f"{row.key} = {value!r}"
         for row in settings.BY_KEY.values()
-        if row.decides == settings.TRAINING
+        if row.decides == TRAINING
         and row.key not in TOLD
         and (value := settings.flat(config)[row.key]) != row.default
     ]

@@ -1,0 +1,171 @@
+"""Every setting once: its default, which values are valid, what it decides, one line of help.
+
+A config or a command line's text enters; a checked and frozen config leaves, or an InputError. It
+knows values alone: no file, no data, no network.
+
+`configs/base.py`, the check of a config, `--config.KEY=VALUE`, `--mode show`, docs/settings.md, and
+whether a run may go on with another value all come from the rows of `rows.SETTINGS`.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from arm_jax.settings.rows import SETTINGS, Setting
+from arm_jax.system.errors import InputError
+from arm_jax.system.values import Choice, Kind, Several, literal
+
+BY_KEY = {setting.key: setting for setting in SETTINGS}
+
+
+def add(key: str, default: Any, kind: Kind, decides: str, help: str) -> None:
+    """Add a setting of one's own, in a file that is imported before the config is made."""
+    BY_KEY[key] = Setting(key, default, kind, decides, help)
+
+
+def defaults() -> ConfigDict:
+    """Every setting at its default, in a locked config."""
+    config = ConfigDict()
+    for setting in BY_KEY.values():
+        section, _, name = setting.key.rpartition(".")
+        if section and section not in config:
+            config[section] = ConfigDict()
+        (config[section] if section else config)[name] = setting.default
+    return config.lock()
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """Dotted key -> plain value."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            found |= {f"{name}.{key}": inner for key, inner in flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def frozen(config: ConfigDict, changes: Mapping[str, Any] | None = None) -> FrozenConfigDict:
+    """A complete, checked and immutable config; a frozen one without changes is returned as it is.
+
+    Args:
+      config: as from `configs/`, or flat with dotted keys.
+      changes: dotted key -> value, instead of the config's.
+
+    Raises:
+      InputError: an unknown or missing key, a value that is not valid, or two that contradict.
+    """
+    if isinstance(config, FrozenConfigDict) and not changes:
+        return config
+    given = flat(config) | dict(changes or {})
+    for key in given:
+        find(key)
+    missing = [key for key in BY_KEY if key not in given]
+    if missing:
+        raise InputError(
+            f"the config has no {missing[0]}; begin it with base.get_config(), as configs/ do"
+        )
+    values = {key: valid(key, given[key]) for key in BY_KEY}
+    _refuse_contradictions(values)
+    config = defaults().unlock()
+    config.update_from_flattened_dict(values)
+    return FrozenConfigDict(config)
+
+
+def find(key: str) -> Setting:
+    """The row of a key. Raises InputError for an unknown one, with the nearest."""
+    if key not in BY_KEY:
+        near = difflib.get_close_matches(key, BY_KEY, n=1)
+        hint = f"did you mean {near[0]}?" if near else "--mode show lists them all"
+        raise InputError(f"--config.{key}: the config has no such key; {hint}")
+    return BY_KEY[key]
+
+
+def valid(key: str, value: Any) -> Any:
+    """The value in its one form. Raises InputError for one that is not valid."""
+    kind = find(key).kind
+    try:
+        return kind.valid(value)
+    except ValueError as error:
+        raise refused(key, value) from error
+
+
+def parsed(key: str, text: str) -> Any:
+    """The value that a command line's text stands for. Raises InputError if it is not valid."""
+    kind = find(key).kind
+    try:
+        return kind.parse(text)
+    except ValueError as error:
+        raise refused(key, _as_typed(text)) from error
+
+
+def refused(key: str, value: Any, allowed: Iterable[str] = ()) -> InputError:
+    """The error for a value that is not valid.
+
+    Args:
+      key: of a setting.
+      value: as it was given.
+      allowed: the names that are, where a table has them.
+    """
+    kind = BY_KEY[key].kind
+    words = Choice(tuple(allowed)).describe() if allowed else kind.describe()
+    shown = f", as in {kind.example}" if isinstance(kind, Several) else ""
+    if allowed:
+        shown = ", or what a file adds that --config names"
+    return InputError(f"{key} = {value!r}; it must be {words}{shown}")
+
+
+def overridden(config: ConfigDict, arguments: Sequence[str]) -> FrozenConfigDict:
+    """The config with what the command line changes, checked.
+
+    Args:
+      config: as for `frozen`.
+      arguments: of the form `--config.KEY=VALUE`. A later one counts, but a tuple that is given
+        twice must be the same one.
+
+    Raises:
+      InputError: as `frozen`.
+    """
+    changes: dict[str, Any] = {}
+    for argument in arguments:
+        key, _, text = argument.lstrip("-").removeprefix("config.").partition("=")
+        value = parsed(key, text)
+        if isinstance(find(key).kind, Several) and changes.get(key, value) != value:
+            raise InputError(
+                f"--config.{key} is given twice, as {changes[key]} and as {value}; leave one out"
+            )
+        changes[key] = value
+    return frozen(config, changes)
+
+
+def _as_typed(text: str) -> Any:
+    """What a message shows: 64 for a number, 'many' in quotes for what is none."""
+    try:
+        return literal(text)
+    except ValueError:
+        return text
+
+
+def _refuse_contradictions(values: Mapping[str, Any]) -> None:
+    """Raise InputError for numbers that are valid alone, but not together."""
+
+    def refuse(key: str, reason: str) -> None:
+        raise InputError(f"{key} = {values[key]!r} {reason}")
+
+    low, high = values["augment.ratio"]
+    if low > high:
+        refuse("augment.ratio", "begins with the larger number; swap the two")
+    if list(values["optimizer.drops"]) != sorted(values["optimizer.drops"]):
+        refuse("optimizer.drops", "is not in order; sort it")
+    size, crop, stride = (values[f"evaluation.{name}"] for name in ("size", "crop", "stride"))
+    if size and size[0] > size[1]:
+        refuse("evaluation.size", "must be (short side, long side); swap the two numbers")
+    if stride and not crop:
+        refuse("evaluation.stride", "has no effect without evaluation.crop; set that too")
+    if stride and any(step > side for step, side in zip(stride, crop, strict=True)):
+        refuse(
+            "evaluation.stride",
+            f"is larger than evaluation.crop = {crop} and leaves gaps; choose a smaller one",
+        )

@@ -13,7 +13,12 @@ from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from arm_jax.settings.rows import DATA as DATA
+from arm_jax.settings.rows import NETWORK as NETWORK
+from arm_jax.settings.rows import NOTHING as NOTHING
+from arm_jax.settings.rows import SCORES as SCORES
 from arm_jax.settings.rows import SETTINGS, Setting
+from arm_jax.settings.rows import TRAINING as TRAINING
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Choice, Kind, Several, literal
 

@@ -22,6 +22,9 @@ for top in TOPS:
 setup(
     packages=[*find_packages(include=["arm_jax*"]), *inside],
     package_dir=inside,
-    package_data={"arm_jax": ["py.typed"]},
+    package_data={
+        "arm_jax": ["py.typed"],
+        "arm_jax.reporting.pages": ["*.html", "*.css", "*.js"],
+    },
     include_package_data=False,  # or what MANIFEST.in grafts follows into the wheel
 )

@@ -30,3 +30,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Grain reads an absl flag, and raises if nobody has parsed the command line.
 if not flags.FLAGS.is_parsed():
     flags.FLAGS.mark_as_parsed()
+
+# `browser` and `open_page`, for tests of pages.
+pytest_plugins = ["browsing"]

@@ -7,4 +7,5 @@ pictures  the contact sheet, the confusion matrix
 curves    training curves; weight and loss against confidence
 report    the figures of one run
 scores    the result of an evaluation as files
+pages     HTML pages: templates, tables, embedded images
 """

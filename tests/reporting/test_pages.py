@@ -50,7 +50,10 @@ def values(names=("one", "two")) -> dict:
             [pages.Column("class"), pages.Column("IoU", digits=2, bar=100)],
             [[HOSTILE, 3.0], ["b", None], [pages.Cell("c", color=(1, 2, 3)), 25.125]],
         ),
-        "layers": [("image", pages.photo(image, HOSTILE)), ("label", pages.drawing(label, "l"))],
+        "layers": [
+            pages.Layer("image", pages.photo(image, HOSTILE)),
+            pages.Layer("label", pages.drawing(label, "l")),
+        ],
         "values": {"name": HOSTILE},
     }
 

@@ -25,8 +25,8 @@ parts.html has the macros for all of these, page.css the look (light, dark, phon
 what moves: layers of an image under one slider, sortable tables, values under the pointer.
 """
 
-from arm_jax.reporting.pages.images import Picture, drawing, photo
+from arm_jax.reporting.pages.images import Layer, Picture, drawing, photo
 from arm_jax.reporting.pages.rendering import render, write
 from arm_jax.reporting.pages.tables import Cell, Column, Table
 
-__all__ = ["Cell", "Column", "Picture", "Table", "drawing", "photo", "render", "write"]
+__all__ = ["Cell", "Column", "Layer", "Picture", "Table", "drawing", "photo", "render", "write"]

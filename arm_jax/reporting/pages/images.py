@@ -30,6 +30,21 @@ class Picture:
     alt: str = ""
 
 
+@dataclass(frozen=True)
+class Layer:
+    """One of the layers of `parts.layers`.
+
+    Attributes:
+      name: beside the slider; layers of one name move together all over the page.
+      picture: of the size and the scale of the others.
+      over: drawn over the first layer, which shows where the picture is transparent.
+    """
+
+    name: str
+    picture: Picture
+    over: bool = False
+
+
 def photo(
     pixels: np.ndarray,
     alt: str = "",
@@ -48,7 +63,10 @@ def drawing(
     most_pixels: int = MOST_PIXELS,
     most_bytes: int = MOST_BYTES,
 ) -> Picture:
-    """Embed uint8 (h, w, 3) RGB of few flat colours, as labels are; no new colours appear."""
+    """Embed uint8 (h, w, 3 or 4) RGB or RGBA of few flat colours, as labels are.
+
+    No new colours appear.
+    """
     return _embedded(pixels, alt, most_pixels, most_bytes, cv2.INTER_NEAREST, {"lossless": True})
 
 

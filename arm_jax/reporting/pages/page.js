@@ -9,7 +9,9 @@ function pageData(id) {
 function showLayer(box, number) {
   const images = box.querySelectorAll(".stack img");
   const buttons = box.querySelectorAll(".ticks button");
-  images.forEach((image, i) => { image.hidden = i !== number; });
+  const over = images[number].classList.contains("over");
+  images.forEach((image, i) => { image.hidden = i !== number && !(over && i === 0); });
+  box.querySelector(".stack").classList.toggle("dim", over);
   buttons.forEach((button, i) => { button.setAttribute("aria-pressed", i === number); });
   const slider = box.querySelector("input");
   slider.value = number;

@@ -15,6 +15,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from arm_jax.data import prepared
 from arm_jax.system import locks, names, outputs, shipped
 from arm_jax.system.errors import InputError
 
@@ -67,6 +68,7 @@ def ensure(
     """
     import tensorflow_datasets as tfds
 
+    prepared.require_array_record(name)
     builder_class = load_builder(name)
     configs = [known.name for known in builder_class.BUILDER_CONFIGS]
     if config and config not in configs:

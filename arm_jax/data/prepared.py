@@ -5,6 +5,7 @@ ones that are asked for.
 """
 
 import hashlib
+import importlib.util
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,15 @@ import numpy as np
 from arm_jax.data import images
 from arm_jax.data.labels import Classes
 from arm_jax.system.errors import InputError
+
+
+def require_array_record(what: str | Path) -> None:
+    """Raise InputError where the package of the file format is absent: it has no Windows wheel."""
+    if importlib.util.find_spec("array_record") is None:
+        raise InputError(
+            f"{what}: prepared data sets need the package array_record, which is not installed and "
+            "has no wheel for Windows; use data.dataset = 'folders' or the official files, or WSL"
+        )
 
 
 class TfdsSource:
@@ -30,6 +40,7 @@ class TfdsSource:
                 f"{folder}: is no prepared data set (it has no dataset_info.json); prepare it "
                 "with scripts/prepare.py"
             )
+        require_array_record(folder)
         info = self._builder.info
         if split not in info.splits:
             raise InputError(

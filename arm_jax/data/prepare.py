@@ -8,6 +8,7 @@ left (and of nothing else), and errors in one line.
 import errno
 import importlib
 import io
+import math
 import os
 import shutil
 import sys
@@ -84,7 +85,7 @@ def ensure(
         folder = Path(builder.data_dir)
         if not (folder / "dataset_info.json").is_file():
             outputs.claim(data_dir / name, "prepare", known_by=KNOWN_BY)
-            with locks.held(data_dir / name, wait=True):
+            with locks.held(data_dir / name, wait=math.inf):
                 if not (folder / "dataset_info.json").is_file():
                     _remove_leftovers(folder)
                     builder.progress = progress

@@ -8,15 +8,14 @@ import platform
 import shutil
 from pathlib import Path
 
-import filelock
 import jax
 import jax.numpy as jnp
 import platformdirs
 from jax import lax
 from jax.experimental.compilation_cache import compilation_cache
 
-from arm_jax.system import terminal
-from arm_jax.system.errors import InputError
+from arm_jax.system import locks, terminal
+from arm_jax.system.errors import InputError, first_line
 
 AUTO = "auto"
 MOST_BYTES = 2 * 2**30  # of a kind of machine; the demo's programs have 6 MB
@@ -62,12 +61,12 @@ def keep_in(folder: str) -> None:
     path = chosen / machine()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path / ".lockfile", timeout=10):  # JAX's own
+        with locks.held(path, wait=10.0, name=".lockfile"):  # JAX's own
             _remove_halves(path)
         if shutil.disk_usage(path).free < LEAST_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except (OSError, filelock.Timeout) as error:
-        reason = getattr(error, "strerror", None) or "another process holds its lock"
+    except (OSError, InputError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
         if folder != AUTO:
             raise InputError(
                 f"compilation_cache = {folder!r} cannot be written ({reason}); name another folder,"

@@ -1,31 +1,28 @@
 """One writer at a time in a folder: a lock that ends with its process, however that ends.
 
-The lock is the operating system's (`flock` on POSIX, `msvcrt` on Windows), on the file
-`.arm_jax.lock`, which stays behind and means nothing by itself. What stands in it, host, process
-and time, is for the message of whoever comes second.
+The lock is the operating system's, as the library filelock takes it, and so does JAX for its cache
+of compiled programs. Its file, `.arm_jax.lock`, stays behind and means nothing by itself. What
+stands in it, host, process and time, is for the message of whoever comes second.
 """
 
 import contextlib
 import datetime
 import errno
 import json
+import math
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 from arm_jax.system.errors import InputError
 from arm_jax.system.outputs import LOCK
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-    import msvcrt
-
 # A file system without locks: the run goes on, since most such folders have one user.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-_AT = 1 << 20  # the byte that Windows locks, far behind the text, which others may read
+_AT = 1  # where the text begins: Windows lets nobody read the locked byte, which is the first
 
 
 class Busy(InputError):
@@ -33,7 +30,7 @@ class Busy(InputError):
 
 
 @contextlib.contextmanager
-def held(folder: str | Path, *, wait: bool = False) -> Iterator[bool]:
+def held(folder: str | Path, *, wait: float = 0.0, name: str = LOCK) -> Iterator[bool]:
     """Hold the lock of `folder` for the block.
 
     Several hosts that share the folder over a network see each other's lock if the file system
@@ -42,7 +39,8 @@ def held(folder: str | Path, *, wait: bool = False) -> Iterator[bool]:
 
     Args:
       folder: exists.
-      wait: until the other is done, instead of raising.
+      wait: so many seconds for the other to be done, before raising; infinity for ever.
+      name: of the lock's file.
 
     Yields:
       Whether the folder is locked.
@@ -51,40 +49,34 @@ def held(folder: str | Path, *, wait: bool = False) -> Iterator[bool]:
       Busy: another process holds it.
       InputError: the lock file cannot be written.
     """
-    path = Path(folder) / LOCK
+    path = Path(folder) / name
+    endless = wait == math.inf
+    # Its substitute, a file that is there, would outlive a process that is killed.
+    lock = filelock.FileLock(path, timeout=-1 if endless else wait, fallback_to_soft=False)
+    locked = True
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); choose another folder"
-        ) from error
-    try:
-        locked = _acquire(descriptor, path, wait)
-        if locked:
-            _sign(descriptor)
-        yield locked
-    finally:
-        os.close(descriptor)  # which releases it
-
-
-def _acquire(descriptor: int, path: Path, wait: bool) -> bool:
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        else:
-            os.lseek(descriptor, _AT, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            return False
+        lock.acquire()
+    except filelock.Timeout:
         raise Busy(
             f"{path.parent} is in use by {_holder(path)}; wait for it, stop it, or choose another"
             " folder"
         ) from None
-    return True
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise InputError(
+                f"{path} cannot be written ({error.strerror}); choose another folder"
+            ) from error
+        locked = False
+    try:
+        if locked:
+            _sign(path)
+        yield locked
+    finally:
+        if locked:
+            lock.release()
 
 
-def _sign(descriptor: int) -> None:
+def _sign(path: Path) -> None:
     """Say in the file who holds it. On a full disk it stays unsaid, and the lock holds."""
     text = json.dumps(
         {
@@ -93,15 +85,17 @@ def _sign(descriptor: int) -> None:
             "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
     )
-    with contextlib.suppress(OSError):
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, text.encode() + b"\n")
+    with contextlib.suppress(OSError), open(path, "r+b") as file:
+        file.seek(_AT)
+        file.write(text.encode() + b"\n")
+        file.truncate()
 
 
 def _holder(path: Path) -> str:
     try:
-        found = json.loads(path.read_text())
+        with open(path, "rb") as file:
+            file.seek(_AT)
+            found = json.loads(file.read(1 << 16))
         return f"process {found['process']} on {found['host']} since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

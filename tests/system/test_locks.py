@@ -52,7 +52,7 @@ def test_a_lock_file_of_rubbish_is_no_hindrance(tmp_path):
     (tmp_path / locks.LOCK).write_bytes(b"\xff\xfe")
     with locks.held(tmp_path) as locked:
         assert locked
-        (tmp_path / locks.LOCK).write_text("[]")
+        (tmp_path / locks.LOCK).write_text(" []")
         with pytest.raises(locks.Busy, match="is in use by another process"), locks.held(tmp_path):
             pass
 
@@ -60,7 +60,7 @@ def test_a_lock_file_of_rubbish_is_no_hindrance(tmp_path):
 def test_waiting_ends_when_the_other_does(tmp_path):
     process = holder(tmp_path)
     waiting = subprocess.Popen(
-        [sys.executable, "-c", HOLD.replace("argv[1])", "argv[1], wait=True)"), str(tmp_path)],
+        [sys.executable, "-c", HOLD.replace("argv[1])", "argv[1], wait=60.0)"), str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -78,11 +78,12 @@ def test_without_locks_the_work_goes_on_and_a_folder_that_cannot_be_written_is_n
         raise OSError(locks.errno.ENOLCK, "No locks available")
 
     with monkeypatch.context() as patch:
-        patch.setattr(locks.fcntl, "flock", unsupported)
+        patch.setattr(locks.filelock.FileLock, "acquire", unsupported)
         with locks.held(tmp_path) as locked:
             assert not locked
+    (tmp_path / "file").write_bytes(b"")
     with (
         pytest.raises(InputError, match="cannot be written"),
-        locks.held(tmp_path / "missing"),
+        locks.held(tmp_path / "file"),
     ):
         pass

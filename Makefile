@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-newest test-lowest lint aot aot-cuda compiled format clean
+.PHONY: help install demo test test-slow campaign test-newest test-lowest lint aot aot-cuda compiled format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,11 @@ test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
 
 test-slow: $(READY)  ## the slow tests
 	$(BIN)/python -m pytest -m slow
+
+MINUTES ?= 60
+SEED ?= 0
+campaign: $(READY)  ## a campaign of faults (tests/campaign), goes on where it stopped; MINUTES=60 SEED=0
+	nice -n 10 $(BIN)/python -m tests.campaign --minutes $(MINUTES) --seed $(SEED) --folder runs/campaign
 
 # Without constraints: what pip gives today. PYTHON=python3.13 chooses another Python.
 test-newest: pyproject.toml  ## the tests with the newest packages, in an environment of its own

@@ -17,12 +17,14 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType, TracebackType
+from typing import Any
 
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 GRACE = 5.0  # seconds in which a command may react
 # A launcher may pass a Ctrl-C on that the terminal sent to all of its processes already.
+REPEAT = 0.02  # seconds after which a signal is raised again that Python had to drop
 APART = 0.3  # seconds from the first SIGINT to one that counts as the second
 
 
@@ -47,6 +49,7 @@ class Listener:
         self._deferred = 0
         self._previous: dict[int, object] = {}
         self._settled = False  # whether the command has reacted to the first signal
+        self._repeated = 0  # signals that this process sent to itself
 
     def __enter__(self) -> "Listener":
         self._reader, self._writer = socket.socketpair()
@@ -78,6 +81,17 @@ class Listener:
         else:
             raise Interrupted(number)
 
+    def repeat(self, number: int) -> None:
+        """Raise again what was raised where nothing may be: in a destructor, a callback.
+
+        Python prints and drops it there, and the command would go on.
+        """
+        self.number = None
+        self._repeated += 1
+        timer = threading.Timer(REPEAT, _send_to_main_thread, [number])
+        timer.daemon = True
+        timer.start()
+
     def _watch(self) -> None:
         """Called at once, whatever the main thread is doing, for each signal that has a handler."""
         first: float | None = None
@@ -91,7 +105,9 @@ class Listener:
             for number in numbers:
                 if number not in STOPPING:
                     continue
-                if first is None:
+                if self._repeated:
+                    self._repeated -= 1
+                elif first is None:
                     first = time.monotonic()
                     timer = threading.Timer(GRACE, self._end_if_deaf, [number])
                     timer.daemon = True
@@ -140,7 +156,15 @@ def start() -> None:
     # The helper of `multiprocessing` would tell what a process left that had no time to clean up;
     # it is started with the options of this one, and removes that itself.
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")
-    usual = sys.excepthook
+    usual, usual_drop = sys.excepthook, sys.unraisablehook
+
+    def dropped(found: Any) -> None:
+        if _listener is not None and isinstance(found.exc_value, Interrupted):
+            _listener.repeat(found.exc_value.number)
+        else:
+            usual_drop(found)
+
+    sys.unraisablehook = dropped
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not isinstance(error, Interrupted):
@@ -173,6 +197,13 @@ def listening() -> Iterator[Listener]:
                 yield _listener
             finally:
                 _listener = None
+
+
+def _send_to_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
 
 
 def tell(text: str) -> None:

@@ -19,7 +19,7 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     world.prepare(place, command)
     more: list[str] = []
     if command.name == "train" and rng.random() < 0.05:
-        more = ["--config.input.workers=1"]
+        more = ["--config.input.workers=1"]  # without effect on the end
     # Compiling takes long, so that many of these are killed while they do.
     slow = [f"--config.compilation_cache={place.parent / 'programs'}"]
     compiles = command.name == "train" and rng.random() < 0.1
@@ -47,7 +47,7 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
         if ended.left:
             return Verdict(f"{command.name}, {', '.join(called)}", f"left {ended.left}")
     title = f"{command.name}{'' if warm else ' (cold)'}, {', '.join(called)}"
-    ended = world.finish(command, place, *more)
+    ended = world.finish(command, place)
     text = rule.first(
         rule.broken(ended, (0,)),
         ends.differ(world.ends[command.name], world.end_of(command, place)),

@@ -46,8 +46,9 @@ class Record:
     def add(self, name: str, verdict: Verdict, seconds: float) -> None:
         entry = {"trial": name, "seed": self._seed, "seconds": round(seconds, 2), **asdict(verdict)}
         self.done[name] = entry
+        whole = not self._path.exists() or self._path.read_bytes()[-1:] in (b"", b"\n")
         with open(self._path, "a") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(("" if whole else "\n") + json.dumps(entry) + "\n")
 
     def broken(self) -> list[str]:
         return [name for name, entry in self.done.items() if entry["broken"]]

@@ -60,7 +60,7 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     if command.name == "check":  # made again each time, into the same folder
         again = world.finish(command, place, *more)
         return Verdict(title, rule.broken(again, (0,)), {"stopped": stopped})
-    again = world.finish(command, place, *more)
+    again = world.finish(command, place)
     text = rule.first(
         rule.broken(again, (0,)),
         ends.differ(world.ends[command.name], world.end_of(command, place), all_steps=False),

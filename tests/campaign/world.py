@@ -1,5 +1,6 @@
 """What trials begin with, made once for a campaign: data, photos, a trained run, reference ends."""
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -9,9 +10,10 @@ from PIL import Image
 
 from tests.campaign import city, ends
 from tests.campaign.commands import COMMANDS, Command
-from tests.campaign.processes import Ended, Process
+from tests.campaign.processes import CHECKOUT, Ended, Process
 
 SIZE = (32, 48)
+REMEMBERED = ("given", "ends", "timelines", "changes", "seconds")
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 SPLITS = {"train": 6, "val": 4}
 
@@ -32,13 +34,28 @@ class World:
         self.city, self.city_zips = self.folder / "city", self.folder / "city_zips"
         self.weights = self.reference / "export" / "w.safetensors"
         self.torch_weights = sorted(GOLDENS.glob("pretrained_*.pth"))
+        self.given: dict[str, str] = {}
         self.ends: dict[str, dict[str, str]] = {}
         self.timelines: dict[str, list[float]] = {}
         self.changes: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
 
     def make(self) -> None:
-        """Everything anew, but for the compiled programs."""
+        """Everything anew, unless the same program has made it; compiled programs are kept."""
+        file, program = self.folder / "world.json", program_stamp()
+        try:
+            known = json.loads(file.read_text())
+        except (OSError, ValueError):
+            known = {}
+        if known.pop("program", None) != program:
+            file.unlink(missing_ok=True)
+            self._make()
+            known = {name: getattr(self, name) for name in REMEMBERED}
+            file.write_text(json.dumps({"program": program, **known}))
+        for name, value in known.items():
+            setattr(self, name, value)
+
+    def _make(self) -> None:
         for path in (self.data, self.photos, self.city, self.city_zips, self.reference):
             shutil.rmtree(path, ignore_errors=True)
         make_data(self.data)
@@ -126,6 +143,13 @@ def make_photos(folder: Path) -> None:
     (folder / "more").mkdir(parents=True)
     for name in ("a.png", "b.jpg", "c.bmp", "more/a.png", "more/d.webp", "more/e.tif"):
         Image.fromarray(rng.integers(0, 255, (*SIZE, 3), np.uint8)).save(folder / name)
+
+
+def program_stamp() -> str:
+    """Of all that decides what the undisturbed commands do."""
+    folders = ("arm_jax", "scripts", "datasets", "configs", "tests/campaign")
+    paths = [path for name in folders for path in sorted((CHECKOUT / name).rglob("*.py"))]
+    return ends.digest(b"".join(path.read_bytes() for path in paths))
 
 
 def numbered(seed: int, kind: str, number: int) -> random.Random:

@@ -36,7 +36,7 @@ def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_p
 
     def stepped(self, step, window):
         after_step(self, step, window)
-        if step % 250 == 0:
+        if step % 10 == 0:
             seen[step] = used()
 
     evaluated = []
@@ -64,9 +64,12 @@ def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_p
     loop.train(config, tmp_path, mesh=mesh)
 
     # Everything is compiled, and met once, in the first half.
-    first = max(held["MiB"] for step, held in seen.items() if step <= STEPS // 2)
-    second = max(held["MiB"] for step, held in seen.items() if step > STEPS // 2)
-    assert second - first <= 24, seen
+    # What comes and goes with a checkpoint that is being saved is part of both.
+    most = {"MiB": 24, "threads": 2, "Python threads": 2, "handles": 2}
+    for name, growth in most.items():
+        first = max(held[name] for step, held in seen.items() if step <= STEPS // 2)
+        second = max(held[name] for step, held in seen.items() if step > STEPS // 2)
+        assert second - first <= growth, (name, first, second)
     assert sum(images for images, _ in evaluated) == 500
     # After an evaluation nothing is being saved.
     then, now = evaluated[1][1], evaluated[-1][1]

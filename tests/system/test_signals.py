@@ -66,6 +66,22 @@ def test_one_line_and_the_status_of_the_signal(number):
     assert len(lines) == 1 and lines[0].startswith(f"arm_jax: {number.name}: stopped")
 
 
+def test_one_that_python_drops_in_a_destructor_stops_the_command_all_the_same():
+    code = """
+class Slow:
+    def __del__(self):
+        time.sleep(60)
+Slow()
+print("went on", flush=True)
+time.sleep(60)
+"""
+    process = start(code)
+    process.send_signal(signal.SIGTERM)
+    status, out, lines = end(process)
+    assert status == 143 and out in ("", "went on\n")
+    assert len(lines) == 1 and lines[0].startswith("arm_jax: SIGTERM: stopped;")
+
+
 def test_a_deferred_signal_is_noted_and_the_second_of_the_keyboard_ends_at_once():
     process = start(DEFERRED.format(then="print('saved', flush=True)"))
     process.send_signal(signal.SIGTERM)

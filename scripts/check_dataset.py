@@ -4,12 +4,12 @@
     python scripts/check_dataset.py camvid --root /data/camvid --splits train --coarsen cityscapes
     python scripts/check_dataset.py folders --root ROOT --classes road,building,sky --out sheets
 
-Prints counts, sizes, label values, class shares and coverage, and what looks as if it meant
-something else, with the argument that helps. With `--compare` (fine beside coarse
-labels of the same images) or `--coarsen` (fine beside simulated coarse ones) also how the second
-agree with the first, by distance to the edges. With `--out` writes a sheet of samples for each
-split. Ends with status 2 if a record cannot be used, or if less than two classes have a pixel in
-the first split.
+Prints what kind of labels they are, counts, sizes, label values, class shares and coverage, and
+what looks as if it meant something else, with the argument that helps. With `--compare` (fine
+beside coarse labels of the same images) or `--coarsen` (fine beside simulated ones) also how the
+second agree with the first, by distance to the edges. With `--out` writes a sheet of samples
+for each split. Ends with status 2 if a record cannot be used, or if less than two classes have a
+pixel in the first split.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def check(arguments: argparse.Namespace, split: str) -> Survey:
     if arguments.out:
         outputs.claim(arguments.out, "check_dataset")
     found = survey(source, second, name=split, write=source_arguments.override)
-    print(f"{arguments.dataset} {split}\n{found.table()}")
+    print("\n".join([f"{arguments.dataset} {split}", *sources.about(source), found.table()]))
     if second is not None:
         print(agreement.REFERENCE)
     if not found.problems:

@@ -1,8 +1,9 @@
 """Prepare a data set for training: `python scripts/prepare.py street_scenes --data_dir DIR`.
 
-For cityscapes, ade20k and camvid, `--source` is the folder with the official files or zips. Writes
-ArrayRecord files below DIR and prints their folder. Running it again does nothing, unless an
-earlier run was cut short.
+For cityscapes, ade20k and camvid, `--source` is the folder with the official files or zips, for
+`folders` that of your own images and labels, with `--splits` and what else says how they are read.
+Writes ArrayRecord files below DIR and prints their folder. Running it again does nothing, unless an
+earlier run was cut short, or your own files were changed.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from arm_jax.system import signals
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
+from arm_jax.data import arguments as source_arguments
 from arm_jax.data import prepare
 from arm_jax.system.errors import InputError
 
@@ -21,16 +23,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", help=f"one of: {', '.join(prepare.builder_names())}")
     parser.add_argument("--data_dir", required=True, help="folder for prepared data sets")
-    parser.add_argument(
-        "--source", default="", help="folder of the official files (cityscapes, ade20k, camvid)"
-    )
+    parser.add_argument("--source", default="", help="folder of the official files, or of your own")
     parser.add_argument("--config", default="", help="a config of the builder; default: its first")
+    parser.add_argument("--splits", default="train,val", help="for folders: separated by commas")
+    source_arguments.add_meaning(parser)
     arguments = parser.parse_args()
     try:
         folder = prepare.ensure(
             arguments.dataset,
             arguments.data_dir,
-            config=arguments.config,
+            config=own(arguments) if arguments.dataset == "folders" else arguments.config,
             source=arguments.source,
         )
         print(folder)
@@ -38,6 +40,21 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def own(arguments: argparse.Namespace) -> object:
+    """The builder's config for one's own data."""
+    from arm_jax.data import builders
+
+    if arguments.orientation == "stored":
+        raise InputError(
+            "--orientation=stored: prepared images are read as viewers show them; read the data in"
+            " place"
+        )
+    arguments.root, arguments.images = arguments.source, 0
+    splits = arguments.splits.split(",")
+    opened = {split: source_arguments.opened(arguments, split) for split in splits}
+    return builders.own(arguments.source, opened)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ _SETTINGS = {
     "--classes": "data.classes",
     "--ignore": "data.ignore",
     "--label-values": "data.label_values",
+    "--label-names": "data.label_names",
+    "--colors": "data.colors",
+    "--undrawn": "data.undrawn",
+    "--overlaps": "data.overlaps",
     "--orientation": "data.orientation",
     "--image-folder": "data.image_folder",
     "--label-folder": "data.label_folder",
@@ -24,6 +28,11 @@ def add(parser: argparse.ArgumentParser, *, splits: str) -> None:
     parser.add_argument("--root", default="", help="folder of the data")
     parser.add_argument("--splits", default=splits, help="separated by commas")
     parser.add_argument("--images", type=int, default=0, help="only the first N")
+    add_meaning(parser)
+
+
+def add_meaning(parser: argparse.ArgumentParser) -> None:
+    """Add what settles how one's own images and labels are read."""
     for name, key in _SETTINGS.items():
         setting = settings.find(key)
         parser.add_argument(name, help=f"for folders: {setting.help} It is {key} of a config.")

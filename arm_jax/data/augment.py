@@ -7,23 +7,16 @@ it needs are resized.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
+
+from arm_jax.data.formats.contract import Label
 
 CROP_TRIES = 10  # boxes that are judged; the eleventh is taken as it is
 _WARP_COST = 2.6  # time of a warped pixel over that of a resized one, about
 
 Box = tuple[int, int, int, int]  # top, left, height, width
-
-
-class Label(Protocol):
-    """A label that is decoded lazily, from the top down, see `images.LabelFile`."""
-
-    shape: tuple[int, int]
-
-    def upper(self, rows: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

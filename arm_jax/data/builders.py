@@ -5,6 +5,8 @@ are stored as they came, without a second compression.
 """
 
 import dataclasses
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from tqdm import tqdm
 from arm_jax.data import images
 from arm_jax.data.labels import Classes
 from arm_jax.data.layouts import Layout
+from arm_jax.data.records import fingerprint
 from arm_jax.system import parallel
 from arm_jax.system.errors import InputError
 
@@ -62,6 +65,51 @@ class LayoutBuilder:
         kinds = self.builder_config.kinds
         sources = {kind: self.layout.open(root, split, kind) for kind in kinds}
         return examples(f"{self.name} {split}", sources, self.progress)
+
+
+@dataclasses.dataclass
+class Own(tfds.core.BuilderConfig):
+    """A person's own data: split -> source of it."""
+
+    sources: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def own(root: str, sources: Mapping[str, Any]) -> Own:
+    """The config of a person's own data, named after the folder and the state of its files.
+
+    Files that were changed are so prepared anew, beside the earlier ones. Raises InputError for a
+    split whose name a prepared data set cannot have.
+    """
+    digest = hashlib.blake2b(digest_size=4)
+    for split, source in sources.items():
+        if not re.fullmatch(r"\w+", split):
+            raise InputError(f"--splits={split}: a prepared split is named by letters and digits")
+        digest.update(f"{split} {fingerprint(source)} {source.classes}".encode())
+    start = re.sub(r"\W+", "_", Path(root).resolve().name) or "data"
+    return Own(name=f"{start}_{digest.hexdigest()}", description=root, sources=sources)
+
+
+class OwnBuilder:
+    """What the builder of a person's own data has to do; its config has the sources."""
+
+    progress = True
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS: tuple[Own, ...] = ()
+
+    name: str
+    builder_config: Own
+
+    def _info(self) -> Any:
+        classes = next(iter(self.builder_config.sources.values())).classes
+        about = "Images and labels of one's own, labels as class indices."
+        return information(self, classes, ("fine",), description=about)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {split: self._generate_examples(split) for split in self.builder_config.sources}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
+        source = self.builder_config.sources[split]
+        return examples(f"{self.name} {split}", {"fine": source}, self.progress)
 
 
 def information(

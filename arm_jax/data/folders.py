@@ -1,263 +1,312 @@
-"""Pairs of image and label files: the source for a person's own two folders.
+"""A person's own images and labels, in whatever format they were drawn: `data.dataset = "folders"`.
 
-    root/images/[split/][anything/]name.jpg      root/labels/[split/][anything/]name.png
-
-Labels are images with one number a pixel. An image and its label have the same path but for the
-suffix of the file; letters with accents may be written in one character or in two (NFC, NFD).
+`arrangement` finds the files, `formats` reads the labels, a class file or the settings say what
+names, numbers and colours stand for. What was found out is said by `about`.
 """
 
-import hashlib
-import unicodedata
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from arm_jax.data import headers, images
-from arm_jax.data.labels import Classes, Meaning, Table
+from arm_jax.data import arrangement, images
+from arm_jax.data.arrangement import Many, Places
+from arm_jax.data.formats import keys, pixels, recognise
+from arm_jax.data.formats.contract import (
+    BACKGROUND,
+    OVERLAPS,
+    Color,
+    File,
+    Label,
+    Reading,
+    Size,
+)
+from arm_jax.data.formats.drawing import DrawnLabel, readable
+from arm_jax.data.formats.keys import Key
+from arm_jax.data.labels import BY_NAME, Classes, Meaning, Table, generic
+from arm_jax.data.pairs import FileSource
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
+from arm_jax.system.files import read_bytes
 
-Reader = Callable[[bytes, str], np.ndarray]
-
-
-class FileSource:
-    """Records from image and label files that were matched before.
-
-    `pairs` holds (id, image name, label name); the names are those of the two trees. Images and
-    labels are turned as the EXIF orientation of each tells viewers, unless `turn` is False.
-    `readers` holds, by suffix, functions from the bytes and the name of a label file that is no
-    image to its stored values, uint8 (h, w).
-    """
-
-    def __init__(
-        self,
-        image_tree: Tree,
-        label_tree: Tree,
-        pairs: list[tuple[str, str, str]],
-        classes: Classes,
-        table: Table | None = None,
-        *,
-        turn: bool = True,
-        readers: Mapping[str, Reader] | None = None,
-    ):
-        self.classes = classes
-        self._image_tree, self._label_tree = image_tree, label_tree
-        self._pairs = pairs
-        self._meaning = Meaning(classes, table)
-        self._turn = turn
-        self._readers = dict(readers or {})
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> dict:
-        name, image_name, label_name = self._pairs[index]
-        image = self._image_file(image_name).part()
-        stored = self._stored_label(label_name)
-        self._compare_sizes(index, image.shape[:2], stored.shape)
-        return {"image": image, "label": self._understood(stored, label_name), "id": name}
-
-    def inspect(self, index: int) -> np.ndarray:
-        """Read one pair, the image by `images.verify_image`: int64 (256,) pixels by label value.
-
-        Raises InputError for anything that would keep it from training.
-        """
-        _, image_name, label_name = self._pairs[index]
-        stored = self._stored_label(label_name)
-        size = images.verify_image(
-            self._image_tree.read(image_name), self._image_tree.path(image_name), turn=self._turn
-        )
-        self._compare_sizes(index, size, stored.shape)
-        label = self._understood(stored, label_name)
-        return np.bincount(label.reshape(-1), minlength=256)
-
-    def encoded(self, index: int) -> dict:
-        """The record with the image as `images.ImageFile`, and the label still to be decoded."""
-        name, image_name, label_name = self._pairs[index]
-        image = self._image_file(image_name)
-        label = self._label_file(label_name)
-        self._compare_sizes(index, image.shape, label.shape)
-        return {"image": image, "label": label, "id": name}
-
-    def fingerprint(self) -> str:
-        """Changes when a file is added, removed, replaced or edited, or a class table differs."""
-        settings = (self._meaning, self._turn)
-        digest = hashlib.blake2b(repr(settings).encode(), digest_size=16)
-        for name, image_name, label_name in self._pairs:
-            stamps = self._image_tree.stamp(image_name), self._label_tree.stamp(label_name)
-            paths = self._image_tree.path(image_name), self._label_tree.path(label_name)
-            digest.update(repr((name, paths, stamps)).encode())
-        return digest.hexdigest()
-
-    def _image_file(self, image_name: str) -> images.ImageFile:
-        return images.ImageFile(
-            self._image_tree.read(image_name), self._image_tree.path(image_name), turn=self._turn
-        )
-
-    def _stored_label(self, label_name: str) -> np.ndarray:
-        data, path = self._label_tree.read(label_name), self._label_tree.path(label_name)
-        reader = self._readers.get(Path(label_name).suffix)
-        if reader is not None:
-            return reader(data, path)
-        images.verify_image(data, path)  # a damaged label may be decoded to wrong classes
-        return images.decode_label(data, path, turn=self._turn)
-
-    def _label_file(self, label_name: str) -> Any:
-        """A label as `images.LabelFile` or array."""
-        if Path(label_name).suffix in self._readers:
-            return self._understood(self._stored_label(label_name), label_name)
-        return images.LabelFile(
-            self._label_tree.read(label_name),
-            self._label_tree.path(label_name),
-            self._meaning,
-            turn=self._turn,
-        )
-
-    def _understood(self, stored: np.ndarray, label_name: str) -> np.ndarray:
-        return self._meaning(stored, self._label_tree.path(label_name))
-
-    def _compare_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]) -> None:
-        if tuple(image) != tuple(label):
-            _, image_name, label_name = self._pairs[index]
-            path = self._image_tree.path(image_name)
-            noted = headers.read(self._image_tree.read(image_name), path).orientation
-            remedy = "make them the same size"
-            if noted > 4 and tuple(image) == tuple(label)[::-1]:
-                turned = "turned as" if self._turn else "not turned, though"
-                other = "stored" if self._turn else "exif"
-                remedy = (
-                    f"the image is {turned} its EXIF orientation {noted} tells viewers; turn the"
-                    f" label too, or read both the other way by data.orientation = {other!r}"
-                )
-            raise InputError(
-                f"{self._label_tree.path(label_name)}: is {label[1]}x{label[0]} pixels, but its "
-                f"image {path} is {image[1]}x{image[0]}; {remedy}"
-            )
+SAMPLED = 32  # label files that are looked into for masks of 0 and 255, and for `about`
 
 
 class FolderSource(FileSource):
-    """Two folders of a person's own, see the head of this file.
+    """A person's own data, see the head of this file and of `arrangement`.
 
-    `split` names a subfolder of both; "" takes all there is. `table` gives stored label values
-    their meaning; without one they are class indices. `orientation` is one of
-    `images.ORIENTATIONS`. Raises InputError when a folder is missing or empty and when images have
-    no label.
+    Args:
+      root: their folder.
+      split: a subfolder or a list; "" takes all there is.
+      classes: those of the labels, or their names, or the name of a benchmark; () for those that a
+        class file or a COCO file lists.
+      table: meaning of stored label values; without one a class file says it, or they are class
+        indices.
+      image_folder, label_folder: below the root; the second may also be one file.
+      orientation: one of `images.ORIENTATIONS`.
+      ignore: the label value of pixels without a label, unless `classes` says so.
+      colors: of the classes, in the labels and in pictures; () if they are not known.
+      names: pairs of a name in the labels and a class name, "" to leave it out.
+      undrawn: the class of what nobody drew; "" to ignore it.
+      overlaps: one of `formats.contract.OVERLAPS`.
+
+    Raises:
+      InputError: a folder is missing or empty, an image has no label, a class file cannot be
+        understood, or settings contradict what is there.
     """
 
     def __init__(
         self,
         root: str | Path,
         split: str,
-        classes: Classes,
+        classes: Classes | Sequence[str] = (),
         *,
-        table: Table | None = None,
+        table: Table | Mapping[int, int] | None = None,
         image_folder: str = "images",
         label_folder: str = "labels",
         orientation: str = "exif",
+        ignore: int = 255,
+        colors: Sequence[Color] = (),
+        names: Sequence[tuple[str, str]] = (),
+        undrawn: str = "",
+        overlaps: str = OVERLAPS[0],
     ):
-        if orientation not in images.ORIENTATIONS:
-            raise InputError(
-                f"data.orientation = {orientation!r}; choose from {', '.join(images.ORIENTATIONS)}"
-            )
-        root = Path(root).expanduser()
-        image_tree = Folder(_split_folder(root / image_folder, split))
-        label_tree = Folder(_split_folder(root / label_folder, split))
-        pairs = match(image_tree, label_tree)
+        for setting, value, known in (
+            ("orientation", orientation, images.ORIENTATIONS),
+            ("overlaps", overlaps, OVERLAPS),
+        ):
+            if value not in known:
+                raise InputError(f"data.{setting} = {value!r}; choose from {', '.join(known)}")
+        place = arrangement.places(Path(root).expanduser(), split, image_folder, label_folder)
+        key = keys.find(place.for_keys())
         turn = orientation == "exif"
-        super().__init__(image_tree, label_tree, pairs, classes, table, turn=turn)
-
-
-def _split_folder(folder: Path, split: str) -> Path:
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no such folder; the data root must hold images/ and labels/, or the "
-            "folders that data.image_folder and data.label_folder name"
-        )
-    if split and not (folder / split).is_dir():
-        there = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        found = f"it has {', '.join(there)}" if there else "it has no subfolders"
-        raise InputError(
-            f"{folder / split}: no such folder; {found}: name one of these as the split, or '' "
-            "for all files"
-        )
-    return folder / split
-
-
-def match(
-    image_tree: Tree,
-    label_tree: Tree,
-    *,
-    image_ending: str = "",
-    label_endings: tuple[str, ...] = images.SUFFIXES,
-    without: tuple[str, ...] = (),
-    only: tuple[str, ...] | None = None,
-    skip_unlabelled: bool = False,
-) -> list[tuple[str, str, str]]:
-    """(id, image name, label name) of all images, sorted by id.
-
-    Args:
-      image_tree: where the images are.
-      label_tree: where the labels are.
-      image_ending: the end of an image's name before the suffix; other images are left alone.
-      label_endings: how the label's name goes on after the id, the preferred one first.
-      without: ids that are left out.
-      only: the ids to take, if not all that are there.
-      skip_unlabelled: leave images without a label alone.
-
-    An id is the path without ending and suffix, in composed characters (NFC). Labels without an
-    image are left alone. Raises InputError when there is no image, one of `only` is missing, an
-    image has no label, or two images share an id.
-    """
-    image_names = _by_id(image_tree, tuple(image_ending + suffix for suffix in images.SUFFIXES))
-    label_names = _by_id(label_tree, label_endings, prefer=True)
-    for identity in without:
-        image_names.pop(identity, None)
-    for identity in only or ():
-        if identity not in image_names:
+        found = arrangement.find(place)
+        if not isinstance(classes, Classes):
+            listed = found.many.content.names if found.many else ()
+            classes = _classes(classes, ignore, colors, key, undrawn, listed, place)
+        if undrawn and undrawn not in classes.names:
             raise InputError(
-                f"{image_tree.path(identity + image_ending)}: no such image, though the list of "
-                "the split names it; add it or correct the list"
+                f"data.undrawn = {undrawn!r} is none of the classes {', '.join(classes.names)}"
             )
-    if only is not None:
-        image_names = {identity: image_names[identity] for identity in only}
-    if skip_unlabelled:
-        image_names = {key: name for key, name in image_names.items() if key in label_names}
-    if not image_names:
-        raise InputError(
-            f"{image_tree.path('')}: holds no images *{image_ending} "
-            f"({', '.join(images.SUFFIXES)}); point at a folder that does"
+        if isinstance(table, Mapping):
+            table = Table.of(table, classes)
+        reading = Reading(
+            classes=classes,
+            meaning=Meaning(classes, table),
+            colors=_own_colors(classes, colors),
+            renamed=tuple((there, meant) for there, meant in names),
+            undrawn=classes.names.index(undrawn) if undrawn else classes.ignore,
+            overlaps=overlaps,
+            turn=turn,
         )
-    missing = [identity for identity in image_names if identity not in label_names]
-    if missing:
-        expected = label_tree.path(missing[0] + label_endings[0])
-        many = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
-        raise InputError(
-            f"{image_tree.path(image_names[missing[0]])}: has no label {expected}{many}; add it "
-            "or remove the image"
+        for there, meant in reading.renamed:
+            if meant and meant not in classes.names:
+                raise InputError(
+                    f"data.label_names: {there!r} is to be {meant!r}, which is none of the classes"
+                    f" {', '.join(classes.names)}"
+                )
+        if key is not None:
+            reading = _explained(reading, key)
+        self.notes = found.notes
+        self._reading, self._key, self._many = reading, key, found.many
+        if found.many is None:
+            tree: Tree = Folder(place.labels)
+            self._reading = _masks(reading, _label_images(place, found.pairs))
+            labels: Any = FormatLabels(tree, self._reading)
+        else:
+            labels = CollectionLabels(found.many, self._reading)
+        super().__init__(Folder(place.images), labels, found.pairs, classes, turn=turn)
+
+    def about(self) -> list[str]:
+        """Lines on what the labels are, what says their meaning, and what was left alone."""
+        reading, classes = self._reading, self.classes
+        formats: Counter[str] = Counter()
+        chosen = np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int))
+        for index in chosen.tolist():
+            formats[self._labels.title(self._pairs[index][2])] += 1  # type: ignore[attr-defined]
+        titles = ", ".join(
+            title if len(formats) == 1 else f"{title} ({number} of {len(chosen)} looked at)"
+            for title, number in formats.most_common()
         )
-    return [(key, image_names[key], label_names[key]) for key in sorted(image_names)]
+        lines = [f"labels are {titles}" + (f", {self._many.path}" if self._many else "")]
+        if reading.masks:
+            lines.append(f"0 is {classes.names[0]} and 255 is {classes.names[1]}")
+        if self._key is not None:
+            lines.append(f"classes are explained by {self._key.path}")
+        if set(formats) - {pixels.INDEX.title, pixels.MASK.title}:
+            undrawn = reading.undrawn
+            meant = "ignored" if undrawn == classes.ignore else classes.names[undrawn]
+            over = {"later": "later shapes over earlier ones", "small": "small ones over large"}
+            lines.append(f"what nobody drew is {meant}; {over[reading.overlaps]}")
+        return lines + list(self.notes)
 
 
-def _by_id(tree: Tree, endings: tuple[str, ...], prefer: bool = False) -> dict[str, str]:
-    """Names of the files with one of the endings (in any case), by what is left without it.
+class FormatLabels:
+    """Labels of any format, each in a file of its own."""
 
-    Two files of one id are an error, unless `prefer` takes the one with the earlier ending.
+    def __init__(self, tree: Tree, reading: Reading):
+        self._tree, self.settings = tree, reading
+
+    def path(self, name: str) -> str:
+        return self._tree.path(name)
+
+    def stamp(self, name: str) -> tuple[int, ...]:
+        return self._tree.stamp(name)
+
+    def _file(self, name: str) -> File:
+        return File(self._tree.read(name), self.path(name), Path(name).suffix.lower())
+
+    def open(self, name: str, size: Size) -> Label:
+        return recognise.opened(self._file(name), size, self.settings)
+
+    def title(self, name: str) -> str:
+        """The format's; "unreadable" for a file that is of none."""
+        try:
+            return recognise.recognised(self._file(name), self.settings).title
+        except InputError:
+            return "unreadable"
+
+
+class CollectionLabels:
+    """Labels that lie together in one file."""
+
+    def __init__(self, many: Many, reading: Reading):
+        self._many, self.settings = many, reading
+        self._tree = Folder(many.path.parent)
+
+    def path(self, name: str) -> str:
+        return f"{self._many.path}: {name}"
+
+    def stamp(self, name: str) -> tuple[int, ...]:
+        return self._tree.stamp(self._many.path.name)
+
+    def open(self, name: str, size: Size) -> Label:
+        path = self.path(name)
+        drawing = readable(path, self._many.content.drawings[name], size)
+        return DrawnLabel(drawing, size, self.settings, path)
+
+    def title(self, name: str) -> str:
+        return self._many.format.title
+
+
+def _classes(
+    names: Sequence[str],
+    ignore: int,
+    colors: Sequence[Color],
+    key: Key | None,
+    undrawn: str,
+    listed: Sequence[str],
+    place: Places,
+) -> Classes:
+    """The classes that a config means, or else a class file or the labels name."""
+    if len(names) == 1 and names[0] in BY_NAME:
+        known = BY_NAME[names[0]]
+        return Classes(known.names, known.colors, ignore)
+    names = tuple(names)
+    if not names and key is not None:
+        names = key.classes(undrawn)
+    if not names:
+        names = tuple(name for name in listed if name == undrawn or name not in BACKGROUND)
+    if not names:
+        raise InputError(
+            "classes is empty; list the class names in the order of the label values, name one of"
+            f" {', '.join(BY_NAME)}, or put a classes.txt with a name a line into {place.root}"
+        )
+    if colors:
+        return Classes(names, tuple((r, g, b) for r, g, b in colors), ignore)
+    shown = dict(zip(key.names, key.colors, strict=True)) if key and key.colors else {}
+    made_up = generic(names, ignore)
+    if not all(name in shown for name in names):
+        return made_up
+    return Classes(names, tuple(shown[name] for name in names), ignore)
+
+
+def _own_colors(classes: Classes, colors: Sequence[Color]) -> tuple[tuple[Color, int], ...]:
+    """Those that the settings give the classes. Raises InputError for two of one colour."""
+    if colors and len(colors) != classes.number:
+        raise InputError(
+            f"data.colors has {len(colors)} colours for {classes.number} classes; give one for each"
+        )
+    own = [(red, green, blue) for red, green, blue in colors]
+    double = next((color for color in own if own.count(color) > 1), None)
+    if double is not None:
+        raise InputError(f"data.colors gives {double} to two classes; their colours must differ")
+    return tuple((color, k) for k, color in enumerate(own))
+
+
+def _explained(reading: Reading, key: Key) -> Reading:
+    """With what a class file says of numbers and colours, where the settings say nothing."""
+    meant = {name: reading.named(name) for name in key.names}
+    for name in key.unevaluated:
+        if meant[name] is None:
+            meant[name] = reading.classes.ignore
+    if not set(meant) & set(reading.classes.names) and not reading.renamed:
+        raise InputError(
+            f"{key.path}: names {', '.join(key.names[:8])}, and none of these is a class of"
+            f" data.classes = {','.join(reading.classes.names[:8])}; correct one of the two, or"
+            " pair the names by data.label_names"
+        )
+    classes = reading.classes
+    if reading.meaning.table is None:
+        values = {
+            number: value
+            for number, name in zip(key.numbers, key.names, strict=True)
+            if (value := meant[name]) is not None and 0 <= number < 256
+        }
+        numbered = tuple(zip(key.numbers, key.names, strict=True))
+        plain = all(values.get(k) == k for k in range(classes.number))
+        if plain and len(values) == classes.number:
+            meaning = Meaning(classes, None, numbered)
+        else:
+            table = Table.of({classes.ignore: classes.ignore} | values, classes)
+            meaning = Meaning(classes, table, numbered)
+        reading = replace(reading, meaning=meaning)
+    if not reading.colors and key.colors:
+        colored = [
+            (color, value)
+            for color, name in zip(key.colors, key.names, strict=True)
+            if (value := meant[name]) is not None
+        ]
+        reading = replace(reading, colors=tuple(colored))
+    return reading
+
+
+def _label_images(place: Places, pairs: Sequence[tuple[str, str, str]]) -> list[Path]:
+    """The label images of all splits; where they lie beside the images, of this one."""
+    if place.beside:
+        found = [place.labels / label for _, _, label in pairs]
+    elif place.inner:
+        above = place.root.glob(f"*/{place.label_folder}")
+        found = [folder / name for folder in sorted(above) for name in Folder(folder).names()]
+    else:
+        found = [place.label_root / name for name in Folder(place.label_root).names()]
+    return [path for path in found if path.suffix.lower() in images.SUFFIXES]
+
+
+def _masks(reading: Reading, label_images: Sequence[Path]) -> Reading:
+    """For masks, where the labels that are sampled hold 0 and 255 alone.
+
+    Read as class indices, the second class would be ignored. Another value in any other file is
+    refused when that is read.
     """
-    found: dict[str, tuple[int, str]] = {}
-    for name in tree.names():
-        lower = name.lower()
-        for rank, ending in enumerate(endings):
-            if lower.endswith(ending.lower()):
-                identity = unicodedata.normalize("NFC", name[: len(name) - len(ending)])
-                other = found.get(identity)
-                if other and not prefer:
-                    raise InputError(
-                        f"{tree.path(name)}: has the same name as {tree.path(other[1])}; "
-                        "rename one of them"
-                    )
-                if not other or rank < other[0]:
-                    found[identity] = rank, name
-                break
-    return {identity: name for identity, (_, name) in found.items()}
+    classes = reading.classes
+    if classes.number != 2 or classes.ignore != 255 or reading.colors or not label_images:
+        return reading
+    if reading.meaning.table is not None:
+        return reading
+    seen: set[int] = set()
+    for index in np.unique(np.linspace(0, len(label_images) - 1, SAMPLED).astype(int)).tolist():
+        path = label_images[index]
+        try:
+            values = pixels.grey_values(File(read_bytes(path), str(path), path.suffix.lower()))
+        except InputError:
+            continue  # the check names it
+        if values is None or not set(values.tolist()) <= {0, 255}:
+            return reading
+        seen |= set(values.tolist())
+    if 255 not in seen:
+        return reading
+    return replace(reading, masks=True, meaning=Meaning(classes, Table.of({0: 0, 255: 1}, classes)))

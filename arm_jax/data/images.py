@@ -149,6 +149,28 @@ def decode_label(
     return turned(label, orientation)
 
 
+def decode_colors(data: bytes, name: str, *, turn: bool = True) -> np.ndarray:
+    """A label that is painted in colours, as uint8 (h, w, 4): RGB, and 0 where it is transparent.
+
+    Raises InputError, which calls the file `name`, as `decode_label` for what is no such image.
+    """
+    header = headers.read(data, name)
+    _refuse_as_label(data, name, header)
+    if header.bits > 8:
+        raise InputError(f"{name}: has colours of {header.bits} bits; save the label with 8")
+    data = header.unturned(data)
+    with headers.readable(data, name), _open(data) as picture:
+        pixels = np.asarray(picture.convert("RGBA"))
+    return turned(pixels, header.orientation if turn else 1)
+
+
+def mode(data: bytes, name: str) -> str:
+    """Pillow's name for what an image has a pixel: "L", "P", "RGB", ...; from the header."""
+    headers.read(data, name)
+    with headers.readable(data, name), Image.open(io.BytesIO(data), formats=headers.FORMATS) as p:
+        return p.mode
+
+
 def _refuse_as_label(data: bytes, name: str, header: Header) -> None:
     """Refuse files whose numbers are not those that were saved, however they look."""
     if header.lossy:

@@ -124,10 +124,12 @@ class Meaning:
     Attributes:
       classes: of the data set.
       table: stored values to class indices; None where labels store class indices already.
+      names: pairs of stored value and name, for the message about one that is no class.
     """
 
     classes: Classes
     table: Table | None = None
+    names: tuple[tuple[int, str], ...] = ()
 
     def __call__(self, stored: np.ndarray, name: str) -> np.ndarray:
         """uint8 (h, w) stored values to class indices and the ignore value, uint8 (h, w).
@@ -143,7 +145,11 @@ class Meaning:
             unknown = (stored >= self.classes.number) & (stored != self.classes.ignore)
         if unknown.any():
             error = _no_class(
-                np.bincount(stored[unknown], minlength=256), stored.size, self.classes, name
+                np.bincount(stored[unknown], minlength=256),
+                stored.size,
+                self.classes,
+                name,
+                dict(self.names),
             )
             if self.table is None:
                 error.stored = np.bincount(stored.reshape(-1), minlength=256)
@@ -168,10 +174,19 @@ def check(counts: np.ndarray, classes: Classes, name: str) -> None:
         raise error
 
 
-def _no_class(unknown: np.ndarray, pixels: int, classes: Classes, name: str) -> UnknownValues:
-    """The error for `unknown` (256,) of a label's pixels."""
+def _no_class(
+    unknown: np.ndarray,
+    pixels: int,
+    classes: Classes,
+    name: str,
+    names: Mapping[int, str] | None = None,
+) -> UnknownValues:
+    """The error for `unknown` (256,) of a label's pixels; `names` of values, if there are some."""
     values = [int(value) for value in np.flatnonzero(unknown)]
-    shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+    called = {value: f" ({word})" for value, word in (names or {}).items()}
+    shown = ", ".join(f"{value}{called.get(value, '')}" for value in values[:8]) + (
+        ", ..." if len(values) > 8 else ""
+    )
     return UnknownValues(
         f"{name}: label values {shown} ({unknown.sum() / pixels:.2%} of the pixels) are none of the"
         f" {classes.number} classes nor ignored; correct the file, the class list or the value map"

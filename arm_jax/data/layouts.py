@@ -9,8 +9,9 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from arm_jax.data.folders import FileSource, Reader, match
 from arm_jax.data.labels import Classes, Table
+from arm_jax.data.matching import match
+from arm_jax.data.pairs import FileSource, Reader
 from arm_jax.data.records import Source
 from arm_jax.data.trees import Tree, locate
 from arm_jax.data.wrappers import JoinedSource
@@ -23,11 +24,13 @@ class Options:
     """What a config settles for data sets that do not settle it themselves.
 
     Attributes:
-      classes: class names in index order, or the name of a benchmark whose classes are meant.
+      classes: class names in index order, or the name of a benchmark whose classes are meant; of
+        `folders`, () takes those that a class file or the labels name.
       ignore: the label value of pixels without a label.
       values: pairs of stored label value and class index (or `ignore`); empty where the files hold
         class indices.
       image_folder, label_folder: below the root.
+      colors, label_names, undrawn, overlaps: see `folders.FolderSource`.
       orientation: "exif" turns images and labels as their EXIF orientation tells viewers, "stored"
         takes pixels as they lie in the file.
       images: how many are used, the first ones; 0 for all, or 1,000 of generated scenes.
@@ -41,6 +44,10 @@ class Options:
     image_folder: str = "images"
     label_folder: str = "labels"
     orientation: str = "exif"
+    colors: Sequence[tuple[int, int, int]] = ()
+    label_names: Sequence[tuple[str, str]] = ()
+    undrawn: str = ""
+    overlaps: str = "later"
     images: int = 0
     size: tuple[int, int] = (128, 256)
     builder_config: str = ""

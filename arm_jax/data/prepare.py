@@ -50,7 +50,7 @@ def ensure(
     name: str,
     data_dir: str | Path,
     *,
-    config: str = "",
+    config: Any = "",
     source: str | Path = "",
     progress: bool = True,
 ) -> Path:
@@ -59,7 +59,7 @@ def ensure(
     Args:
       name: of a folder under datasets/.
       data_dir: prepared data sets lie in its subfolders.
-      config: one of the builder's configs; "" is its first.
+      config: the name of one of the builder's configs, "" for its first, or a config itself.
       source: the folder of the official files, for the builders that read some.
       progress: whether to show bars on the terminal.
 
@@ -72,7 +72,7 @@ def ensure(
     prepared.require_array_record(name)
     builder_class = load_builder(name)
     configs = [known.name for known in builder_class.BUILDER_CONFIGS]
-    if config and config not in configs:
+    if isinstance(config, str) and config and config not in configs:
         raise InputError(f"{name} has no config {config!r}; choose from {', '.join(configs)}")
     if not str(data_dir):
         raise InputError("the data folder is not given; name one that prepared data may be put in")

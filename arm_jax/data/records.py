@@ -16,7 +16,8 @@ class Source(Protocol):
     0..len-1 raises IndexError.
 
     A source may have more: `inspect(index)` and `encoded(index)` (see below) where these are
-    cheaper than a record, `fingerprint()`, and `trusted = True` if its labels need no check.
+    cheaper than a record, `fingerprint()`, `about()`, and `trusted = True` if its labels need no
+    check.
     """
 
     classes: Classes
@@ -43,6 +44,11 @@ def encoded(source: Source, index: int) -> dict[str, Any]:
     has the size of the label.
     """
     return source.encoded(index) if hasattr(source, "encoded") else source[index]
+
+
+def about(source: Source) -> list[str]:
+    """Lines on what the source found its labels to be; none if it looked for nothing."""
+    return source.about() if hasattr(source, "about") else []
 
 
 def fingerprint(source: Source) -> str:

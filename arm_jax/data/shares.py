@@ -13,6 +13,7 @@ import numpy as np
 
 from arm_jax.data import augment
 from arm_jax.data.check import Checked
+from arm_jax.data.formats.contract import BACKGROUND
 from arm_jax.data.images import ImageFile
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source, encoded
@@ -65,6 +66,7 @@ def judge(
             f"{_listed(classes, never)}: without a pixel in {' and '.join(found)}; the class list"
             " may be longer than that of the labels, or shifted against it"
             + _shifted(classes, training, write)
+            + _undrawn(classes, never, write)
         )
     for split, checked in others.items():
         missing = [k for k in present if not checked.pixels[k]]
@@ -105,7 +107,9 @@ def _single_class(
     if classes.ignore == 255 and classes.number == 2 and present == [0] and found.ignored:
         mapping = write("data.label_values", "((0,0),(255,1))")
         return f"{line}. These look like masks of 0 and 255: read them by {mapping}"
-    return f"{line}. Correct the class list, data.ignore or data.label_values"
+    unseen = [k for k in range(classes.number) if k not in present]
+    undrawn = _undrawn(classes, unseen, write)
+    return f"{line}. Correct the class list, data.ignore or data.label_values{undrawn}"
 
 
 def _shifted(classes: Classes, training: Checked, write: Override) -> str:
@@ -114,6 +118,14 @@ def _shifted(classes: Classes, training: Checked, write: Override) -> str:
         return ""
     mapping = write("data.label_values", shift(classes))
     return f". If the values begin at 1, leave out {classes.names[-1]!r} or use {mapping}"
+
+
+def _undrawn(classes: Classes, unseen: Sequence[int], write: Override) -> str:
+    """The override for a background that nobody draws."""
+    names = [classes.names[k] for k in unseen if classes.names[k].lower() in BACKGROUND]
+    if not names:
+        return ""
+    return f". If {names[0]!r} is what nobody drew: {write('data.undrawn', names[0])}"
 
 
 def _listed(classes: Classes, indices: Sequence[int]) -> str:

@@ -5,16 +5,15 @@ can pass its own class.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from arm_jax.data import cityscapes, coarsen, official, prepare
-from arm_jax.data.folders import FileSource, FolderSource
-from arm_jax.data.labels import BY_NAME, Classes, Table, generic
+from arm_jax.data.folders import FolderSource
 from arm_jax.data.layouts import DataSet, Files, Layout, Opener, Options
+from arm_jax.data.pairs import FileSource
 from arm_jax.data.prepared import TfdsSource
-from arm_jax.data.records import Source, fingerprint, inspect
+from arm_jax.data.records import Source, about, fingerprint, inspect
 from arm_jax.data.wrappers import CoarsenedSource, FirstSource, JoinedSource, ScenesSource
 from arm_jax.system import names
 from arm_jax.system.errors import InputError
@@ -33,6 +32,7 @@ __all__ = [
     "ScenesSource",
     "Source",
     "TfdsSource",
+    "about",
     "fingerprint",
     "inspect",
     "open_source",
@@ -40,29 +40,20 @@ __all__ = [
 
 
 def _folders(root: Path, split: str, kind: str, options: Options) -> Source:
-    classes = _classes(options.classes, options.ignore)
     return FolderSource(
         root,
         split,
-        classes,
-        table=Table.of(dict(options.values), classes) if options.values else None,
+        options.classes,
+        table=dict(options.values) or None,
         image_folder=options.image_folder,
         label_folder=options.label_folder,
         orientation=options.orientation,
+        ignore=options.ignore,
+        colors=options.colors,
+        names=options.label_names,
+        undrawn=options.undrawn,
+        overlaps=options.overlaps,
     )
-
-
-def _classes(class_names: Sequence[str], ignore: int) -> Classes:
-    """Class names, or the one name of a benchmark, to classes."""
-    if len(class_names) == 1 and class_names[0] in BY_NAME:
-        known = BY_NAME[class_names[0]]
-        return Classes(known.names, known.colors, ignore)
-    if not class_names:
-        raise InputError(
-            "classes is empty; list the class names in the order of the label values, or name "
-            f"one of {', '.join(BY_NAME)}"
-        )
-    return generic(tuple(class_names), ignore)
 
 
 def _street_scenes(root: Path, split: str, kind: str, options: Options) -> Source:
@@ -84,7 +75,7 @@ BOTH = ("fine", "coarse")
 DATASETS: Registry[DataSet] = Registry(
     "dataset",
     DataSet,
-    # Two folders of one's own, see `folders`.
+    # Images and labels of one's own, see `folders`.
     folders=Opener(labels=(), source=_folders),
     cityscapes=cityscapes.LAYOUT,
     ade20k=official.ADE20K,

@@ -1,9 +1,14 @@
 """The value map that was probably meant, where labels store other numbers than class indices."""
 
+import difflib
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from arm_jax.data.formats.contract import UnknownNames
+from arm_jax.data.formats.drawing import counted
 from arm_jax.data.labels import Classes, UnknownValues
 
 _LONGEST = 20  # classes whose map fits a line
@@ -24,6 +29,7 @@ class Stored:
         self._classes = classes
         self._present = np.zeros(256, bool)
         self._unknown = False
+        self._names: Counter[str] = Counter()
 
     def add(self, found: np.ndarray | Exception) -> None:
         """Pixels by value, (256,), of a label without mistakes; or what is wrong with one."""
@@ -32,12 +38,34 @@ class Stored:
         elif isinstance(found, UnknownValues) and found.stored is not None:
             self._present |= found.stored > 0
             self._unknown = True
+        elif isinstance(found, UnknownNames) and found.names:
+            self._names += found.names
 
     def suggestion(self, write: Override = override) -> str:
         """A sentence with the map that would give every value a meaning; "" if none is likely."""
+        if self._names:
+            return self._pairs(write)
         if not self._unknown:
             return ""
         return suggested(np.flatnonzero(self._present).tolist(), self._classes, write)
+
+    def _pairs(self, write: Override) -> str:
+        """What can be done about names that are no classes."""
+        pairs = []
+        for name, _ in self._names.most_common(_LONGEST):
+            alike = [known for known in self._classes.names if known.lower() == name.lower()]
+            near = alike or difflib.get_close_matches(name, self._classes.names, 1)
+            pairs.append(f"({_quoted(name)},{_quoted(near[0] if near else '')})")
+        mapping = write("data.label_names", f"({','.join(pairs)},)")
+        return (
+            f"{counted(self._names)} are no classes; add them to data.classes, or give each the"
+            f' class it is, or "" to leave it out: {mapping}'
+        )
+
+
+def _quoted(text: str) -> str:
+    """As a literal in double quotes, which a shell's single ones can hold."""
+    return json.dumps(text, ensure_ascii=False).replace("'", "\\u0027")
 
 
 def suggested(values: Iterable[int], classes: Classes, write: Override = override) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from arm_jax.data import coarsen, scenes
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.data.records import Source, encoded, fingerprint, inspect
+from arm_jax.data.records import Source, about, encoded, fingerprint, inspect
 
 
 class ScenesSource:
@@ -88,6 +88,10 @@ class FirstSource:
         """The record, its images as files if the source has them."""
         return encoded(self._source, self._checked(index))
 
+    def about(self) -> list[str]:
+        """What the source underneath found."""
+        return about(self._source)
+
     def _checked(self, index: int) -> int:
         if not 0 <= index < self._number:
             raise IndexError(f"record {index} of {self._number}")
@@ -121,6 +125,10 @@ class CoarsenedSource:
     def encoded(self, index: int) -> dict[str, Any]:
         """The record, its images as files if the source has them."""
         return self._coarsened(encoded(self._source, index))
+
+    def about(self) -> list[str]:
+        """What the source underneath found."""
+        return about(self._source)
 
     def _coarsened(self, record: dict[str, Any]) -> dict[str, Any]:
         label = coarsen.coarsen(

@@ -55,6 +55,7 @@ def run(
         f" {_labels(config, data.train_labels, data.coarsen)}",
         f"evaluate on  {len(evaluation):,} images of {_part(config, data.eval_split)},"
         f" {_labels(config, data.eval_labels)}",
+        *_about(training, evaluation),
         f"tested by    {protocol.describe()}",
         "scores       over all labelled pixels"
         + (f", and over those within {width} px of a class boundary" if width else ""),
@@ -75,6 +76,14 @@ def run(
             " scores show that the run is sound, not how good it is"
         )
     return "\n".join(lines)
+
+
+def _about(training: sources.Source, evaluation: sources.Source) -> list[str]:
+    """What the labels of both were found to be."""
+    found = [sources.about(source) for source in (training, evaluation)]
+    other = [line for line in found[1] if line not in found[0]]
+    lines = [("labels", line) for line in found[0]] + [("evaluated", line) for line in other]
+    return [f"{title:<12} {line}" for title, line in lines]
 
 
 def _besides(config: ConfigDict) -> list[str]:

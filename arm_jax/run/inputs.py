@@ -80,6 +80,10 @@ def _open(config: FrozenConfigDict, **part: Any) -> sources.Source:
         image_folder=data.image_folder,
         label_folder=data.label_folder,
         orientation=data.orientation,
+        colors=data.colors,
+        label_names=data.label_names,
+        undrawn=data.undrawn,
+        overlaps=data.overlaps,
         seed=config.seed,
         **part,
     )

@@ -34,6 +34,8 @@ SIZE = Several(COUNT, 2, "height, width")
 SIZE_OR_NONE = Several(COUNT, 2, "height, width", optional=True)
 LABELS = Choice(("coarse", "fine"))
 BYTE = Whole(0, 255)
+COLORS = Several(Several(BYTE, 3, "red, green, blue"), optional=True)
+NAMES = Several(Several(Text(), 2, "name in the labels, class name"), optional=True)
 PAIRS = Several(Several(BYTE, 2, "stored value, class index or data.ignore"), optional=True)
 
 # fmt: off
@@ -56,15 +58,23 @@ SETTINGS = tuple(Setting(*row) for row in (
     ("data.eval_root", "", Text(), NOTHING,
      "Folder of the images to evaluate on, if it is another one."),
     ("data.classes", (), Several(Text(), optional=True), DATA,
-     "Class names in the order of the label values, or one benchmark's name; () if built in."),
+     "Class names in the order of the label values, or one benchmark's name; () if known."),
     ("data.ignore", 255, BYTE, DATA,
      "Label value of pixels without a label."),
     ("data.image_folder", "images", Text(), DATA,
      "Folder of the images below the root, for folders."),
     ("data.label_folder", "labels", Text(), DATA,
-     "Folder of the labels below the root, for folders."),
+     "Folder of the labels below the root, for folders; or one file that has them all."),
     ("data.label_values", (), PAIRS, DATA,
      "Pairs of stored label value and class index (or data.ignore); () if they are equal."),
+    ("data.label_names", (), NAMES, DATA,
+     "Pairs of a class's name in the labels and in data.classes; an empty one leaves it out."),
+    ("data.colors", (), COLORS, DATA,
+     "Colour of each class, in labels that are painted and in pictures; () if not known."),
+    ("data.undrawn", "", Text(), DATA,
+     "Class of what nobody drew, where labels are outlines or colours; empty to ignore it."),
+    ("data.overlaps", "later", Choice(("later", "small")), DATA,
+     "Which outline covers the other: the later one in the file, or the smaller one."),
     ("data.orientation", "exif", Choice(("exif", "stored")), DATA,
      "Turn images and labels as their EXIF orientation says, or take them as they are stored."),
     ("data.size", (128, 256), SIZE, DATA,

@@ -179,7 +179,9 @@ class Several:
     def example(self) -> str:
         """A valid value as it may stand on the command line."""
         if isinstance(self.of, Several):
-            return "((0,0),(255,1))"
+            if isinstance(self.of.of, Text):
+                return '(("Car","car"),("dirt",""))'
+            return "((128,64,128),(0,0,142))" if self.of.number == 3 else "((0,0),(255,1))"
         if isinstance(self.of, Text):
             return "road,building,sky"
         if isinstance(self.of, Real):

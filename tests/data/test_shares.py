@@ -38,7 +38,7 @@ def test_masks_of_0_and_255_are_refused_with_the_override_that_reads_them():
         )
 
 
-def test_the_override_reads_the_masks(tmp_path):
+def test_masks_are_read_and_so_they_are_by_the_override(tmp_path):
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     mask = np.zeros((6, 8), np.uint8)
@@ -46,13 +46,14 @@ def test_the_override_reads_the_masks(tmp_path):
     Image.fromarray(mask).save(tmp_path / "labels" / "a.png")
     Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "images" / "a.png")
     options = {"root": tmp_path, "split": "", "classes": ("background", "crack")}
-    plain = check.check(sources.open_source("folders", **options), progress=False)
+    for values in ((), ((0, 0), (255, 1))):
+        read = sources.open_source("folders", **options, values=values)
+        counted = check.check(read, progress=False)
+        assert counted.pixels == (32, 16)
+        assert shares.judge(MASK, {"training": counted})[1] == []
+    indices = sources.open_source("folders", **options, values=((0, 0), (1, 1), (255, 255)))
     with pytest.raises(InputError, match="masks of 0 and 255"):
-        shares.judge(MASK, {"training": plain})
-    read = sources.open_source("folders", **options, values=((0, 0), (255, 1)))
-    counted = check.check(read, progress=False)
-    assert counted.pixels == (32, 16)
-    assert shares.judge(MASK, {"training": counted})[1] == []
+        shares.judge(MASK, {"training": check.check(indices, progress=False)})
 
 
 @pytest.mark.parametrize("pixels", [(9, 0, 0), (0, 0, 3)])
@@ -166,9 +167,13 @@ def test_check_dataset_refuses_what_training_would_and_takes_the_settings_forms(
         Image.fromarray(mask).save(tmp_path / "labels" / split / "a.png")
         Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "images" / split / "a.png")
     mine = ("folders", "--root", tmp_path)
-    status, _, errors = check_dataset(monkeypatch, capsys, *mine, "--classes=background,crack")
+    both = "--classes=background,crack"
+    values = "--label-values=((0,0),(1,1),(255,255))"
+    status, _, errors = check_dataset(monkeypatch, capsys, *mine, both, values)
     assert status == 2 and len(errors) == 1
     assert errors[0].endswith("read them by --label-values='((0,0),(255,1))'")
+    status, lines, _ = check_dataset(monkeypatch, capsys, *mine, both)
+    assert status == 0 and "0 is background and 255 is crack" in lines
     for classes in ("background,crack", "('background', 'crack')"):
         status, lines, errors = check_dataset(
             monkeypatch, capsys, *mine, "--classes", classes, "--label-values=((0,0),(255,1))"

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from arm_jax.data import coarsen, headers, images, scenes, sources
-from arm_jax.data.folders import FileSource, FolderSource
+from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import STREET_SCENES, Table, generic
+from arm_jax.data.pairs import FileSource
 from arm_jax.data.trees import Folder, Zip
 from arm_jax.system.errors import InputError
 
@@ -140,7 +141,7 @@ def broken(root, kind):
         return rf"{label}: label values 7 \(10\.00% of the pixels\) are none of the 3 classes"
     if kind == "rgb":
         write(label, np.zeros((20, 30, 3), np.uint8))
-        return rf"{label}: this label is a RGB image.*class index of each pixel"
+        return rf"{label}: this label is an image of colours.*class index of each pixel"
     if kind == "size":
         write(label, np.zeros((20, 29), np.uint8))
         return rf"{label}: is 29x20 pixels, but its image {image} is 30x20"
@@ -311,7 +312,7 @@ def test_open_source_reads_folders(root):
         ({"dataset": "scenes", "labels": "rough"}, "labels = 'rough'"),
         ({"dataset": "scenes", "coarsening": "rough"}, "coarsening 'rough' is unknown"),
         ({"dataset": "scenes", "wrong_share": 0.1}, "wrong_share = 0.1 has no effect"),
-        ({"dataset": "folders", "root": "x"}, "classes is empty"),
+        ({"dataset": "folders", "root": "x"}, "x/images: no such folder; the data root must"),
         ({"dataset": "ade20k", "root": "x", "labels": "coarse"}, "ade20k has fine labels only"),
         ({"dataset": "street_scenes"}, "street_scenes is not at .*data.street_scenes"),
         ({"dataset": "folders", "root": "gs://b/x"}, "data.root gs://b/x is an address"),

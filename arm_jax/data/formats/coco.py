@@ -1,0 +1,71 @@
+"""COCO's JSON, one file for many images: polygons and run lengths, instances or stuff.
+
+{"images": [{"id", "file_name", "height", "width"}], "categories": [{"id", "name"}],
+"annotations": [{"image_id", "category_id", "segmentation"}, ...]}.
+"""
+
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+from arm_jax.data.formats import outlines, rle
+from arm_jax.data.formats.contract import Collected, Collection, Drawing, File, Shape, Size
+
+_PARTS = ("images", "annotations", "categories")
+
+
+def _recognises(file: File) -> bool:
+    return file.fields.issuperset(_PARTS)
+
+
+def _read(file: File) -> Collected:
+    content = file.json
+    names = {item["id"]: str(item["name"]) for item in content["categories"]}
+    found = defaultdict(list)
+    for item in content["annotations"]:
+        if "segments_info" in item:
+            raise ValueError("it is panoptic, which is not read: export instances or stuff")
+        found[item["image_id"]].append(item)
+    drawings = {
+        str(item["file_name"]): partial(_drawing, item, found.get(item["id"], ()), names)
+        for item in content["images"]
+    }
+    ordered = tuple(names[key] for key in sorted(names))
+    return Collected(drawings, tuple(dict.fromkeys(ordered)))
+
+
+def _drawing(image: Any, items: Any, names: dict[Any, str], size: Size) -> Drawing:
+    stated = image.get("height"), image.get("width")
+    known = None if None in stated else (int(stated[0]), int(stated[1]))
+    shapes = []
+    for item in items:
+        if item["category_id"] not in names:
+            raise ValueError(f"a category {item['category_id']!r} that is not listed")
+        shape = _shape(names[item["category_id"]], item.get("segmentation"))
+        if shape is not None:
+            shapes.append(shape)
+    return Drawing(shapes, known)
+
+
+def _shape(name: str, segmentation: Any) -> Shape | None:
+    """None for an annotation without an area, such as a box alone."""
+    if not segmentation:
+        return None
+    if isinstance(segmentation, dict):
+        return Shape(name, partial(_runs, segmentation))
+    # Two points enclose nothing; some tools leave such.
+    parts = [[*zip(flat[::2], flat[1::2], strict=True)] for flat in segmentation if len(flat) >= 6]
+    return outlines.polygons(name, parts) if parts else None
+
+
+def _runs(segmentation: Any, size: Size) -> Any:
+    return outlines.Cover(0, 0, rle.decode(segmentation, size))
+
+
+COCO = Collection(
+    title="COCO JSON",
+    written_by="CVAT, Label Studio, Roboflow, COCO Annotator (COCO)",
+    suffixes=(".json",),
+    recognises=_recognises,
+    read=_read,
+)

@@ -30,8 +30,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from arm_jax.data import images, pipeline, scenes, sources
-from arm_jax.data.folders import FileSource
 from arm_jax.data.labels import Classes, Table
+from arm_jax.data.pairs import FileSource
 from arm_jax.data.records import encoded
 from arm_jax.system import files, outputs
 

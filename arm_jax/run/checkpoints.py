@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from arm_jax.run import digests
-from arm_jax.system import terminal
+from arm_jax.system import processes, terminal
 from arm_jax.system.errors import InputError, first_line
 
 DAMAGED = "damaged"
@@ -129,14 +130,23 @@ class Checkpoints:
                 force=True,
             )
 
+    def has_score(self, step: int) -> bool:
+        """Whether a checkpoint was given a score, digest and all; every process must ask."""
+        there = jax.process_index() == 0 and digests.lists(self.folder / str(step), _METRICS)
+        return bool(processes.total(np.array([there], np.int64))[0])
+
     def add_score(self, step: int, miou: float) -> None:
-        """Give a checkpoint that was saved without one its score."""
+        """Give a checkpoint that was saved without one its score.
+
+        Raises InputError as `save`.
+        """
         assert self._manager is not None
         folder = self.folder / str(step)
-        if jax.process_index() == 0 and not (folder / _METRICS).exists():
+        if jax.process_index() == 0 and not digests.lists(folder, _METRICS):
+            self._saving = step
             with self._explained():
                 (folder / _METRICS).parent.mkdir(exist_ok=True)
-                (folder / _METRICS).write_text(json.dumps({"mIoU": miou}))
+                digests.replace(folder / _METRICS, json.dumps({"mIoU": miou}))
                 digests.write(folder)
         self._manager.reload()
 

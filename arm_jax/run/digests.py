@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import outputs
+
 FILE = "digests.json"
 # Written again by Orbax after the rest, and not read when the names of the items are given.
 IGNORED = frozenset({FILE, "_CHECKPOINT_METADATA", "commit_success.txt"})
@@ -24,10 +26,36 @@ def write(folder: Path) -> None:
     names = _files(folder)
     with ThreadPoolExecutor(THREADS) as pool:
         found = dict(zip(names, pool.map(lambda name: stamp(folder / name), names), strict=True))
-    with open(folder / FILE, "w") as file:
-        json.dump(found, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    replace(folder / FILE, json.dumps(found, indent=1))
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a small file of a checkpoint so that it is the old one, none, or whole."""
+    # In the folder of the run, where the next start removes what a killed one left unfinished.
+    temporary = outputs.temporary_name(_workdir(path) / path.name)
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _workdir(path: Path) -> Path:
+    """The folder that holds the checkpoints' folder; that of the file itself if there is none."""
+    return next((p.parent for p in path.parents if p.name == "checkpoints"), path.parent)
+
+
+def lists(folder: Path, name: str) -> bool:
+    """Whether `digests.json` lists a file; where there is no such list, whether the file exists."""
+    try:
+        return name in json.loads((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        return (folder / name).exists()
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def compare(folder: Path, only: tuple[str, ...] | None = None) -> str | None:

@@ -95,11 +95,14 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
 
     result = None
     try:
-        if position is not None and is_due(first) and not progress.was_evaluated(first):
-            # The run was stopped in the middle of this evaluation.
-            result = evaluated()
-            progress.after_evaluation(first, result)
-            checkpoints.add_score(first, result.scores.mIoU)
+        if position is not None and is_due(first):
+            # The run may have been stopped in the middle of this evaluation, or right after it.
+            logged, scored = progress.was_evaluated(first), checkpoints.has_score(first)
+            if not (logged and scored):
+                result = evaluated()
+                if not logged:
+                    progress.after_evaluation(first, result)
+                checkpoints.add_score(first, result.scores.mIoU)
         with signals.listening() as listener, contextlib.ExitStack() as once_there_is_something:
             requests = Requests(listener)
             if first < config.steps:

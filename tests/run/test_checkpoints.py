@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from arm_jax.run import digests
-from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
+from arm_jax.run.checkpoints import Checkpoints, find_damage, read_miou, set_damaged_aside
 from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 
@@ -59,6 +59,25 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     for gone in ("1", "3", "4", "77", "nonsense"):
         with pytest.raises(InputError, match=r"there are \[2, 5, 6\]"):
             found.find(gone)
+
+
+def test_a_score_is_added_once_and_again_where_a_kill_came_between_score_and_digest(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(4, state(1), {})
+    checkpoints.wait()
+    folder = tmp_path / "checkpoints" / "4"
+    assert not checkpoints.has_score(4)
+    (folder / "metrics").mkdir()
+    (folder / "metrics" / "metrics").write_text('{"mI')  # a process that was killed here
+    assert not checkpoints.has_score(4)
+    checkpoints.add_score(4, 30.0)
+    assert checkpoints.has_score(4) and read_miou(folder) == 30.0
+    checkpoints.add_score(4, 99.0)
+    assert read_miou(folder) == 30.0 and find_damage(folder) is None
+    flip(folder / "metrics" / "metrics")
+    assert "metrics/metrics" in find_damage(folder)
+    assert not list(tmp_path.rglob(".arm_jax*"))
+    checkpoints.close()
 
 
 def test_an_unfinished_checkpoint_is_not_taken_for_one(tmp_path):

@@ -40,6 +40,7 @@ IMPORTED = (
     "tensorflow_datasets",
     "array_record.python.array_record_module",
 )
+IDLE = 90.0  # seconds without any work, after which a command waits for ever
 MOST_ADDRESSES = 64 << 30  # bytes; JAX reserves many that it never uses
 GROWTH = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
 
@@ -208,12 +209,21 @@ class Process:
         while self.running() and (rest := until - time.monotonic()) > 0:
             time.sleep(min(rest, 0.005))
 
-    def end(self, most_seconds: float = 120.0) -> Ended:
-        """Wait for its end; it is killed after `most_seconds`, and then the status is -9."""
-        self.sleep(most_seconds)
-        if self.running():
-            os.kill(self.pid, signal.SIGKILL)
-            self.sleep(60)
+    def end(self, most: float = 120.0) -> Ended:
+        """Wait for its end.
+
+        It is killed, and its status is -9, when it has used `most` seconds of processor time, or
+        none at all for `IDLE` seconds: a busy machine may be slow, but gives each process some.
+        """
+        used, since = -1.0, time.monotonic()
+        while self.running():
+            self.sleep(1.0)
+            now = _processor_time(self.pid)
+            if now != used:
+                used, since = now, time.monotonic()
+            if used > most or time.monotonic() - since > IDLE:
+                self.send(signal.SIGKILL)
+                self.sleep(60)
         assert self._ended is not None
         status, usage, seconds = self._ended
         out, err = (path.read_text(errors="backslashreplace") for path in self._printed)
@@ -230,12 +240,21 @@ class Process:
 
     def _left(self) -> tuple[int, ...]:
         """Processes of the command that are still there some seconds after it; they are ended."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (found := _session(self.pid)) and time.monotonic() < deadline:
             time.sleep(0.02)
         for number in found:
             os.kill(number, signal.SIGKILL)
         return found
+
+
+def _processor_time(number: int) -> float:
+    """Seconds that a process has used so far; -1 when it has ended."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def map_strings(values: Mapping[str, object]) -> dict[str, str]:

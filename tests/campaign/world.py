@@ -68,20 +68,17 @@ class World:
         self.given |= ends.tree(self.run)
 
     def _undisturbed(self, command: Command) -> None:
-        # The first fills the cache of compiled programs, the second is the reference.
-        for _ in range(2 if command.name in ("train", "evaluate", "predict", "report") else 1):
-            place = self.reference / command.name
-            shutil.rmtree(place, ignore_errors=True)
-            self.prepare(place, command)
-            process = self.start(command, place, end_at=0)
-            times = []
-            while process.running():
-                if (number := process.lines()) > len(times):
-                    times += [process.since()] * (number - len(times))
-                process.sleep(0.005)
-            ended = process.end()
-            if ended.status != 0:
-                raise SystemExit(f"{command.name} fails undisturbed: {ended.brief()}\n{ended.err}")
+        place = self.reference / command.name
+        self.prepare(place, command)
+        process = self.start(command, place, end_at=0)
+        times: list[float] = []
+        while process.running():
+            if (number := process.lines()) > len(times):
+                times += [process.since()] * (number - len(times))
+            process.sleep(0.005)
+        ended = process.end()
+        if ended.status != 0:
+            raise SystemExit(f"{command.name} fails undisturbed: {ended.brief()}\n{ended.err}")
         print(
             f"{command.name}: {ended.cpu_seconds:.1f} s of processor time of {ended.seconds:.1f} s,"
             f" {ended.megabytes:,.0f} MB, {len(times)} lines",

@@ -22,12 +22,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import label_kinds
 import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
 from arm_jax.data import cityscapes, images
+from arm_jax.data.formats import recognise
+from arm_jax.data.formats.contract import File, Reading
+from arm_jax.data.formats.drawing import DrawnLabel, readable
+from arm_jax.data.labels import Meaning, generic
 from arm_jax.data.trees import Zip
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_files
@@ -85,6 +91,24 @@ def whole_polygons() -> bytes:
     return json.dumps({"imgWidth": 36, "imgHeight": 24, "objects": things}).encode()
 
 
+def whole_labels() -> dict[str, bytes]:
+    """Outlines in each format of `arm_jax.data.formats`."""
+    kinds = {
+        "labelme.json": (label_kinds.labelme, "images/train/a.json"),
+        "cityscapes.json": (label_kinds.cityscapes, "gtFine/train/town/a_gtFine_polygons.json"),
+        "yolo.txt": (label_kinds.yolo, "train/labels/a.txt"),
+        "via.json": (label_kinds.via, "images/train/via_project.json"),
+        "coco.json": (label_kinds.coco, "annotations.json"),
+        "runs.json": (label_kinds.coco_compressed, "annotations.json"),
+    }
+    found = {}
+    for name, (write, file) in kinds.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write(folder)
+            found[name] = Path(folder, file).read_bytes()
+    return found
+
+
 def whole_weights() -> dict[str, bytes]:
     found = {p.name: p.read_bytes() for p in sorted((HERE / "goldens").glob("pretrained_*.pth"))}
     state = {f"layer{k}.weight": np.ones((3, k + 1), np.float32) for k in range(4)}
@@ -135,9 +159,9 @@ def changed(data: bytes, rng: random.Random) -> bytes:
 
 def changed_json(data: bytes, rng: random.Random) -> bytes:
     """As `changed`, or a value of the JSON replaced by one of another kind."""
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 or data[:1] != b"{":
         return changed(data, rng)
-    odd = [
+    odd: list[Any] = [
         None,
         True,
         -1,
@@ -154,14 +178,17 @@ def changed_json(data: bytes, rng: random.Random) -> bytes:
         [1, 2, 3],
     ]
     content = json.loads(data)
-    target = rng.choice((content, content["objects"][0], content["objects"][1]))
-    key = rng.choice(list(target))
-    if key == "polygon" and rng.random() < 0.7:
-        target[key][rng.randrange(3)] = rng.choice(
-            ([1e300, 0], [-1e9, 1e9], [0], "ab", None, [[], 1])
-        )
-    else:
-        target[key] = rng.choice(odd)
+    target, steps = content, rng.randrange(8)
+    while True:  # down to somewhere
+        keys = list(target) if isinstance(target, dict) else range(len(target))
+        key = rng.choice(keys)
+        inner = target[key]
+        if steps == 0 or not isinstance(inner, dict | list) or not inner:
+            break
+        target, steps = inner, steps - 1
+    if isinstance(inner, list) and rng.random() < 0.5:
+        odd = [[1e300, 0], [-1e9, 1e9], [0], "ab", None, [[], 1], inner * 3]
+    target[key] = rng.choice(odd)
     return json.dumps(content).encode()
 
 
@@ -224,6 +251,20 @@ def read_polygons(data: bytes, folder: Path) -> None:
     assert cityscapes.draw_polygons(data, "x").dtype == np.uint8
 
 
+def read_outlines(data: bytes, folder: Path) -> None:
+    """As what its beginning says: the label of each image that it has one for."""
+    classes = generic(label_kinds.NAMES)
+    reading = Reading(classes, Meaning(classes))
+    file = File(data, "the label", ".json" if data[:1] == b"{" else ".txt")
+    several = recognise.collected(file) if file.suffix == ".json" else None
+    reads = several[1].drawings.values() if several else ()
+    drawings = [readable("the label", read, label_kinds.SIZE) for read in reads]
+    labels = [DrawnLabel(drawing, label_kinds.SIZE, reading, "x label") for drawing in drawings]
+    for label in labels or [recognise.opened(file, label_kinds.SIZE, reading)]:
+        if label.shape == label_kinds.SIZE:  # which `FileSource` compares
+            assert np.asarray(label).dtype == np.uint8
+
+
 def read_weights(data: bytes, folder: Path) -> None:
     for name in ("x.pth", "x.safetensors"):
         path = folder / name
@@ -257,21 +298,24 @@ class Trial:
 
 
 def trials(kind: str, number: int, seed: int) -> Iterator[Trial]:
-    """`number` trials of images, polygons, weights or zips, the same for the same seed."""
+    """`number` trials of images, polygons, labels, weights or zips, the same for the same seed."""
     rng = random.Random(f"{kind} {seed}")
     corpus: dict[str, dict[str, bytes]] = {
         "images": whole_images(),
         "polygons": {"a.json": whole_polygons()},
+        "labels": whole_labels(),
         "weights": whole_weights(),
         "zips": {"a.zip": whole_zip()},
     }
     readers = {
         "images": (read_image, read_part, read_label, read_upper_label, verify),
         "polygons": (read_polygons,),
+        "labels": (read_outlines,),
         "weights": (read_weights,),
         "zips": (read_zip,),
     }[kind]
-    change = {"polygons": changed_json, "weights": changed_pickle}.get(kind, changed)
+    ways = {"polygons": changed_json, "labels": changed_json, "weights": changed_pickle}
+    change = ways.get(kind, changed)
     names = list(corpus[kind])
     for index in range(number):
         name = names[index % len(names)]
@@ -305,7 +349,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=300, help="files of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", default="images,polygons,weights,zips")
+    parser.add_argument("--kinds", default="images,polygons,labels,weights,zips")
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))  # never the whole machine's
     counts: Counter[str] = Counter()

@@ -5,7 +5,8 @@ from mutations import fault, trials
 
 
 @pytest.mark.parametrize(
-    ("kind", "number"), [("images", 64), ("polygons", 60), ("weights", 64), ("zips", 20)]
+    ("kind", "number"),
+    [("images", 64), ("polygons", 60), ("labels", 90), ("weights", 64), ("zips", 20)],
 )
 def test_a_damaged_file_is_read_or_refused_in_one_line(kind, number, tmp_path):
     answers = []

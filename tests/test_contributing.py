@@ -15,6 +15,7 @@ from official_trees import save
 from arm_jax import experiment as experiments
 from arm_jax import losses, networks, settings, weightings
 from arm_jax.data import sources
+from arm_jax.data.formats import FORMATS
 from arm_jax.run import configs, loop
 from arm_jax.system import config_files, sharding
 from arm_jax.system.errors import InputError
@@ -33,6 +34,7 @@ TABLES = (
     networks.BACKBONES,
     networks.ARCHITECTURES,
     sources.DATASETS,
+    FORMATS,
 )
 
 
@@ -56,7 +58,7 @@ def load(folder, name, change=lambda text: text, **overrides):
 
 
 def test_they_are_short():
-    assert list(EXAMPLES) == ["power", "focal", "sum_head", "plain", "drone"]
+    assert list(EXAMPLES) == ["power", "focal", "sum_head", "plain", "drone", "boxes"]
     assert max(len(text.splitlines()) for text in EXAMPLES.values()) <= 30
 
 
@@ -129,6 +131,19 @@ def test_a_layout_reads_its_tree(tmp_path):
         sources.open_source("drone", root=tmp_path / "flight1")
 
 
+def test_a_label_format_is_recognised(tmp_path):
+    save(tmp_path / "images" / "a.png", np.zeros((6, 8, 3), np.uint8))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.boxes").write_text("car 1 1 4 3\nroad 0 0 0 0\n")
+    load(tmp_path, "boxes")
+    source = sources.open_source("folders", root=tmp_path, split="", classes=("road", "car"))
+    assert source.about()[0] == "labels are boxes"
+    np.testing.assert_array_equal(np.argwhere(source[0]["label"] == 1)[[0, -1]], [[1, 1], [2, 3]])
+    (tmp_path / "labels" / "a.boxes").write_text("car 1 1 4\n")
+    with pytest.raises(InputError, match=r"a\.boxes: cannot be drawn \(not enough values"):
+        source[0]
+
+
 @pytest.mark.parametrize(
     ("name", "line", "lacking"),
     [
@@ -137,6 +152,7 @@ def test_a_layout_reads_its_tree(tmp_path):
         ("sum_head", '"needs_coarse": False, ', "Head.* lacks needs_coarse"),
         ("plain", ', "names": lambda variant: {}', "Backbone.* lacks names"),
         ("drone", '    splits={"train": "flight1", "val": "flight2"},\n', "Layout.* lacks splits"),
+        ("boxes", "    read=read,\n", "Shapes.* lacks read"),
     ],
 )
 def test_a_forgotten_part_is_named(tmp_path, name, line, lacking):

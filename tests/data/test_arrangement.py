@@ -1,0 +1,140 @@
+"""Where a person's own images and labels are found, and what is said of those left alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import label_kinds
+import numpy as np
+import pytest
+from label_kinds import NAMES, SIZE
+from PIL import Image
+
+from arm_jax.data import sources
+from arm_jax.system.errors import InputError
+
+
+def opened(root, split="train", **options):
+    return sources.open_source("folders", root=root, split=split, **{"classes": NAMES, **options})
+
+
+def ids(source):
+    return [source[k]["id"] for k in range(len(source))]
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("a.png", "a_mask.png"),
+        ("a.png", "a-gt.png"),
+        ("a_sat.png", "a_mask.png"),
+        ("a_leftImg8bit.png", "a_gtFine_labelTrainIds.png"),
+        ("0016E5_00390.png", "0016E5_00390_L.png"),
+        ("a_mask.png", "a_mask.png"),
+        ("a.PNG", "a_labelTrainIds.png"),
+    ],
+)
+def test_endings(tmp_path, image, label):
+    save(tmp_path / "images" / "train" / image, label_kinds.image())
+    save(tmp_path / "labels" / "train" / label, label_kinds.label())
+    save(tmp_path / "labels" / "train" / "a_color.png", label_kinds.painted())
+    source = opened(tmp_path)
+    assert ids(source) == [Path(image).stem]
+    np.testing.assert_array_equal(source[0]["label"], label_kinds.label())
+
+
+def test_training_indices_are_preferred_and_the_image_of_a_json_may_have_its_suffix(tmp_path):
+    save(tmp_path / "images" / "a.png", label_kinds.image())
+    save(tmp_path / "labels" / "a_labelIds.png", np.full(SIZE, 7, np.uint8))
+    save(tmp_path / "labels" / "a_labelTrainIds.png", label_kinds.label())
+    assert (opened(tmp_path, "")[0]["label"] == label_kinds.label()).all()
+    shutil.rmtree(tmp_path / "labels")
+    content = {"shapes": [{"label": "road", "points": [[0, 0], [48, 0], [48, 40], [0, 40]]}]}
+    (tmp_path / "images" / "a.png.json").write_text(json.dumps(content))
+    assert (opened(tmp_path, "")[0]["label"] == 0).all()
+
+
+def test_lists_name_the_split(tmp_path):
+    for name in ("b", "a", "c"):
+        save(tmp_path / "images" / "town" / f"{name}.png", label_kinds.image())
+        save(tmp_path / "labels" / "town" / f"{name}.png", label_kinds.label())
+    (tmp_path / "train.txt").write_text("./images/town/b.png\n\ntown/a labels/town/a.png\n")
+    assert ids(opened(tmp_path)) == ["town/a", "town/b"]
+    (tmp_path / "train.txt").write_text("../../../etc/passwd\n")
+    with pytest.raises(InputError, match="no such image, though the list of the split names it"):
+        opened(tmp_path)
+    (tmp_path / "train.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"train\.txt: names no image"):
+        opened(tmp_path)
+    with pytest.raises(InputError, match=r"it has town: .*or put a list val\.txt into"):
+        opened(tmp_path, "val")
+
+
+def test_vocs_images_without_a_label_are_left_alone(tmp_path):
+    options = label_kinds.cvat_masks(tmp_path)
+    save(tmp_path / "JPEGImages" / "z.png", label_kinds.image())
+    assert ids(opened(tmp_path, "", **options)) == ["a", "b", "c"]
+    assert ids(opened(tmp_path, "val", **options)) == ["c"]
+
+
+def test_labels_and_images_without_the_other_are_named(tmp_path):
+    label_kinds.coco(tmp_path)
+    file = tmp_path / "annotations.json"
+    content = json.loads(file.read_text())
+    content["images"].append({"id": 99, "file_name": "../../secret.png", "height": 1, "width": 1})
+    file.write_text(json.dumps(content))
+    source = opened(tmp_path)
+    assert source.about()[-1] == (
+        f"{file}: names 1 images that are not there, the first '../../secret.png'"
+    )
+    save(tmp_path / "images" / "train" / "z.png", label_kinds.image())
+    with pytest.raises(InputError, match=r"z\.png: has no label in .*annotations\.json; add it"):
+        opened(tmp_path)
+    shutil.rmtree(tmp_path / "images" / "train")
+    save(tmp_path / "images" / "train" / "y.png", label_kinds.image())
+    with pytest.raises(InputError, match=r"json: names none of the images in .*put the images"):
+        opened(tmp_path)
+    label_kinds.index(tmp_path / "other")
+    save(tmp_path / "other" / "labels" / "train" / "x.png", label_kinds.label())
+    assert (
+        opened(tmp_path / "other")
+        .about()[-1]
+        .endswith("labels/train: has 1 labels without an image, the first 'x.png'")
+    )
+
+
+def test_of_two_files_for_many_images_one_is_chosen(tmp_path):
+    label_kinds.coco(tmp_path)
+    text = (tmp_path / "annotations.json").read_text()
+    (tmp_path / "more.json").write_text(text)
+    with pytest.raises(InputError, match=r"annotations\.json and .*more\.json both have labels"):
+        opened(tmp_path)
+    assert len(opened(tmp_path, label_folder="more.json")) == 2
+    (tmp_path / "train_set.json").write_text(text)  # the split's name decides
+    assert opened(tmp_path).about()[0].endswith("train_set.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(InputError, match=r"broken\.json: is no whole JSON"):
+        opened(tmp_path, label_folder="broken.json")
+
+
+def test_images_of_one_name_need_their_folder_in_the_file(tmp_path):
+    label_kinds.coco(tmp_path, stated="{name}.png")
+    for town in ("x", "y"):
+        save(tmp_path / "images" / "train" / town / "a.png", label_kinds.image())
+        save(tmp_path / "images" / "train" / town / "b.png", label_kinds.image())
+    for name in ("a", "b"):
+        (tmp_path / "images" / "train" / f"{name}.png").unlink()
+    with pytest.raises(InputError, match="names images without their folder"):
+        opened(tmp_path)
+
+
+def test_classes_may_come_from_the_labels(tmp_path):
+    label_kinds.coco(tmp_path)
+    assert opened(tmp_path, classes=()).classes.names == NAMES[::-1]  # by the categories' ids
+    undrawn = opened(tmp_path, classes=("road", "building", "sky", "background"))
+    assert undrawn.about()[1] == "what nobody drew is ignored; later shapes over earlier ones"

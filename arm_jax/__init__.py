@@ -19,6 +19,7 @@ reads this list.
     data         labelled images to batches
     training     one step: what it minimises and maximises, and its state
     evaluation   a network on whole images: inference, metrics, files for the servers
+    review       which labels are wrong, ranked, and their correction
     reporting    figures and tables, drawn from what they are given
     experiment   a config to all of these
     run          the folder of a run: the loop, checkpoints, restoring, many runs

@@ -17,6 +17,7 @@ TOOLS = {
     "check": ("check_dataset", "open every file of a data set and report what is wrong with it"),
     "coarsen": ("coarsen", "simulate coarse labels from fine ones"),
     "prepare": ("prepare", "write a data set as ArrayRecord files"),
+    "apply-review": ("apply_review", "write labels with the decisions on a review"),
     "export": ("export", "write a trained network as safetensors or StableHLO"),
     "compare": ("compare", "train several rows over several seeds, and compare them"),
     "summarize": ("summarize", "parameters and operations of a network, part by part"),
@@ -26,6 +27,7 @@ HELP = {
     "evaluate": "score a trained run on a labelled split",
     "predict": "label images with a trained run",
     "report": "draw a run's curves and images",
+    "review": "find labels that a trained run contradicts, worst first, as a page to decide on",
     "server": "write the files for a benchmark's server",
     "show": "print the settings, or what a config changes",
 }
@@ -64,5 +66,5 @@ def run_main(arguments: Sequence[str]) -> None:
 
 def usage() -> str:
     rows = [*HELP.items(), *((name, words) for name, (_, words) in TOOLS.items())]
-    lines = [f"  {name:<10}{words}" for name, words in rows]
+    lines = [f"  {name:<14}{words}" for name, words in rows]
     return "\n".join(["usage: arm-jax COMMAND [options], where COMMAND is", *lines])

@@ -27,7 +27,10 @@ _WORKDIR = flags.DEFINE_string(
     "The folder of the run, which continues there. By default runs/ and the config's name.",
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "report", "predict", "server", "show"], "What to do."
+    "mode",
+    "train",
+    ["train", "evaluate", "report", "review", "predict", "server", "show"],
+    "What to do.",
 )
 _VERSION = flags.DEFINE_bool("version", False, "Print the version.")
 _CHECKPOINT = flags.DEFINE_string(
@@ -38,6 +41,12 @@ _INPUT = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "For predict: a folder; for server: a zip. In WORKDIR if not given."
+)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "For review: a split of the training data; by default the one trained on."
+)
+_DECISIONS = flags.DEFINE_string(
+    "decisions", None, "For review: a CSV that its page saved, to leave out and to learn from."
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "For several processes: host:port of the first, or 'auto' on a cluster."
@@ -81,6 +90,12 @@ def main(argv: list[str]) -> None:
             modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
         elif mode == "report":
             modes.report(config, workdir, checkpoint)
+        elif mode == "review":
+            from arm_jax.run import review
+
+            review.review(
+                config, workdir, checkpoint, split=_SPLIT.value, decisions=_DECISIONS.value
+            )
         else:
             run = modes.predict if mode == "predict" else modes.server
             run(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)

@@ -11,7 +11,7 @@ from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
 from arm_jax.run import configs, inputs, refusals, restore
 from arm_jax.run import folder as run_folder
-from arm_jax.system import compilation, names, outputs, processes, sharding, terminal
+from arm_jax.system import names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -25,7 +25,7 @@ def evaluate(
       folder: the run's working directory.
       checkpoint: "latest", "best" or a step.
     """
-    run = _restored(config, folder, checkpoint, all_devices=True)
+    run = restore.opened(config, folder, checkpoint, all_devices=True)
     processes.once(functools.partial(run_folder.claim, run.folder))
     experiment = run.experiment
     source = inputs.evaluation_source(experiment.config, run.classes)
@@ -40,7 +40,7 @@ def report(config: ConfigDict | None, folder: str | Path, checkpoint: str = "lat
     # Nothing else needs matplotlib.
     from arm_jax.reporting import report as reports
 
-    run = _restored(config, folder, checkpoint)
+    run = restore.opened(config, folder, checkpoint)
     run_folder.claim(run.folder)
     config = run.experiment.config
     drawn = reports.draw(
@@ -68,7 +68,7 @@ def predict(
     Images go through the network as in evaluation. Other arguments as for `evaluate`.
     """
     images = refusals.images_to_label(images)
-    run = _restored(config, folder, checkpoint)
+    run = restore.opened(config, folder, checkpoint)
     target = Path(output) if output else run.folder / "predictions"
     prediction.predict_folder(
         run.model,
@@ -104,7 +104,7 @@ def server(
     """
     config = configs.used(folder)[0] if config is None else config
     tree = refusals.test_images(config, images)
-    run = _restored(config, folder, checkpoint, all_devices=True)
+    run = restore.opened(config, folder, checkpoint, all_devices=True)
     known = server_files.SERVERS
     which = next((k for k, s in known.items() if s.classes.names == run.classes.names), None)
     if which is None:
@@ -127,21 +127,6 @@ def server(
     )
     terminal.say("\n".join([*remarks, f"the file for the server is {target}"]))
     return target
-
-
-def _restored(
-    config: ConfigDict | None,
-    folder: str | Path,
-    checkpoint: str,
-    all_devices: bool = False,
-) -> restore.Run:
-    """The run, with a line on what was restored and on each setting that differs."""
-    config = configs.used(folder)[0] if config is None else config
-    compilation.keep_in(config.compilation_cache)
-    mesh = sharding.make_mesh() if all_devices else None
-    run = restore.load(folder, checkpoint, config=config, mesh=mesh)
-    terminal.say("\n".join([f"restored step {run.step} of {run.folder}", *run.remarks]))
-    return run
 
 
 def show(result: evaluation.Result, folder: str | Path) -> None:

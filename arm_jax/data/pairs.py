@@ -13,7 +13,7 @@ import numpy as np
 from arm_jax.data import headers, images
 from arm_jax.data.formats.contract import Label, Size
 from arm_jax.data.labels import Classes, Meaning, Table
-from arm_jax.data.trees import Tree
+from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
 
 Reader = Callable[[bytes, str], np.ndarray]
@@ -140,6 +140,12 @@ class FileSource:
         name, image_name, label_name = self._pairs[index]
         image = self._image_file(image_name)
         return {"image": image, "label": self._label(index, label_name, image.shape), "id": name}
+
+    def named(self, index: int) -> tuple[str, str]:
+        """The id, and where the image lies on the disk; "" in a zip."""
+        name, image_name, _ = self._pairs[index]
+        on_disk = isinstance(self._image_tree, Folder)
+        return name, self._image_tree.path(image_name) if on_disk else ""
 
     def fingerprint(self) -> str:
         """Changes when a file is added, removed, replaced or edited, or a class table differs."""

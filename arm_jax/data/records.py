@@ -16,8 +16,8 @@ class Source(Protocol):
     0..len-1 raises IndexError.
 
     A source may have more: `inspect(index)` and `encoded(index)` (see below) where these are
-    cheaper than a record, `fingerprint()`, `about()`, and `trusted = True` if its labels need no
-    check.
+    cheaper than a record, `named(index)`, `fingerprint()`, `about()`, and `trusted = True` if its
+    labels need no check.
     """
 
     classes: Classes
@@ -44,6 +44,14 @@ def encoded(source: Source, index: int) -> dict[str, Any]:
     has the size of the label.
     """
     return source.encoded(index) if hasattr(source, "encoded") else source[index]
+
+
+def named(source: Source, index: int) -> tuple[str, str]:
+    """The id of record `index`, and where its image lies on the disk, or "" if it is no file.
+
+    By the source's own way if it has one, which decodes nothing.
+    """
+    return source.named(index) if hasattr(source, "named") else (source[index]["id"], "")
 
 
 def about(source: Source) -> list[str]:

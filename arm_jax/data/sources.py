@@ -14,7 +14,13 @@ from arm_jax.data.layouts import DataSet, Files, Layout, Opener, Options
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.prepared import TfdsSource
 from arm_jax.data.records import Source, about, fingerprint, inspect
-from arm_jax.data.wrappers import CoarsenedSource, FirstSource, JoinedSource, ScenesSource
+from arm_jax.data.wrappers import (
+    CoarsenedSource,
+    FirstSource,
+    JoinedSource,
+    ScenesSource,
+    WithoutFold,
+)
 from arm_jax.system import names
 from arm_jax.system.errors import InputError
 from arm_jax.system.registry import Registry
@@ -32,6 +38,7 @@ __all__ = [
     "ScenesSource",
     "Source",
     "TfdsSource",
+    "WithoutFold",
     "about",
     "fingerprint",
     "inspect",

@@ -8,7 +8,7 @@ import numpy as np
 
 from arm_jax.data import coarsen, scenes
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.data.records import Source, about, encoded, fingerprint, inspect
+from arm_jax.data.records import Source, about, encoded, fingerprint, inspect, named
 
 
 class ScenesSource:
@@ -54,6 +54,10 @@ class JoinedSource:
         """The record, its images as files if the source has them."""
         return encoded(*self._find(index))
 
+    def named(self, index: int) -> tuple[str, str]:
+        """The id, and where the image lies on the disk, or ""."""
+        return named(*self._find(index))
+
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,)."""
         return inspect(*self._find(index))
@@ -97,6 +101,10 @@ class FirstSource:
             raise IndexError(f"record {index} of {self._number}")
         return index
 
+    def named(self, index: int) -> tuple[str, str]:
+        """The id, and where the image lies on the disk, or ""."""
+        return named(self._source, self._checked(index))
+
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,)."""
         return inspect(self._source, index)
@@ -104,6 +112,43 @@ class FirstSource:
     def fingerprint(self) -> str:
         """That of the source underneath, and the number."""
         return f"{self._number} of {fingerprint(self._source)}" if fingerprint(self._source) else ""
+
+
+class WithoutFold:
+    """The records of another source but for one fold: those of number `fold` modulo `folds`."""
+
+    def __init__(self, source: Source, fold: int, folds: int):
+        self.classes = source.classes
+        self.trusted = getattr(source, "trusted", False)
+        self._source, self._fold, self._folds = source, fold, folds
+        self._kept = [index for index in range(len(source)) if index % folds != fold]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._source[self._kept[index]]
+
+    def encoded(self, index: int) -> dict[str, Any]:
+        """The record, its images as files if the source has them."""
+        return encoded(self._source, self._kept[index])
+
+    def named(self, index: int) -> tuple[str, str]:
+        """The id, and where the image lies on the disk, or ""."""
+        return named(self._source, self._kept[index])
+
+    def about(self) -> list[str]:
+        """What the source underneath found."""
+        return about(self._source)
+
+    def inspect(self, index: int) -> np.ndarray:
+        """Pixels by label value, int64 (256,)."""
+        return inspect(self._source, self._kept[index])
+
+    def fingerprint(self) -> str:
+        """That of the source underneath, and the fold."""
+        below = fingerprint(self._source)
+        return f"without {self._fold} of {self._folds} of {below}" if below else ""
 
 
 class CoarsenedSource:
@@ -139,6 +184,10 @@ class CoarsenedSource:
             name=record["id"],
         )
         return {**record, "label": label}
+
+    def named(self, index: int) -> tuple[str, str]:
+        """The id, and where the image lies on the disk, or ""."""
+        return named(self._source, index)
 
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by value of the label underneath, where the mistakes would be."""

@@ -12,12 +12,27 @@ from arm_jax.system.errors import InputError
 def training_source(config: FrozenConfigDict) -> sources.Source:
     """The labelled images to train on."""
     data = config.data
+    source = labelled_as_training(config, data.train_split, data.train_images)
+    return sources.WithoutFold(source, *data.fold) if data.fold else source
+
+
+def labelled_as_training(
+    config: FrozenConfigDict, split: str, images: int = 0
+) -> sources.Source:
+    """A split of the training data, with labels of the kind that is trained on.
+
+    Args:
+      config: as from `settings.frozen`.
+      split: of `data.root`.
+      images: only the first ones; 0 for all.
+    """
+    data = config.data
     return _open(
         config,
         root=data.root,
-        split=data.train_split,
+        split=split,
         labels=data.train_labels,
-        images=data.train_images,
+        images=images,
         coarsening=data.coarsen,
         wrong_share=data.wrong_share,
     )

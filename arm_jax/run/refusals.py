@@ -13,7 +13,7 @@ from arm_jax.system import names
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
-ONE_PROCESS = ("report", "predict", "server")
+ONE_PROCESS = ("report", "review", "predict", "server")
 
 
 def check(
@@ -26,7 +26,7 @@ def check(
     """Raise InputError for what a mode will certainly refuse.
 
     Args:
-      mode: train, evaluate, report, predict or server.
+      mode: train, evaluate, report, review, predict or server.
       config: as from `configs.load`.
       folder: the run's.
       images: what `--input` names.

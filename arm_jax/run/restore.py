@@ -25,7 +25,7 @@ from arm_jax.networks import Segmenter
 from arm_jax.run import configs
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
-from arm_jax.system import sharding, terminal
+from arm_jax.system import compilation, sharding, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.training.state import Players, TrainState
 from arm_jax.weights import weight_names
@@ -169,6 +169,28 @@ def load(
     players = nnx.merge(graphdef, state.params, state.statistics)
     scores = run_folder.scores_at(folder, step)
     return Run(folder, step, scores, experiment, players, state, tuple(remarks))
+
+
+def opened(
+    config: ConfigDict | None,
+    folder: str | Path,
+    checkpoint: str = "latest",
+    all_devices: bool = False,
+) -> Run:
+    """As `load`, with a line at the terminal on what was restored and on each setting that differs.
+
+    Args:
+      config: None for the run's own settings.
+      folder, checkpoint: as for `load`.
+      all_devices: place it on all of them, not on the first one.
+    """
+    config = configs.used(folder)[0] if config is None else config
+    compilation.keep_in(config.compilation_cache)
+    run = load(
+        folder, checkpoint, config=config, mesh=sharding.make_mesh() if all_devices else None
+    )
+    terminal.say("\n".join([f"restored step {run.step} of {run.folder}", *run.remarks]))
+    return run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -164,6 +164,10 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse("augment.ratio", "begins with the larger number; swap the two")
     if list(values["optimizer.drops"]) != sorted(values["optimizer.drops"]):
         refuse("optimizer.drops", "is not in order; sort it")
+    if values["data.fold"] and values["data.fold"][0] >= values["data.fold"][1]:
+        refuse("data.fold", "numbers a fold that there is none of; count from 0")
+    if values["review.folds"] == 1:
+        refuse("review.folds", "leaves nothing to train on; choose 0, or 2 or more")
     size, crop, stride = (values[f"evaluation.{name}"] for name in ("size", "crop", "stride"))
     if size and size[0] > size[1]:
         refuse("evaluation.size", "must be (short side, long side); swap the two numbers")

@@ -87,6 +87,8 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Labels to train on, where a data set has both."),
     ("data.train_images", 0, NUMBER, TRAINING,
      "Train on the first images only; 0 for all."),
+    ("data.fold", (), Several(NUMBER, 2, "fold, number of folds", optional=True), TRAINING,
+     "Train without one fold of the images, numbered from 0; () for all images."),
     ("data.eval_split", "val", Text(), DATA,
      "Split or subfolder to evaluate on."),
     ("data.eval_labels", "fine", LABELS, DATA,
@@ -198,6 +200,13 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Where the logits of many scales wait for each other."),
     ("evaluation.boundary_width", 0, NUMBER, SCORES,
      "Also score the pixels this near to a class boundary; 0 for not."),
+
+    ("review.regions", 2_000, COUNT, NOTHING,
+     "Regions that --mode review lists, by score."),
+    ("review.folds", 0, NUMBER, NOTHING,
+     "Review each image by a run of its own that was not trained on it, so many; 0 for this run."),
+    ("review.fold_steps", 0, NUMBER, NOTHING,
+     "Steps of each of these runs; 0 for the run's own, divided by their number."),
 
     ("log_every", 50, COUNT, NOTHING, "Steps between two log lines."),
     ("eval_every", 4_000, COUNT, NOTHING, "Steps between two evaluations."),

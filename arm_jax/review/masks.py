@@ -1,0 +1,116 @@
+"""Regions of an image as polygons, and back without a pixel's difference.
+
+A region is a list of rings, int32 (n, 2) of (column, row) of pixel centres: outlines and holes
+alike, filled by the even-odd rule, with the pixels on the outlines inside.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+Rings = tuple[np.ndarray, ...]
+Box = tuple[int, int, int, int]  # left, top, width, height
+
+
+def components(mask: np.ndarray, smallest: int) -> Iterator[tuple[Box, np.ndarray]]:
+    """Bounding box and mask within it, uint8 of 0 and 1, of each part that hangs together.
+
+    Args:
+      mask: bool (h, w); diagonal neighbours hang together.
+      smallest: parts of fewer pixels are left out.
+    """
+    number, index, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S
+    )
+    for k in range(1, number):
+        left, top, width, height, area = (int(value) for value in stats[k])
+        if area >= smallest:
+            part = index[top : top + height, left : left + width] == k
+            yield (left, top, width, height), part.astype(np.uint8)
+
+
+def within(box: Box) -> tuple[slice, slice]:
+    """The rows and columns of a box."""
+    left, top, width, height = box
+    return slice(top, top + height), slice(left, left + width)
+
+
+def depth(mask: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
+    """float32 like `mask`: how far each of its pixels is from the region's edge; 0 outside.
+
+    A pixel beside the edge has 1. The edge of the image is no edge of the region: what is cut off
+    there goes on. A region without any edge is as deep as the image is large.
+
+    Args:
+      mask: uint8, of a region in its box.
+      box: where that is.
+      shape: (h, w) of the image.
+    """
+    left, top, width, height = box
+    borders = (top > 0, top + height < shape[0], left > 0, left + width < shape[1])
+    if mask.all() and not any(borders):
+        return np.full(mask.shape, max(shape), np.float32)
+    around = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    for inside, side in zip(borders, (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]), strict=True):
+        if inside:
+            around[side] = 0
+    if around.all():
+        return np.full(mask.shape, max(shape), np.float32)
+    return cv2.distanceTransform(around, cv2.DIST_L2, 5)[1:-1, 1:-1]
+
+
+def rings(mask: np.ndarray, box: Box) -> Rings:
+    """The outlines and holes of a mask in its box, in the image's coordinates."""
+    found, _ = cv2.findContours(
+        mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(box[0], box[1])
+    )
+    return tuple(ring[:, 0].astype(np.int32) for ring in found)
+
+
+def filled(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """bool (h, w): the pixels of a region. What lies beyond the image is cut off."""
+    mask = np.zeros(shape, np.uint8)
+    if rings:
+        cv2.fillPoly(mask, [np.asarray(ring, np.int32)[:, None] for ring in rings], 1)
+    return mask.astype(bool)
+
+
+def simplified(rings: Sequence[np.ndarray], tolerance: float = 1.0) -> list[np.ndarray]:
+    """One polygon for each part of a region, holes joined to their outline by a cut.
+
+    For programs whose polygons have no holes. Vertices within `tolerance` pixels of the outline
+    that remains are left out; each polygon has at least 3.
+    """
+    outlines, holes = [], []
+    for ring in rings:
+        polygon = cv2.approxPolyDP(ring[:, None], tolerance, True)[:, 0]
+        # cv2 runs around outlines one way, around holes the other.
+        area = cv2.contourArea(ring.astype(np.float32), oriented=True)
+        (holes if area > 0 else outlines).append(_at_least_a_triangle(polygon))
+    for hole in holes:
+        place = [cv2.pointPolygonTest(o.astype(np.float32), _point(hole), True) for o in outlines]
+        if place:
+            nearest = int(np.argmax(place))
+            outlines[nearest] = _cut(outlines[nearest], hole)
+    return outlines
+
+
+def _point(ring: np.ndarray) -> tuple[float, float]:
+    return float(ring[0, 0]), float(ring[0, 1])
+
+
+def _at_least_a_triangle(polygon: np.ndarray) -> np.ndarray:
+    """The polygon, or for a line or a point the box that covers its pixels."""
+    if len(polygon) > 2:
+        return polygon
+    (left, top), (right, bottom) = polygon.min(0), polygon.max(0) + 1
+    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.int32)
+
+
+def _cut(outline: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """One ring around both, along the shortest way between their vertices and back."""
+    distances = ((outline[:, None] - hole[None]) ** 2).sum(-1)
+    i, j = np.unravel_index(int(distances.argmin()), distances.shape)
+    loop = np.concatenate([hole[j:], hole[: j + 1]])
+    return np.concatenate([outline[: i + 1], loop, outline[i:]])

@@ -1,0 +1,288 @@
+"""`--mode review`: which labels does a trained run contradict? Leaves `review/` in its folder.
+
+index.html           the page to decide on
+review.csv, .jsonl   one line a region: image, polygon, given and proposed class, score, kind
+apart.csv            the same for outlines that were drawn coarsely and objects without any label
+images.csv           every image, the worst first
+confusion.csv        pixels by given and predicted class, away from edges
+labelme/, coco.json  the proposed corrections for annotation tools
+folds/               the runs of `review.folds`
+"""
+
+import csv
+import functools
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict, FrozenConfigDict
+from tqdm import tqdm
+
+from arm_jax import experiment as experiments
+from arm_jax.data import images
+from arm_jax.data.records import encoded, image_file
+from arm_jax.data.sources import Source
+from arm_jax.review import confusions, files, findings
+from arm_jax.review.findings import Findings, Item, Seen
+from arm_jax.run import grid, inputs, restore
+from arm_jax.system import locks, names, outputs, terminal
+from arm_jax.system import files as system_files
+from arm_jax.system.errors import Diverged, InputError
+from arm_jax.system.parallel import ordered
+
+# Images read ahead of the device, threads that search for regions, and images waiting for them: the
+# likelihoods of an image at its full size are large.
+READ_AHEAD = 4
+THREADS = 2
+WAITING = 3
+
+
+def review(
+    config: ConfigDict | None,
+    folder: str | Path,
+    checkpoint: str = "latest",
+    *,
+    split: str | None = None,
+    decisions: str | None = None,
+) -> Path:
+    """Review the labels of a split by a trained run, or by runs on its folds.
+
+    Args:
+      config, folder, checkpoint: as for `modes.evaluate`.
+      split: of the training data; None for the one that was trained on.
+      decisions: a CSV with earlier decisions: what is decided is left out, and the score of the
+        rest is fitted to them.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      InputError: the split has no image, folds are asked for of another split, or as
+        `restore.load` and `files.read_decisions`.
+      Diverged: the training of a fold did.
+    """
+    made = {} if decisions is None else _made(names.local(decisions, "--decisions"))
+    run = restore.opened(config, folder, checkpoint)
+    config = run.experiment.config
+    own = split is None or split == config.data.train_split
+    source = inputs.labelled_as_training(
+        config,
+        config.data.train_split if split is None else split,
+        config.data.train_images if own else 0,
+    )
+    if config.review.folds and not own:
+        raise InputError(
+            f"--split={split} was not trained on, so review.folds = {config.review.folds} has no"
+            " effect; leave one of them out"
+        )
+    if config.review.folds > len(source):
+        raise InputError(
+            f"review.folds = {config.review.folds}, but there are {len(source)} images; choose at"
+            " most as many"
+        )
+    target = run.folder / "review"
+    outputs.claim(target, "a review")
+    start = time.perf_counter()
+    with locks.held(target):
+        found = Findings(source.classes, config.review.regions)
+        with tqdm(total=len(source), desc="review", unit="image", disable=None) as bar:
+            for seen in _looked(run, source, target, own):
+                found.add(seen)
+                bar.update()
+        kind = _kind(config, own)
+        page = _write(target, run, source, found, kind, made)
+    terminal.say(
+        f"reviewed {len(source):,} images in {time.perf_counter() - start:.0f} s; {kind}\n"
+        f"the page is {page}"
+    )
+    return page
+
+
+def _made(path: Path) -> dict[str, bool]:
+    return {one.key: one.accepted for one in files.read_decisions(path)}
+
+
+def _kind(config: FrozenConfigDict, own: bool) -> str:
+    """What kind of score the page shows, in words."""
+    if not own:
+        return "scores of a network that was not trained on these labels"
+    if config.review.folds:
+        return (
+            f"out-of-fold scores: each image was judged by one of {config.review.folds} networks"
+            " that was not trained on its label"
+        )
+    return (
+        "in-sample scores: the network was trained on these labels and has partly learnt them;"
+        " review.folds = 3 judges each image by a network that was not"
+    )
+
+
+def _looked(run: restore.Run, source: Source, target: Path, own: bool) -> Iterator[Seen]:
+    """Every image once, looked at."""
+    config = run.experiment.config
+    number = config.review.folds if own else 0
+    if not number:
+        yield from _look(run, source, range(len(source)))
+        return
+    steps = config.review.fold_steps or max(1, config.steps // number)
+    trained = [_fold(config, fold, steps, target / "folds" / str(number)) for fold in range(number)]
+    for fold, folder in enumerate(trained):
+        yield from _look(restore.load(folder), source, range(fold, len(source), number))
+
+
+def _fold(config: FrozenConfigDict, fold: int, steps: int, above: Path) -> Path:
+    """The folder of a run that was trained without a fold; made or completed if need be."""
+    changes = {
+        "data.fold": (fold, config.review.folds),
+        "steps": steps,
+        "eval_every": steps,
+        "review.folds": 0,
+    }
+    cell = grid.Cell(
+        f"without fold {fold + 1} of {config.review.folds}",
+        config.seed,
+        experiments.checked(config, changes),
+        above / str(fold + 1),
+    )
+    outcome = grid.run(cell)
+    if outcome.diverged:
+        raise Diverged(f"{cell.row}: {outcome.diverged}")
+    return cell.folder
+
+
+def _look(run: restore.Run, source: Source, indices: Sequence[int]) -> Iterator[Seen]:
+    def read() -> Iterator[tuple[int, dict[str, Any], np.ndarray]]:
+        records = ordered(source.__getitem__, indices, READ_AHEAD, threads=True, ahead=READ_AHEAD)
+        for index, record in zip(indices, records, strict=True):
+            if record["label"].shape != record["image"].shape[:2]:
+                raise InputError(
+                    f"{record['id']}: image and label differ in size; scripts/check_dataset.py"
+                    " lists all such"
+                )
+            yield index, record, run.probabilities(record["image"])
+
+    def look(one: tuple[int, dict[str, Any], np.ndarray]) -> Seen:
+        index, record, probabilities = one
+        return findings.look(index, record["id"], record["image"], record["label"], probabilities)
+
+    yield from ordered(look, read(), THREADS, threads=True, ahead=WAITING)
+
+
+def _write(
+    target: Path,
+    run: restore.Run,
+    source: Source,
+    found: Findings,
+    kind: str,
+    made: dict[str, bool],
+) -> Path:
+    """The files of a review; returns the page's path."""
+    # Nothing else in this package needs it.
+    from arm_jax.reporting import review_page
+
+    items, fitted = findings.decided(found.items(), made)
+    whole = [item for item in found.whole_images() if item.key not in made]
+    everything, classes = [*whole, *items], found.classes
+    files.write_csv(target / "review.csv", everything, classes)
+    files.write_lines(target / "review.jsonl", everything, classes)
+    files.write_csv(target / "apart.csv", found.apart(), classes)
+    _write_tables(target, found)
+    _write_annotations(target, source, items, found)
+    cards = _cards(source, everything, classes)
+    return review_page.write(
+        target / "index.html",
+        run=str(run.folder),
+        step=run.step,
+        kind=kind,
+        fitted=len(made) if fitted else 0,
+        decided=len(made),
+        cards=cards,
+        found=found,
+    )
+
+
+def _cards(source: Source, items: Sequence[Item], classes: Any) -> Iterator[tuple[Item, Any]]:
+    """Each item with its thumbnail, images read once, in no order."""
+    from arm_jax.reporting import review_page
+
+    by_image = sorted(items, key=lambda item: item.index)
+    groups = [list(group) for _, group in groupby(by_image, key=lambda item: item.index)]
+
+    def drawn(group: list[Item]) -> list[tuple[Item, Any]]:
+        record = source[group[0].index]
+        return [
+            (item, review_page.thumbnail(item, record["image"], record["label"], classes, len(items)))
+            for item in group
+        ]
+
+    with tqdm(total=len(items), desc="draw", unit="region", disable=None) as bar:
+        for cards in ordered(drawn, groups, THREADS, threads=True):
+            bar.update(len(cards))
+            yield from cards
+
+
+def _write_tables(target: Path, found: Findings) -> None:
+    header = ["image", "worst_region", "soft_minimum", "labelled", "agreement"]
+    by_score = sorted(found.images.values(), key=lambda one: (-one.worst, one.soft_minimum))
+    rows = [
+        [files.cell(one.name), *(f"{x:.4f}" for x in (one.worst, one.soft_minimum, one.labelled))]
+        + [f"{one.agreement:.4f}"]
+        for one in by_score
+    ]
+    files.write_table(target / "images.csv", header, rows)
+    class_names = [files.cell(name) for name in found.classes.names]
+    files.write_table(
+        target / "confusion.csv",
+        ["given \\ predicted", *class_names],
+        [[name, *map(str, row)] for name, row in zip(class_names, found.matrix.tolist(), strict=True)],
+    )
+
+
+def _write_annotations(target: Path, source: Source, items: Sequence[Item], found: Findings) -> None:
+    """LabelMe's files, those of an earlier review that nobody changed replaced, and COCO's."""
+    classes, folder = found.classes, target / "labelme"
+    journal = outputs.journal(target.resolve())
+    for path in sorted(folder.rglob("*.json")):
+        if journal.owns(path.relative_to(target).as_posix()):
+            path.unlink()
+    by_image: dict[int, list[Item]] = {}
+    for item in items:
+        by_image.setdefault(item.index, []).append(item)
+    kept = []
+    for index, group in by_image.items():
+        path = names.below(folder, f"{group[0].image}.json")
+        if path.exists():
+            kept.append(path)
+            continue
+        shown = image_file(source, index)
+        if not shown:
+            shown = str(_copied(source, index, path))
+        relative = Path(os.path.relpath(Path(shown).absolute(), path.parent.absolute()))
+        _write_json(path, files.labelme(group, classes, relative.as_posix()))
+    if kept:
+        terminal.say(
+            f"{len(kept)} files of {folder} were changed since, first {kept[0]}, and stay as they"
+            " are; scripts/apply_review.py takes them"
+        )
+    _write_json(target / "coco.json", files.coco(items, classes))
+
+
+def _copied(source: Source, index: int, path: Path) -> Path:
+    """The image of a source without files, written beside its LabelMe file."""
+    image = encoded(source, index)["image"]
+    data = images.encode_png(image) if isinstance(image, np.ndarray) else image.data
+    copy = path.with_name(f"{path.stem}{images.suffix(data)}")
+    if not copy.exists():
+        with system_files.whole(copy) as temporary:
+            temporary.write_bytes(data)
+    return copy
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with system_files.whole(path) as temporary:
+        temporary.write_text(json.dumps(value) + "\n")

@@ -1,4 +1,4 @@
-"""Given against predicted, away from edges: which classes are mistaken for each other throughout."""
+"""Given against predicted, away from edges: which classes are taken for each other throughout."""
 
 from dataclasses import dataclass
 

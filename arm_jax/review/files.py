@@ -293,7 +293,7 @@ def read_labelme(path: Path, classes: Classes) -> list[tuple[int, Rings]]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise InputError(f"{path}: is no LabelMe file; restore it, or remove it") from None
-    found = []
+    found: list[tuple[int, Rings]] = []
     for name, kind, points in parsed:
         if name not in classes.names:
             raise InputError(

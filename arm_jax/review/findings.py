@@ -221,9 +221,7 @@ def key(image: str, region: Region) -> str:
     return digest.hexdigest()
 
 
-def decided(
-    items: Sequence[Item], decisions: Mapping[str, bool]
-) -> tuple[list[Item], bool]:
+def decided(items: Sequence[Item], decisions: Mapping[str, bool]) -> tuple[list[Item], bool]:
     """The items that are left to decide, sorted by the score as the decisions have refitted it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Regions of one kind: the same classes, of like size, place and colour. One decision serves all."""
+"""Regions of one kind: the same classes, of like size, place and colour, decided together."""
 
 from collections.abc import Sequence
 

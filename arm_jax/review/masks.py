@@ -52,9 +52,10 @@ def depth(mask: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
     if mask.all() and not any(borders):
         return np.full(mask.shape, max(shape), np.float32)
     around = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    for inside, side in zip(borders, (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]), strict=True):
+    # Turned, each side in its turn is the first row.
+    for inside, turns in zip(borders, (0, 2, 3, 1), strict=True):
         if inside:
-            around[side] = 0
+            np.rot90(around, turns)[0] = 0
     if around.all():
         return np.full(mask.shape, max(shape), np.float32)
     return cv2.distanceTransform(around, cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -82,7 +83,8 @@ def simplified(rings: Sequence[np.ndarray], tolerance: float = 1.0) -> list[np.n
     For programs whose polygons have no holes. Vertices within `tolerance` pixels of the outline
     that remains are left out; each polygon has at least 3.
     """
-    outlines, holes = [], []
+    outlines: list[np.ndarray] = []
+    holes: list[np.ndarray] = []
     for ring in rings:
         polygon = cv2.approxPolyDP(ring[:, None], tolerance, True)[:, 0]
         # cv2 runs around outlines one way, around holes the other.

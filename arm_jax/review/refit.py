@@ -1,4 +1,4 @@
-"""The score, fitted to what a person accepted and rejected: a logistic regression over its terms."""
+"""The score, fitted to what a person accepted: a logistic regression over its own terms."""
 
 from collections.abc import Mapping, Sequence
 
@@ -62,7 +62,7 @@ def _pairs(regions: Sequence[Region], decisions: Mapping[int, bool]) -> np.ndarr
     totals: dict[tuple[int, int], np.ndarray] = {}
     for index, accepted in decisions.items():
         pair = regions[index].given, regions[index].proposed
-        totals[pair] = totals.get(pair, np.zeros(2)) + (accepted, 1)
+        totals[pair] = totals.get(pair, np.zeros(2)) + np.array([accepted, 1])
     overall = (sum(decisions.values()) + 1) / (len(decisions) + 2)
     shares = []
     for index, region in enumerate(regions):

@@ -16,9 +16,7 @@ def training_source(config: FrozenConfigDict) -> sources.Source:
     return sources.WithoutFold(source, *data.fold) if data.fold else source
 
 
-def labelled_as_training(
-    config: FrozenConfigDict, split: str, images: int = 0
-) -> sources.Source:
+def labelled_as_training(config: FrozenConfigDict, split: str, images: int = 0) -> sources.Source:
     """A split of the training data, with labels of the kind that is trained on.
 
     Args:

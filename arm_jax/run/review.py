@@ -9,8 +9,6 @@ labelme/, coco.json  the proposed corrections for annotation tools
 folds/               the runs of `review.folds`
 """
 
-import csv
-import functools
 import json
 import os
 import time
@@ -25,13 +23,13 @@ from tqdm import tqdm
 
 from arm_jax import experiment as experiments
 from arm_jax.data import images
-from arm_jax.data.records import encoded, image_file
+from arm_jax.data.records import encoded, named
 from arm_jax.data.sources import Source
-from arm_jax.review import confusions, files, findings
+from arm_jax.review import files, findings
 from arm_jax.review.findings import Findings, Item, Seen
 from arm_jax.run import grid, inputs, restore
-from arm_jax.system import locks, names, outputs, terminal
 from arm_jax.system import files as system_files
+from arm_jax.system import locks, names, outputs, terminal
 from arm_jax.system.errors import Diverged, InputError
 from arm_jax.system.parallel import ordered
 
@@ -215,9 +213,9 @@ def _cards(source: Source, items: Sequence[Item], classes: Any) -> Iterator[tupl
 
     def drawn(group: list[Item]) -> list[tuple[Item, Any]]:
         record = source[group[0].index]
+        image, label = record["image"], record["label"]
         return [
-            (item, review_page.thumbnail(item, record["image"], record["label"], classes, len(items)))
-            for item in group
+            (item, review_page.thumbnail(item, image, label, classes, len(items))) for item in group
         ]
 
     with tqdm(total=len(items), desc="draw", unit="region", disable=None) as bar:
@@ -230,25 +228,28 @@ def _write_tables(target: Path, found: Findings) -> None:
     header = ["image", "worst_region", "soft_minimum", "labelled", "agreement"]
     by_score = sorted(found.images.values(), key=lambda one: (-one.worst, one.soft_minimum))
     rows = [
-        [files.cell(one.name), *(f"{x:.4f}" for x in (one.worst, one.soft_minimum, one.labelled))]
-        + [f"{one.agreement:.4f}"]
+        [
+            files.cell(one.name),
+            *(f"{x:.4f}" for x in (one.worst, one.soft_minimum, one.labelled, one.agreement)),
+        ]
         for one in by_score
     ]
     files.write_table(target / "images.csv", header, rows)
-    class_names = [files.cell(name) for name in found.classes.names]
+    titles = [files.cell(name) for name in found.classes.names]
     files.write_table(
         target / "confusion.csv",
-        ["given \\ predicted", *class_names],
-        [[name, *map(str, row)] for name, row in zip(class_names, found.matrix.tolist(), strict=True)],
+        ["given \\ predicted", *titles],
+        [[name, *map(str, row)] for name, row in zip(titles, found.matrix, strict=True)],
     )
 
 
-def _write_annotations(target: Path, source: Source, items: Sequence[Item], found: Findings) -> None:
+def _write_annotations(
+    target: Path, source: Source, items: Sequence[Item], found: Findings
+) -> None:
     """LabelMe's files, those of an earlier review that nobody changed replaced, and COCO's."""
     classes, folder = found.classes, target / "labelme"
-    journal = outputs.journal(target.resolve())
     for path in sorted(folder.rglob("*.json")):
-        if journal.owns(path.relative_to(target).as_posix()):
+        if outputs.is_unchanged(path):
             path.unlink()
     by_image: dict[int, list[Item]] = {}
     for item in items:
@@ -259,7 +260,7 @@ def _write_annotations(target: Path, source: Source, items: Sequence[Item], foun
         if path.exists():
             kept.append(path)
             continue
-        shown = image_file(source, index)
+        shown = named(source, index)[1]
         if not shown:
             shown = str(_copied(source, index, path))
         relative = Path(os.path.relpath(Path(shown).absolute(), path.parent.absolute()))

@@ -285,6 +285,13 @@ def refuse_foreign_file(path: str | Path) -> None:
             )
 
 
+def is_unchanged(path: Path) -> bool:
+    """Whether a command wrote this file, and nobody has changed it since."""
+    with _lock:
+        found, name = _owner(path)
+        return found.owns(name)
+
+
 def record(temporary: Path, path: Path) -> None:
     """List a file that is about to be moved from `temporary` to `path`."""
     status = temporary.stat()

@@ -198,9 +198,7 @@ def _stored(classes: Classes, values: Sequence[tuple[int, int]]) -> Callable:
 
     def store(label: np.ndarray) -> np.ndarray:
         if classes.ignore not in back and (label == classes.ignore).any():
-            raise InputError(
-                f"data.label_values has no value for data.ignore; add a pair to {known}"
-            )
+            raise InputError("data.label_values has no value for data.ignore; add a pair")
         table[classes.ignore] = back.get(classes.ignore, 0)
         return table[label]
 

@@ -1,0 +1,197 @@
+"""Files of a review: hostile names, formulas, what annotation tools open, decisions read back."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from arm_jax.data.labels import generic
+from arm_jax.review import apply, files, masks
+from arm_jax.review.findings import Item, key
+from arm_jax.review.regions import Region
+from arm_jax.system.errors import InputError
+
+NAMES = (
+    "a/plain",
+    'quote " and , comma; semicolon',
+    "<script>alert(1)</script>",
+    "=HYPERLINK(1)",
+    "'apostrophe",
+    "@x -y +z",
+    "\u00e4\u4e2d\U0001f600 space",
+)
+CLASSES = generic(("road", "=cmd|' /C calc'!A0", "<b>car"))
+
+
+def item(name: str, number: int = 0, **changes) -> Item:
+    mask = np.ones((6, 8), np.uint8)
+    mask[2:4, 3:5] = 0
+    box = (3 + number, 4, 8, 6)
+    values = {
+        "kind": "object",
+        "given": 0,
+        "proposed": 1,
+        "score": 0.25,
+        "margin": 0.5,
+        "size": 0.1,
+        "reach": 0.5,
+        "area": 44,
+        "box": box,
+        "rings": masks.rings(mask, box),
+        "color": (1.0, 2.0, 3.0),
+        "center": (0.5, 0.5),
+    }
+    one = Region(**values | changes)
+    return Item(key(name, one), number, name, (20, 30), one, one.score, group=number)
+
+
+ITEMS = [item(name, number) for number, name in enumerate(NAMES)]
+
+
+def decided(path, words) -> list[list[str]]:
+    """The CSV with its last column filled in."""
+    lines = list(csv.reader(path.open(newline="", encoding="utf-8")))
+    for line, word in zip(lines[1:], words, strict=True):
+        line[-1] = word
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    return lines
+
+
+def test_decisions_come_back_as_the_regions_were(tmp_path):
+    path = tmp_path / "review.csv"
+    files.write_csv(path, ITEMS, CLASSES)
+    words = ["accept", "reject", "", "Accepted", "accept", "accept", "accept"]
+    decided(path, words)
+    found = files.read_decisions(path)
+    assert [one.image for one in found] == [n for n, w in zip(NAMES, words, strict=True) if w]
+    assert [one.accepted for one in found] == [w != "reject" for w in words if w]
+    for one in found:
+        first = ITEMS[NAMES.index(one.image)]
+        assert (one.key, one.proposed) == (first.key, CLASSES.names[1])
+        assert (
+            masks.filled(one.rings, (20, 30)) == masks.filled(first.region.rings, (20, 30))
+        ).all()
+
+
+def test_no_cell_is_a_formula(tmp_path):
+    files.write_csv(tmp_path / "review.csv", ITEMS, CLASSES)
+    for line in csv.reader((tmp_path / "review.csv").open(newline="", encoding="utf-8")):
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in line)
+
+
+def test_a_spreadsheet_s_semicolons_and_byte_order_mark_are_read(tmp_path):
+    path = tmp_path / "review.csv"
+    files.write_csv(path, ITEMS, CLASSES)
+    lines = decided(path, ["accept"] * len(ITEMS))
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows(lines)
+    assert [one.image for one in files.read_decisions(path)] == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda line: line.__setitem__(-1, "perhaps"), "row 2: decision = 'perhaps'"),
+        (lambda line: line.__setitem__(8, "1 2 3"), "row 2: its region"),
+        (lambda line: line.__setitem__(8, "1 99999999999999999999"), "row 2: its region"),
+        (lambda line: line.__setitem__(5, "nan"), "row 2: its region or score"),
+    ],
+)
+def test_a_row_that_cannot_be_understood_is_named(tmp_path, change, message):
+    path = tmp_path / "review.csv"
+    files.write_csv(path, ITEMS[:1], CLASSES)
+    lines = decided(path, ["accept"])
+    change(lines[1])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    with pytest.raises(InputError, match=message):
+        files.read_decisions(path)
+
+
+def test_another_csv_is_refused(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="no column key"):
+        files.read_decisions(tmp_path / "x.csv")
+
+
+def test_every_line_is_json_with_the_region_and_the_terms_of_its_score(tmp_path):
+    files.write_lines(tmp_path / "review.jsonl", ITEMS, CLASSES)
+    found = [json.loads(line) for line in (tmp_path / "review.jsonl").read_text().splitlines()]
+    assert [one["image"] for one in found] == list(NAMES)
+    assert found[0]["proposed"] == CLASSES.names[1] and found[0]["margin"] == 0.5
+    rings = [np.array(ring) for ring in found[0]["region"]]
+    assert masks.filled(rings, (20, 30)).sum() == 44
+
+
+def test_labelme_s_polygons_are_the_regions_read_back(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(files.labelme(ITEMS[:2], CLASSES, "../a.png")))
+    stored = json.loads(path.read_text())
+    assert (stored["imageHeight"], stored["imageWidth"]) == (20, 30)
+    assert stored["imagePath"] == "../a.png" and stored["imageData"] is None
+    found = files.read_labelme(path, CLASSES)
+    assert [value for value, _ in found] == [1, 1]
+    drawn = masks.filled(found[0][1], (20, 30))
+    assert (drawn != masks.filled(ITEMS[0].region.rings, (20, 30))).sum() <= 4  # the cut
+
+
+def test_a_label_of_no_class_in_a_corrected_file_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    stored = files.labelme(ITEMS[:1], CLASSES, "a.png")
+    stored["shapes"][0]["label"] = "cra"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="'cra' is none of road"):
+        files.read_labelme(path, CLASSES)
+
+
+def test_coco_has_each_image_once_and_flat_polygons():
+    found = json.loads(json.dumps(files.coco([ITEMS[0], ITEMS[1], ITEMS[0]], CLASSES)))
+    assert [one["file_name"] for one in found["images"]] == list(NAMES[:2])
+    assert [one["id"] for one in found["categories"]] == [1, 2, 3]
+    for one in found["annotations"]:
+        assert one["category_id"] == 2 and one["area"] == 44
+        assert all(len(polygon) % 2 == 0 and len(polygon) >= 6 for polygon in one["segmentation"])
+    assert found["annotations"][0]["bbox"] == [3, 4, 8, 6]
+
+
+def decision(name: str, **changes) -> files.Decision:
+    ring = np.array([(0, 0), (0, 3), (3, 3), (3, 0)], np.int32)
+    values = {"kind": "object", "proposed": "road", "score": 0.5, "rings": (ring,), "other": ""}
+    return files.Decision(key="", image=name, accepted=True, **{**values, **changes})
+
+
+def test_accepted_regions_are_painted_the_surest_on_top():
+    shapes, swaps = apply.planned(
+        [decision("a", score=0.9), decision("a", proposed="<b>car", score=0.1)], CLASSES, {"a": 7}
+    )
+    assert swaps == {} and list(shapes) == [7]
+    old = np.ones((6, 6), np.uint8)
+    new = apply.painted(old, shapes[7])
+    assert (new[:4, :4] == 0).all() and new.sum() == 20 and old.sum() == 36
+    matrix = apply.changed(old, new, 3)
+    assert matrix[1, 0] == matrix.sum() == 16
+    assert apply.table(matrix, lambda k: CLASSES.names[k]) == (
+        f"            16 px  {CLASSES.names[1]} -> road"
+    )
+
+
+def test_an_image_that_gets_another_label_gets_no_regions():
+    shapes, swaps = apply.planned(
+        [decision("a"), decision("a", kind="swapped", proposed="", other="b")],
+        CLASSES,
+        {"a": 0, "b": 1},
+    )
+    assert shapes == {} and swaps == {0: 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"proposed": "rood"}, "'rood' is none of"), ({"kind": "magic"}, "kind = 'magic'")],
+)
+def test_a_decision_that_cannot_be_followed_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        apply.planned([decision("a", **changes)], CLASSES, {"a": 0})
+    with pytest.raises(InputError, match="no such image"):
+        apply.planned([decision("b")], CLASSES, {"a": 0})

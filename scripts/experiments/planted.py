@@ -21,11 +21,9 @@ tables to table.md. docs/review.md has them.
 
 import argparse
 import functools
-import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,288 +32,16 @@ from arm_jax.system import signals
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
-import cv2
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
+from planted_data import CELLS, NOISES, TRAINING, Data, key_of, pieces, planted, prepared
+from planted_networks import NETWORKS, full_size, likelihoods, miou
 
-from arm_jax import networks
-from arm_jax.data import scenes, sources
-from arm_jax.evaluation import metrics
-from arm_jax.networks.input import normalize
 from arm_jax.review import findings, groups, images, masks, refit, regions
 from arm_jax.review.regions import Region
 from arm_jax.system.errors import InputError
-from arm_jax.weights import pretrained
 
-NOISES = ("wrong 1 %", "wrong 3 %", "wrong 10 %", "dropped", "swapped", "shifted")
-NETWORKS = ("plain", "folds", "corrects")
-TRAINING, HELD_OUT = 180, 80  # images
-CELLS = {"scenes": (48, 64), "camvid": (60, 80)}  # of the features; labels have twice as many
-WIDTHS = (32, 64, 96)  # principal components of the trunk's three stages
-FOLDS, STEPS, BATCH, RATE = 3, 400, 2048, 3e-3
-SURE, BEFORE = 0.8, 0.25  # when a label is corrected, and the share of the steps before
 FIRST = (10, 50, 100)
 REVIEWED = (50, 200, 1000)
-
-
-@dataclass(frozen=True)
-class Data:
-    """Images of one kind with clean labels, and their features.
-
-    Attributes:
-      name: scenes or camvid.
-      number: of classes.
-      features: float16 (n, *CELLS, sum(WIDTHS)) of the images to train on, then of those held out.
-      labels: uint8 (n, 2 x CELLS).
-      rgb: uint8 (n, 2 x CELLS, 3).
-    """
-
-    name: str
-    number: int
-    features: np.ndarray
-    labels: np.ndarray
-    rgb: np.ndarray
-
-
-# Data
-
-
-def prepared(name: str, arguments: argparse.Namespace) -> Data:
-    """The data of a kind, its features computed once."""
-    path = arguments.workdir / f"{name}.npz"
-    if not path.exists():
-        shown, labels, number = _pairs(name, arguments)
-        features = _features(shown, CELLS[name], arguments.weights, arguments.variant or None)
-        size = tuple(2 * side for side in CELLS[name])
-        small = np.stack([cv2.resize(x, size[::-1], interpolation=cv2.INTER_AREA) for x in shown])
-        np.savez(path, features=features, labels=labels, rgb=small, number=number)
-    with np.load(path) as stored:
-        arrays = {key: stored[key] for key in ("features", "labels", "rgb")}
-        return Data(name, int(stored["number"]), **arrays)
-
-
-def _pairs(name: str, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int]:
-    """Images of four times the cells, and labels of twice; the classes' number."""
-    size = tuple(2 * side for side in CELLS[name])
-    if name == "scenes":
-        full = (2 * size[0], 2 * size[1])
-        pairs = [scenes.generate("train", k, full) for k in range(TRAINING)]
-        pairs += [scenes.generate("val", k, full) for k in range(HELD_OUT)]
-        number = sources.ScenesSource.classes.number
-    else:
-        train = sources.open_source("camvid", root=arguments.camvid, split="train")
-        test = sources.open_source("camvid", root=arguments.camvid, split="test")
-        number = train.classes.number
-        records = [train[int(k)] for k in np.linspace(0, len(train) - 1, TRAINING)]
-        records += [test[int(k)] for k in np.linspace(0, len(test) - 1, HELD_OUT)]
-        pairs = [(record["image"], record["label"]) for record in records]
-    shown = [
-        cv2.resize(i, (2 * size[1], 2 * size[0]), interpolation=cv2.INTER_AREA) for i, _ in pairs
-    ]
-    labels = [cv2.resize(x, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) for _, x in pairs]
-    return np.stack(shown), np.stack(labels), number
-
-
-def _features(
-    shown: np.ndarray, cells: tuple[int, int], weights: str, variant: str | None
-) -> np.ndarray:
-    """Principal components of the first three stages, at the cells, of unit mean variance."""
-    model = networks.create(
-        "deeplabv3plus_resnet50", 2, output_stride=16, variant=variant, rngs=nnx.Rngs(0)
-    )
-    pretrained.load(model, weights)
-    graphdef, state = nnx.split(model.backbone)
-
-    @jax.jit
-    def stages(state: nnx.State, batch: jax.Array) -> list[jax.Array]:
-        backbone = nnx.merge(graphdef, state)
-        x = backbone.stem(normalize(batch, jnp.full((len(batch), 2), 1 << 20)))
-        found = []
-        for stage in list(backbone.stages)[:3]:
-            for block in stage:
-                x = block(x)
-            found.append(x)
-        return found
-
-    outputs: list[list[np.ndarray]] = [[], [], []]
-    bases: list[tuple[np.ndarray, np.ndarray]] = []
-    for start in range(0, len(shown), 4):
-        batch = shown[start : start + 4]
-        full = np.concatenate([batch, np.repeat(batch[:1], 4 - len(batch), 0)])
-        found = [np.asarray(x, np.float32)[: len(batch)] for x in stages(state, full)]
-        if not bases:
-            bases = [_basis(x, width) for x, width in zip(found, WIDTHS, strict=True)]
-        for kept, x, (mean, basis) in zip(outputs, found, bases, strict=True):
-            for one in (x - mean) @ basis:
-                kept.append(cv2.resize(one, cells[::-1], interpolation=cv2.INTER_LINEAR))
-    return np.concatenate([np.stack(kept) for kept in outputs], -1).astype(np.float16)
-
-
-def _basis(x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    flat = x.reshape(-1, x.shape[-1])
-    mean = flat.mean(0)
-    values, vectors = np.linalg.eigh(np.cov((flat - mean).T))
-    scale = np.sqrt(values[::-1][:width].mean())
-    return mean, (vectors[:, ::-1][:, :width] / scale).astype(np.float32)
-
-
-# Errors
-
-
-def planted(data: Data, noise: str, seed: int) -> np.ndarray:
-    """The labels to train on with errors of one kind, uint8 (TRAINING, h, w)."""
-    rng = np.random.default_rng([seed, NOISES.index(noise)])
-    labels = data.labels[:TRAINING].copy()
-    if noise.startswith("wrong"):
-        share = float(noise.split()[1]) / 100
-        for label in labels:
-            for value, box, mask in _pieces(label.copy(), data.number):
-                if rng.random() < share:
-                    other = int(rng.integers(data.number - 1))
-                    label[masks.within(box)][mask] = other + (other >= value)
-    elif noise == "dropped":
-        for label in labels:
-            for value, box, mask in _pieces(label.copy(), data.number):
-                if mask.sum() < 0.02 * label.size and rng.random() < 0.1:
-                    label[masks.within(box)][mask] = _around(label, value, box, mask, data.number)
-    else:
-        chosen = rng.permutation(TRAINING)[: 2 * round(0.025 * TRAINING)]
-        if noise == "swapped":
-            half = len(chosen) // 2
-            labels[chosen] = labels[np.concatenate([chosen[half:], chosen[:half]])]
-        else:
-            for index in chosen:
-                down, across = (int(s * rng.choice([-1, 1])) for s in rng.integers(4, 9, 2))
-                moved = np.float32([[1, 0, across], [0, 1, down]])
-                labels[index] = cv2.warpAffine(
-                    labels[index],
-                    moved,
-                    labels[index].shape[::-1],
-                    flags=cv2.INTER_NEAREST,
-                    borderMode=cv2.BORDER_REPLICATE,
-                )
-    return labels
-
-
-def _pieces(label: np.ndarray, number: int) -> Iterator[tuple[int, masks.Box, np.ndarray]]:
-    smallest = _smallest(label)
-    for value in range(number):
-        for box, mask in masks.components(label == value, smallest):
-            yield value, box, mask > 0
-
-
-def _smallest(label: np.ndarray) -> int:
-    """Errors of fewer pixels are neither planted nor counted."""
-    return max(9, round(5e-4 * label.size))
-
-
-def _around(label: np.ndarray, value: int, box: masks.Box, mask: np.ndarray, number: int) -> int:
-    """The class most frequent along the edge of a component."""
-    full = np.zeros(label.shape, np.uint8)
-    full[masks.within(box)] = mask
-    ring = (cv2.dilate(full, np.ones((3, 3), np.uint8)) > 0) & (full == 0)
-    counts = np.bincount(label[ring], minlength=256)[:number]
-    counts[value] = 0
-    return int(counts.argmax())
-
-
-# Networks
-
-
-def likelihoods(data: Data, labels: np.ndarray, kind: str, seed: int) -> np.ndarray:
-    """float32 (TRAINING, *CELLS, C): what a network of this kind thinks of its training images."""
-    features = data.features[:TRAINING]
-    if kind != "folds":
-        weights = _trained(data, features, labels, seed, corrects=kind == "corrects")
-        return _predicted(weights, features)
-    found = np.zeros((*features.shape[:3], data.number), np.float32)
-    for fold in range(FOLDS):
-        out = np.arange(TRAINING) % FOLDS == fold
-        weights = _trained(data, features[~out], labels[~out], seed)
-        found[out] = _predicted(weights, features[out])
-    return found
-
-
-def _trained(
-    data: Data, features: np.ndarray, labels: np.ndarray, seed: int, corrects: bool = False
-) -> list[jax.Array]:
-    x = features.reshape(-1, features.shape[-1])
-    y = labels[:, ::2, ::2].reshape(-1)
-    valid = np.flatnonzero(y < data.number)
-    rng = np.random.default_rng(seed)
-    key, sizes = jax.random.key(seed), (x.shape[1], 128, data.number)
-    weights = []
-    for a, b in itertools.pairwise(sizes):
-        key, used = jax.random.split(key)
-        weights += [jax.random.normal(used, (a, b)) * (2 / a) ** 0.5, jnp.zeros(b)]
-    state, average = _optimizer().init(weights), weights
-    for step in range(STEPS):
-        rows = rng.choice(valid, BATCH)
-        correct = corrects and step > BEFORE * STEPS
-        weights, average, state = _step(weights, average, state, x[rows], y[rows], correct)
-    return average
-
-
-def _optimizer() -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
-
-
-def _scores(weights: list[jax.Array], x: jax.Array) -> jax.Array:
-    return jax.nn.relu(x @ weights[0] + weights[1]) @ weights[2] + weights[3]
-
-
-@functools.partial(jax.jit, static_argnames="corrects")
-def _step(
-    weights: list[jax.Array],
-    average: list[jax.Array],
-    state: optax.OptState,
-    x: jax.Array,
-    y: jax.Array,
-    corrects: bool,
-) -> tuple[list[jax.Array], list[jax.Array], optax.OptState]:
-    x = x.astype(jnp.float32)
-    target = y.astype(jnp.int32)
-    if corrects:
-        likely = jax.nn.softmax(_scores(average, x))
-        target = jnp.where(likely.max(-1) > SURE, likely.argmax(-1), target)
-
-    def loss(weights: list[jax.Array]) -> jax.Array:
-        scores = _scores(weights, x)
-        return optax.softmax_cross_entropy_with_integer_labels(scores, target).mean()
-
-    change, state = _optimizer().update(jax.grad(loss)(weights), state)
-    weights = optax.apply_updates(weights, change)
-    average = jax.tree.map(lambda a, w: 0.97 * a + 0.03 * w, average, weights)
-    return weights, average, state
-
-
-@jax.jit
-def _likely(weights: list[jax.Array], x: jax.Array) -> jax.Array:
-    return jax.nn.softmax(_scores(weights, x.astype(jnp.float32)))
-
-
-def _predicted(weights: list[jax.Array], features: np.ndarray) -> np.ndarray:
-    return np.stack([np.asarray(_likely(weights, one)) for one in features])
-
-
-def _miou(data: Data, labels: np.ndarray, seed: int) -> float:
-    """On the images held out, with their clean labels, of a network trained plainly."""
-    weights = _trained(data, data.features[:TRAINING], labels, seed)
-    matrix = np.zeros(2 * (data.number,), np.int64)
-    for x, label in zip(data.features[TRAINING:], data.labels[TRAINING:], strict=True):
-        found = np.asarray(_likely(weights, x))
-        found = _full(found, label.shape).argmax(-1)
-        known = label < data.number
-        pairs = label[known].astype(np.int64) * data.number + found[known]
-        matrix += np.bincount(pairs, minlength=matrix.size).reshape(matrix.shape)
-    return float(metrics.scores(matrix).mIoU)
-
-
-def _full(likely: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(likely, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 # Rankings
@@ -337,24 +63,6 @@ class Ranked:
     region: list[Region | None]
 
 
-def key_of(data: Data, noisy: np.ndarray) -> tuple[list[np.ndarray], int]:
-    """For each image int32 (h, w), the number of the error at each pixel; and how many there are.
-
-    -1 where the label is right, or wrong in fewer pixels than `_smallest`. Pixels without a label,
-    clean or noisy, are right.
-    """
-    number, found = 0, []
-    for clean, label in zip(data.labels, noisy, strict=False):
-        numbers = np.full(label.shape, -1, np.int32)
-        wrong = (label != clean) & (label < data.number) & (clean < data.number)
-        for value in np.unique(label[wrong]):
-            for box, mask in masks.components(wrong & (label == value), _smallest(label)):
-                numbers[masks.within(box)][mask > 0] = number
-                number += 1
-        found.append(numbers)
-    return found, number
-
-
 def _error(key: np.ndarray, mask: np.ndarray) -> int:
     """The error that most of a region's pixels are in; -1 where most are right."""
     inside = key[mask]
@@ -372,7 +80,7 @@ def rank(
     seen = []
     for index in range(TRAINING):
         label, key = noisy[index], keys[index]
-        full = _full(likely[index], label.shape)
+        full = full_size(likely[index], label.shape)
         one = findings.look(index, str(index), data.rgb[index], label, full)
         seen.append((one.label, one.prediction))
         for region in one.found:
@@ -382,7 +90,7 @@ def rank(
                 scores["review"][index] = max(scores["review"][index], region.score)
         scores["softmin"][index] = 1 - one.soft_minimum
         given = np.take_along_axis(full, np.minimum(label, data.number - 1)[..., None], -1)[..., 0]
-        for _, box, mask in _pieces(label, data.number):
+        for _, box, mask in pieces(label, data.number):
             value = float(1 - given[masks.within(box)][mask].mean())
             whole = np.zeros(label.shape, bool)
             whole[masks.within(box)] = mask
@@ -485,8 +193,8 @@ def closed_loop(data: Data, noisy: np.ndarray, ranked: Ranked, seed: int) -> dic
     What is accepted gets the class that the review proposed, right or not.
     """
     found = {
-        "clean": _miou(data, data.labels[:TRAINING], seed),
-        "noisy": _miou(data, noisy, seed),
+        "clean": miou(data, data.labels[:TRAINING], seed),
+        "noisy": miou(data, noisy, seed),
     }
     for most in REVIEWED:
         labels = noisy.copy()
@@ -495,7 +203,7 @@ def closed_loop(data: Data, noisy: np.ndarray, ranked: Ranked, seed: int) -> dic
             if region is not None and ranked.error[n] >= 0:
                 mask = masks.filled(region.rings, labels.shape[1:])
                 labels[int(ranked.image[n])][mask] = region.proposed
-        found[str(most)] = _miou(data, labels, seed)
+        found[str(most)] = miou(data, labels, seed)
     return found
 
 
@@ -589,7 +297,13 @@ def experiment(arguments: argparse.Namespace) -> int:
     lines = [json.loads(x) for x in results.read_text().splitlines()] if results.exists() else []
     there = {(one["data"], one["noise"], one["seed"]) for one in lines}
     for name in CELLS if arguments.camvid else ("scenes",):
-        data = prepared(name, arguments)
+        data = prepared(
+            name,
+            arguments.workdir,
+            arguments.weights,
+            arguments.variant or None,
+            arguments.camvid,
+        )
         for seed in map(int, arguments.seeds.split(",")):
             for noise in NOISES:
                 if (name, noise, seed) in there:

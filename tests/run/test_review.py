@@ -1,0 +1,220 @@
+"""`--mode review` on a run, and the way back of the decisions into labels."""
+
+import csv
+import importlib.util
+import json
+import shlex
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from arm_jax import experiment as experiments
+from arm_jax import settings
+from arm_jax.data import scenes
+from arm_jax.data.labels import STREET_SCENES
+from arm_jax.review import files
+from arm_jax.run import configs, inputs, review
+from arm_jax.run import folder as run_folder
+from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.system.errors import InputError
+from configs import base
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("a", "b c", "d'<i>", "e", "f", "sub/g")
+
+
+@pytest.fixture(scope="module")
+def apply_review():
+    spec = importlib.util.spec_from_file_location("apply", ROOT / "scripts" / "apply_review.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two folders with scenes as `train` and `val`, the labels as stored values 100 + class."""
+    root = tmp_path / "data"
+    for split, names in (("train", NAMES), ("val", NAMES[:2])):
+        for index, name in enumerate(names):
+            image, label = scenes.generate(split, index, (48, 64))
+            path = root / "images" / split / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+            path = root / "labels" / split / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.where(label == 255, 255, label + 100).astype(np.uint8)).save(path)
+    return root
+
+
+@pytest.fixture
+def run(tmp_path, data, monkeypatch):
+    """The folder of a run whose network is as it was initialised, but surer."""
+    tiny.shrink(monkeypatch)
+    values = (*((100 + k, k) for k in range(STREET_SCENES.number)), (255, 255))
+    changes = {
+        "data.dataset": "folders",
+        "data.root": str(data),
+        "data.classes": STREET_SCENES.names,
+        "data.label_values": values,
+        "augment.crop": (32, 32),
+        "compilation_cache": "",
+    }
+    config = settings.frozen(base.get_config("smoke"), changes)
+    classes = inputs.training_source(config).classes
+    experiment = experiments.build(config, classes)
+    folder = tmp_path / "run"
+    run_folder.open_folder(folder, config)
+    run_folder.write_classes(folder, classes)
+    _, state = experiment.create_state()
+    head = state.params["segmenter"]["head"]["classifier"]
+    head["kernel"].set_value(100 * head["kernel"][...])
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(1, state.replace(step=jnp.int32(1)), {"records": 1})
+    checkpoints.close()
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def decide(folder: Path, word: str, which) -> Path:
+    """The run's review.csv with a decision on these of its rows."""
+    found = rows(folder / "review" / "review.csv")
+    for number in which:
+        found[number]["decision"] = word
+    path = folder.parent / f"{word}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, files.COLUMNS)
+        writer.writeheader()
+        writer.writerows(found)
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
+    }
+
+
+def test_a_review_s_decisions_become_labels_beside_the_old_ones(run, data, apply_review, capsys):
+    page = review.review(None, run)
+    assert "in-sample scores" in page.read_text(encoding="utf-8")
+    target = run / "review"
+    lines = [json.loads(line) for line in (target / "review.jsonl").read_text().splitlines()]
+    table = rows(target / "review.csv")
+    assert [line["key"] for line in lines] == [row["key"] for row in table]
+    assert sorted(row["image"] for row in rows(target / "images.csv")) == sorted(NAMES)
+    first = next(n for n, row in enumerate(table) if row["kind"] == "object")
+    chosen = lines[first]
+    opened = json.loads((target / "labelme" / f"{chosen['image']}.json").read_text())
+    beside = target / "labelme" / Path(chosen["image"]).parent / opened["imagePath"]
+    assert beside.resolve() == (data / "images/train" / f"{chosen['image']}.png").resolve()
+    assert len(json.loads((target / "coco.json").read_text())["annotations"]) > 0
+
+    before = contents(data / "labels")
+    accepted = decide(run, "accept", [first])
+    capsys.readouterr()
+    assert apply_review.main(["--workdir", str(run), "--decisions", str(accepted)]) == 0
+    told = capsys.readouterr().out
+    assert contents(data / "labels") == before
+    after = contents(data / "labels_reviewed")
+    assert sorted(after) == sorted(before)
+    assert [name for name in before if after[name] != before[name]] == [
+        f"train/{chosen['image']}.png"
+    ]
+    assert f"{chosen['pixels']} px  {chosen['given']} -> {chosen['proposed']}" in told or (
+        f"{chosen['pixels']:,} pixels of 1 images changed" in told
+    )
+    # The override that it prints is all it takes to train on them.
+    (override,) = shlex.split(told.splitlines()[-1])
+    config = settings.overridden(configs.read(run), [override])
+    old = inputs.training_source(settings.frozen(configs.read(run)))
+    new = inputs.training_source(config)
+    for index in range(len(NAMES)):
+        differ = old[index]["label"] != new[index]["label"]
+        assert differ.any() == (old[index]["id"] == chosen["image"])
+        if differ.any():
+            proposed = STREET_SCENES.names.index(chosen["proposed"])
+            assert (new[index]["label"][differ] == proposed).all()
+            assert differ.sum() == chosen["pixels"]
+
+    # Another review leaves out what was decided.
+    review.review(None, run, decisions=str(accepted))
+    assert chosen["key"] not in {row["key"] for row in rows(target / "review.csv")}
+    assert "1 earlier decisions are left out" in page.read_text(encoding="utf-8")
+
+
+def test_corrected_labelme_files_are_taken_and_those_left_alone_are_not(
+    run, data, apply_review, capsys
+):
+    review.review(None, run)
+    folder = run / "review" / "labelme"
+    arguments = ["--workdir", str(run), "--labelme", str(folder)]
+    assert apply_review.main(arguments) == 2  # nothing was corrected yet
+    assert "nothing was accepted or corrected" in capsys.readouterr().err
+    path = next(iter(sorted(folder.rglob("*.json"))))
+    stored = json.loads(path.read_text())
+    stored["shapes"] = [
+        {"label": "sky", "points": [[0, 0], [9, 4]], "shape_type": "rectangle", "flags": {}}
+    ]
+    path.write_text(json.dumps(stored, indent=2))
+    review.review(None, run)  # which leaves the corrected file as it is
+    assert json.loads(path.read_text())["shapes"] == stored["shapes"]
+    assert apply_review.main(arguments) == 0
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    new = np.asarray(Image.open(data / "labels_reviewed" / "train" / f"{name}.png"))
+    assert (new[:5, :10] == 100 + STREET_SCENES.names.index("sky")).all()
+
+
+def test_what_cannot_be_reviewed_is_refused(run, data):
+    with pytest.raises(InputError, match=r"was not trained on, so review\.folds"):
+        config = settings.overridden(configs.read(run), ["--config.review.folds=2"])
+        review.review(config, run, split="val")
+    with pytest.raises(InputError, match="there are 6 images"):
+        review.review(settings.overridden(configs.read(run), ["--config.review.folds=7"]), run)
+    with pytest.raises(InputError, match=r"review\.folds = 1 leaves nothing"):
+        settings.overridden(configs.read(run), ["--config.review.folds=1"])
+    with pytest.raises(InputError, match=r"data\.fold"):
+        settings.overridden(configs.read(run), ["--config.data.fold=2,2"])
+    (data.parent / "x.csv").write_text("a,b\n")
+    with pytest.raises(InputError, match="no column key"):
+        review.review(None, run, decisions=str(data.parent / "x.csv"))
+
+
+@pytest.mark.slow
+def test_every_image_is_judged_by_a_network_that_was_not_trained_on_it(run, capsys, monkeypatch):
+    judged = {}
+    look = review._look
+
+    def recorded(opened, source, indices):
+        for index in indices:
+            judged[index] = opened.experiment.config.data.fold
+        yield from look(opened, source, indices)
+
+    monkeypatch.setattr(review, "_look", recorded)
+    overrides = ["--config.review.folds=2", "--config.review.fold_steps=1"]
+    config = settings.overridden(configs.read(run), overrides)
+    page = review.review(config, run)
+    assert judged == {n: (n % 2, 2) for n in range(len(NAMES))}
+    assert "out-of-fold scores" in page.read_text(encoding="utf-8")
+    assert capsys.readouterr().out.count("--- without fold") == 2
+    first = (run / "review" / "review.csv").read_bytes()
+    review.review(config, run)  # which trains nothing again
+    assert "--- without fold" not in capsys.readouterr().out
+    assert (run / "review" / "review.csv").read_bytes() == first
+
+
+def test_a_fold_is_left_out_of_training(data):
+    flat = {**settings.flat(base.get_config("smoke")), "data.dataset": "scenes"}
+    every = inputs.training_source(settings.frozen(base.get_config(), flat))
+    flat |= {"data.fold": (1, 3)}
+    rest = inputs.training_source(settings.frozen(base.get_config(), flat))
+    ids = [every[n]["id"] for n in range(len(every))]
+    assert [rest[n]["id"] for n in range(len(rest))] == [x for n, x in enumerate(ids) if n % 3 != 1]

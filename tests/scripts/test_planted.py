@@ -1,0 +1,90 @@
+"""The experiment on planted errors: the key, and what is measured with it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from planted import Ranked, corrected, image_precision, measured, rank
+from planted_data import NOISES, Data, key_of, planted
+
+from arm_jax.data import scenes
+from arm_jax.review import masks
+from arm_jax.review.regions import Region
+
+SIZE = (96, 128)
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    pairs = [scenes.generate("train", index, SIZE) for index in range(40)]
+    rgb, labels = (np.stack(part) for part in zip(*pairs, strict=True))
+    return Data("scenes", 11, np.zeros((40, 48, 64, 1), np.float16), labels, rgb)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_key_names_the_errors_that_were_planted(data, noise, monkeypatch):
+    monkeypatch.setattr("planted_data.TRAINING", 40)
+    noisy = planted(data, noise, seed=0)
+    keys, errors = key_of(data, noisy)
+    assert errors > 0 and (noisy == planted(data, noise, seed=0)).all()
+    found = np.stack(keys)
+    assert set(np.unique(found)) == set(range(-1, errors))
+    # What is no error is right, or too small to count.
+    wrong = noisy != data.labels
+    assert (wrong | (found < 0)).all()
+    assert (found[wrong] >= 0).mean() > 0.5
+    if noise in ("swapped", "shifted"):
+        assert (found >= 0).any((1, 2)).sum() in (2, 3)
+
+
+def test_average_precision_counts_every_error_once():
+    errors = np.array([0, -1, 0, 1, -1, 2])
+    ranked = Ranked(np.zeros(6, int), np.arange(6)[::-1], errors, [None] * 6)
+    found = measured(ranked, errors=4)
+    assert found["ap"] == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 4)
+    assert found["p@10"] == pytest.approx(4 / 6)
+    assert measured(Ranked(np.array([]), np.array([]), np.array([]), []), 3)["ap"] == 0
+
+
+def test_average_precision_of_images():
+    bad = np.array([True, False, True, False])
+    assert image_precision(np.array([0.9, 0.8, 0.7, 0.1]), bad) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_a_decision_on_a_group_counts_for_all_of_it():
+    box = (0, 0, 4, 4)
+    one = Region(
+        kind="object",
+        given=0,
+        proposed=1,
+        score=0.5,
+        margin=0.5,
+        size=0.1,
+        reach=0.5,
+        area=16,
+        box=box,
+        rings=masks.rings(np.ones((4, 4), np.uint8), box),
+        color=(0.0, 0.0, 0.0),
+        center=(0.5, 0.5),
+    )
+    other = dataclasses.replace(one, given=2)
+    regions = [one, other, one, one]
+    ranked = Ranked(np.zeros(4, int), np.ones(4), np.array([0, -1, 1, -1]), list(regions))
+    found = corrected(ranked, 2)
+    assert found["one by one"] == {"right": 1, "wrong": 0}
+    assert found["groups"] == {"right": 2, "wrong": 1}
+
+
+def test_the_clean_label_s_own_likelihoods_find_what_was_planted(data, monkeypatch):
+    monkeypatch.setattr("planted_data.TRAINING", 40)
+    monkeypatch.setattr("planted.TRAINING", 40)
+    noisy = planted(data, "wrong 10 %", seed=0)
+    keys, errors = key_of(data, noisy)
+    small = np.minimum(data.labels[:, ::2, ::2], 10)
+    likely = np.full((*small.shape, 11), 0.01, np.float32)
+    np.put_along_axis(likely, small[..., None].astype(np.intp), 0.9, -1)
+    ranked, scores, _ = rank(data, noisy, likely, keys)
+    bad = np.array([(key >= 0).any() for key in keys])
+    assert measured(ranked["review"], errors)["p@50"] > 0.9
+    assert measured(ranked["review"], errors)["ap"] > 0.6
+    assert image_precision(scores["review"], bad) > 0.9

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import shlex
+import types
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ from arm_jax.system.errors import InputError
 from configs import base
 
 ROOT = Path(__file__).parents[2]
+SIZE = (48, 64)
+CAR = STREET_SCENES.names.index("car")
 NAMES = ("a", "b c", "d'<i>", "e", "f", "sub/g")
 
 
@@ -41,7 +44,7 @@ def data(tmp_path):
     root = tmp_path / "data"
     for split, names in (("train", NAMES), ("val", NAMES[:2])):
         for index, name in enumerate(names):
-            image, label = scenes.generate(split, index, (48, 64))
+            image, label = scenes.generate(split, index, SIZE)
             path = root / "images" / split / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(path)
@@ -51,10 +54,8 @@ def data(tmp_path):
     return root
 
 
-@pytest.fixture
-def run(tmp_path, data, monkeypatch):
-    """The folder of a run whose network is as it was initialised, but surer."""
-    tiny.shrink(monkeypatch)
+def recorded(tmp_path, data) -> Path:
+    """The folder of a run on these data, without a checkpoint."""
     values = (*((100 + k, k) for k in range(STREET_SCENES.number)), (255, 255))
     changes = {
         "data.dataset": "folders",
@@ -65,14 +66,52 @@ def run(tmp_path, data, monkeypatch):
         "compilation_cache": "",
     }
     config = settings.frozen(base.get_config("smoke"), changes)
-    classes = inputs.training_source(config).classes
-    experiment = experiments.build(config, classes)
     folder = tmp_path / "run"
     run_folder.open_folder(folder, config)
-    run_folder.write_classes(folder, classes)
+    run_folder.write_classes(folder, inputs.training_source(config).classes)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, data, monkeypatch):
+    """The folder of a run whose network knows the scenes as they are, and is sure of them."""
+    folder = recorded(tmp_path, data)
+    clean = {}
+    for split, names in (("train", NAMES), ("val", NAMES[:2])):
+        for index in range(len(names)):
+            image, label = scenes.generate(split, index, SIZE)
+            likely = np.full((*label.shape, STREET_SCENES.number), 0.01, np.float32)
+            np.put_along_axis(likely, label[..., None].astype(np.intp), 0.9, -1)
+            clean[image.tobytes()] = likely
+
+    def opened(config, folder, checkpoint="latest"):
+        chosen = configs.used(folder)[0] if config is None else config
+        return types.SimpleNamespace(
+            folder=Path(folder),
+            step=7,
+            experiment=types.SimpleNamespace(config=chosen),
+            probabilities=lambda image: clean[image.tobytes()],
+        )
+
+    monkeypatch.setattr(review.restore, "opened", opened)
+    # Two cars that are none.
+    for name, box in (("b c", (30, 40, 10, 20)), ("sub/g", (5, 15, 30, 40))):
+        path = data / "labels" / "train" / f"{name}.png"
+        label = np.array(Image.open(path))
+        top, bottom, left, right = box
+        label[top:bottom, left:right] = 100 + CAR
+        Image.fromarray(label).save(path)
+    return folder
+
+
+@pytest.fixture
+def network(tmp_path, data, monkeypatch):
+    """The folder of a run with a tiny network as it was initialised."""
+    tiny.shrink(monkeypatch)
+    folder = recorded(tmp_path, data)
+    config = settings.frozen(configs.read(folder))
+    experiment = experiments.build(config, run_folder.read_classes(folder))
     _, state = experiment.create_state()
-    head = state.params["segmenter"]["head"]["classifier"]
-    head["kernel"].set_value(100 * head["kernel"][...])
     checkpoints = Checkpoints(folder)
     checkpoints.save(1, state.replace(step=jnp.int32(1)), {"records": 1})
     checkpoints.close()
@@ -111,7 +150,11 @@ def test_a_review_s_decisions_become_labels_beside_the_old_ones(run, data, apply
     table = rows(target / "review.csv")
     assert [line["key"] for line in lines] == [row["key"] for row in table]
     assert sorted(row["image"] for row in rows(target / "images.csv")) == sorted(NAMES)
-    first = next(n for n, row in enumerate(table) if row["kind"] == "object")
+    # Both cars that are none come first, as what they are.
+    assert {(row["image"], row["kind"], row["given"]) for row in table[:2]} == {
+        (name, "component", "car") for name in ("b c", "sub/g")
+    }
+    first = next(n for n, row in enumerate(table) if row["image"] == "b c")
     chosen = lines[first]
     opened = json.loads((target / "labelme" / f"{chosen['image']}.json").read_text())
     beside = target / "labelme" / Path(chosen["image"]).parent / opened["imagePath"]
@@ -142,8 +185,9 @@ def test_a_review_s_decisions_become_labels_beside_the_old_ones(run, data, apply
         assert differ.any() == (old[index]["id"] == chosen["image"])
         if differ.any():
             proposed = STREET_SCENES.names.index(chosen["proposed"])
+            assert (old[index]["label"][differ] == CAR).all()
             assert (new[index]["label"][differ] == proposed).all()
-            assert differ.sum() == chosen["pixels"]
+            assert differ.sum() == chosen["pixels"] == 100
 
     # Another review leaves out what was decided.
     review.review(None, run, decisions=str(accepted))
@@ -189,7 +233,9 @@ def test_what_cannot_be_reviewed_is_refused(run, data):
 
 
 @pytest.mark.slow
-def test_every_image_is_judged_by_a_network_that_was_not_trained_on_it(run, capsys, monkeypatch):
+def test_every_image_is_judged_by_a_network_that_has_not_seen_its_label(
+    network, capsys, monkeypatch
+):
     judged = {}
     look = review._look
 
@@ -200,15 +246,15 @@ def test_every_image_is_judged_by_a_network_that_was_not_trained_on_it(run, caps
 
     monkeypatch.setattr(review, "_look", recorded)
     overrides = ["--config.review.folds=2", "--config.review.fold_steps=1"]
-    config = settings.overridden(configs.read(run), overrides)
-    page = review.review(config, run)
+    config = settings.overridden(configs.read(network), overrides)
+    page = review.review(config, network)
     assert judged == {n: (n % 2, 2) for n in range(len(NAMES))}
     assert "out-of-fold scores" in page.read_text(encoding="utf-8")
     assert capsys.readouterr().out.count("--- without fold") == 2
-    first = (run / "review" / "review.csv").read_bytes()
-    review.review(config, run)  # which trains nothing again
+    first = (network / "review" / "review.csv").read_bytes()
+    review.review(config, network)  # which trains nothing again
     assert "--- without fold" not in capsys.readouterr().out
-    assert (run / "review" / "review.csv").read_bytes() == first
+    assert (network / "review" / "review.csv").read_bytes() == first
 
 
 def test_a_fold_is_left_out_of_training(data):

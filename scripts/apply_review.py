@@ -6,10 +6,10 @@
 The decisions are rows of the CSV that the page saved (several files are read in turn), or LabelMe
 files that were corrected: of those in the run's own review, the ones that were saved since.
 
-For two folders of one's own (`data.dataset = folders`) the new labels are a folder beside the old
-one, `labels_reviewed` for `labels`, with all other labels copied, so that one override trains on
-it. For other data sets `--out` is a new folder that holds images and labels of both splits. What
-was there before is never written to.
+For two folders of one's own whose labels are images of numbers, the new labels are a folder beside
+the old one, `labels_reviewed` for `labels`, with all other labels copied, so that one override
+trains on it. For other labels `--out` is a new folder that holds images and labels of both splits.
+What was there before is never written to.
 """
 
 import argparse
@@ -29,7 +29,8 @@ from ml_collections import FrozenConfigDict
 from tqdm import tqdm
 
 from arm_jax.data import colors, images, trees
-from arm_jax.data.labels import Classes
+from arm_jax.data.folders import FolderSource
+from arm_jax.data.labels import UNKNOWN, Classes, Table
 from arm_jax.data.records import Source, encoded, named
 from arm_jax.review import apply, files
 from arm_jax.review.apply import Shape
@@ -66,56 +67,55 @@ def run(arguments: argparse.Namespace) -> None:
     """Read the decisions, write the labels, report what changed."""
     config = configs.used(arguments.workdir)[0]
     split = config.data.train_split if arguments.split is None else arguments.split
-    own = split == config.data.train_split
-    source = inputs.labelled_as_training(config, split, config.data.train_images if own else 0)
+    source = inputs.labelled_as_training(config, split)
     classes = run_folder.read_classes(arguments.workdir)
     if source.classes.names != classes.names:
         raise InputError(f"{arguments.workdir}: the classes of its data are others by now")
     decisions = [one for path in arguments.decisions for one in files.read_decisions(path)]
-    index = _ids(source)
+    index = {named(source, number)[0]: number for number in range(len(source))}
     shapes, swaps = apply.planned(decisions, classes, index)
-    if arguments.labelme is not None:
-        for number, drawn in _drawn(arguments.labelme, classes, index).items():
-            shapes.setdefault(number, []).extend(drawn)
-    if not shapes and not swaps:
+    drawn = {} if arguments.labelme is None else _saved(arguments.labelme, index)
+    which = {*shapes, *swaps, *drawn}
+    if not which:
         raise InputError("nothing was accepted or corrected, so there is nothing to write")
-    corrected = partial(_corrected, source, shapes, swaps)
-    if config.data.dataset == "folders" and not config.data.coarsen and not arguments.out:
-        overrides = _beside(config, split, source, corrected, {*shapes, *swaps})
-    else:
+    corrected = partial(_corrected, source, shapes, swaps, drawn)
+    stored = source.numbers() if isinstance(source, FolderSource) else None
+    if stored is None or arguments.out:
         overrides = _anew(config, arguments.out, split, source, corrected)
-    matrix = _changes(source, corrected, {*shapes, *swaps})
-    print(f"{matrix.sum():,} pixels of {len({*shapes, *swaps})} images changed:")
+    else:
+        overrides = _beside(config, source.classes, stored, corrected, which)
+    matrix = np.zeros(2 * (classes.number + 1,), np.int64)
+    for number in sorted(which):
+        matrix += apply.changed(source[number]["label"], corrected(number), classes.number)
+    print(f"{matrix.sum():,} pixels of {len(which)} images changed:")
     print(apply.table(matrix, lambda k: files.class_name(k, classes)))
     print("train on the new labels with\n  " + shlex.join(overrides))
 
 
-def _ids(source: Source) -> dict[str, int]:
-    """The number of each image by its id."""
-    return {named(source, number)[0]: number for number in range(len(source))}
-
-
-def _drawn(folder: Path, classes: Classes, index: dict[str, int]) -> dict[int, list[Shape]]:
-    """The shapes of the LabelMe files that somebody saved."""
+def _saved(folder: Path, index: dict[str, int]) -> dict[int, Path]:
+    """The LabelMe files that somebody saved, by the number of their image."""
     if not folder.is_dir():
         raise InputError(f"--labelme={folder}: no such folder")
-    found: dict[int, list[Shape]] = {}
-    unchanged = 0
-    for path in sorted(folder.rglob("*.json")):
-        if outputs.is_unchanged(path):
-            unchanged += 1
-            continue
+    paths = sorted(folder.rglob("*.json"))
+    saved = [path for path in paths if not outputs.is_unchanged(path)]
+    if len(saved) < len(paths):
+        number = len(paths) - len(saved)
+        print(f"{number} files of {folder} are as the review wrote them, and are left out")
+    found = {}
+    for path in saved:
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name not in index:
             raise InputError(f"{path}: there is no image {name}; remove the file")
-        found[index[name]] = files.read_labelme(path, classes)
-    if unchanged:
-        print(f"{unchanged} files of {folder} are as the review wrote them, and are left out")
+        found[index[name]] = path
     return found
 
 
 def _corrected(
-    source: Source, shapes: dict[int, list[Shape]], swaps: dict[int, int], number: int
+    source: Source,
+    shapes: dict[int, list[Shape]],
+    swaps: dict[int, int],
+    drawn: dict[int, Path],
+    number: int,
 ) -> np.ndarray:
     """The label that image `number` is to have."""
     label = source[swaps.get(number, number)]["label"]
@@ -123,84 +123,73 @@ def _corrected(
         raise InputError(
             f"{source[number]['id']}: the label that it is to have is of another size; reject that"
         )
-    return apply.painted(label, shapes.get(number, []))
-
-
-def _changes(source: Source, corrected: Callable[[int], np.ndarray], which: set[int]) -> np.ndarray:
-    classes = source.classes
-    total = np.zeros(2 * (classes.number + 1,), np.int64)
-    for number in sorted(which):
-        total += apply.changed(source[number]["label"], corrected(number), classes.number)
-    return total
+    label = apply.painted(label, shapes.get(number, []))
+    if number in drawn:
+        over = files.read_labelme(drawn[number], label.shape, source.classes)
+        label = np.where(over == UNKNOWN, label, over)
+    return label
 
 
 def _beside(
     config: FrozenConfigDict,
-    split: str,
-    source: Source,
+    classes: Classes,
+    stored: tuple[Path, list[Path], Table | None],
     corrected: Callable[[int], np.ndarray],
     which: set[int],
 ) -> list[str]:
     """A folder of labels beside the old one, in each root; the overrides that use it."""
-    data = config.data
-    store = _stored(source.classes, data.label_values)
-    name = _free(Path(data.root).expanduser(), data.label_folder)
-    ids = {number: identity for identity, number in _ids(source).items() if number in which}
-    changed = {ids[number]: number for number in which}
-    roots = dict.fromkeys([data.root, data.eval_root or data.root])
-    for root in (Path(root).expanduser() for root in roots):
-        old, out = root / data.label_folder, outputs.claim(root / name, COMMAND)
-        mine = root == Path(data.root).expanduser()
+    old, paths, table = stored
+    store = _stored(classes, table)
+    folder = config.data.label_folder
+    name = _free(old, folder)
+    changed = {paths[number]: number for number in which}
+    places = {old: old.with_name(Path(name).name)}
+    if config.data.eval_root:  # where the same setting will look for labels to evaluate on
+        root = Path(config.data.eval_root).expanduser()
+        places.setdefault(root / folder, root / name)
+    for before, after in places.items():
+        out = outputs.claim(after, COMMAND)
         with locks.held(out):
-            tree = trees.Folder(old)
+            tree = trees.Folder(before)
             for file in tqdm(tree.names(), f"write {out.name}", unit="label", disable=None):
-                inside = Path(file)
-                below = (
-                    inside.relative_to(split) if split and inside.is_relative_to(split) else inside
-                )
-                identity = below.with_suffix("").as_posix()
-                is_of_split = not split or inside.is_relative_to(split)
-                if mine and is_of_split and identity in changed:
-                    target = names.below(out, inside.with_suffix(".png").as_posix())
-                    label = store(corrected(changed[identity]))
-                    colors.write_label(target, label, source.classes)
-                    continue
-                with whole(names.below(out, file)) as temporary:
-                    temporary.write_bytes(tree.read(file))
+                if before / file in changed:
+                    target = names.below(out, Path(file).with_suffix(".png").as_posix())
+                    label = store(corrected(changed[before / file]))
+                    colors.write_label(target, label, classes)
+                else:
+                    with whole(names.below(out, file)) as temporary:
+                        temporary.write_bytes(tree.read(file))
         print(f"the new labels are in {out}")
     return [f"--config.data.label_folder={name}"]
 
 
-def _free(root: Path, folder: str) -> str:
-    """The name of a folder beside `folder` that does not exist yet."""
+def _free(old: Path, folder: str) -> str:
+    """What to call a folder beside `old`, which the settings call `folder`: not there yet."""
     number, name = 1, f"{folder.rstrip('/')}_reviewed"
-    while (root / name).exists():
+    while old.with_name(Path(name).name).exists():
         number += 1
         name = f"{folder.rstrip('/')}_reviewed_{number}"
     return name
 
 
-def _stored(classes: Classes, values: Sequence[tuple[int, int]]) -> Callable:
-    """From class indices to the values that label files store.
+def _stored(classes: Classes, table: Table | None) -> Callable[[np.ndarray], np.ndarray]:
+    """From class indices to the numbers that label files store.
 
-    Raises InputError where a class, or no label, has none.
+    Raises InputError, then or later, where a class, or no label, has none.
     """
-    if not values:
+    if table is None:
         return lambda label: label
-    back = {index: stored for stored, index in reversed(values)}
-    table = np.zeros(256, np.uint8)
-    for index in range(classes.number):
-        if index not in back:
-            raise InputError(
-                f"data.label_values has no value for {classes.names[index]}; add a pair"
-            )
-        table[index] = back[index]
+    back = {index: number for number, index in reversed(list(enumerate(table.values)))}
+    numbers = np.array([back.get(index, 0) for index in range(256)], np.uint8)
 
     def store(label: np.ndarray) -> np.ndarray:
-        if classes.ignore not in back and (label == classes.ignore).any():
-            raise InputError("data.label_values has no value for data.ignore; add a pair")
-        table[classes.ignore] = back.get(classes.ignore, 0)
-        return table[label]
+        missing = [int(index) for index in np.unique(label) if int(index) not in back]
+        if missing:
+            raise InputError(
+                f"no number in the labels means {files.class_name(missing[0], classes)}; add a pair"
+                " to data.label_values"
+            )
+        return numbers[label]
 
     return store
 
@@ -215,8 +204,8 @@ def _anew(
     """Images and labels of both splits as two plain folders; the overrides that use them."""
     if out is None:
         raise InputError(
-            f"the labels of data.dataset = {config.data.dataset!r} have no folder to write beside;"
-            " name a new one by --out"
+            "these labels are no folder of images of numbers to write another one beside; name a"
+            " new folder by --out"
         )
     out = outputs.claim(out, COMMAND)
     evaluated = inputs.evaluation_source(config, source.classes)
@@ -234,7 +223,11 @@ def _anew(
         f"--config.data.classes={tuple(source.classes.names)!r}",
         "--config.data.train_split=train",
         "--config.data.eval_split=val",
+        "--config.data.label_folder=labels",
+        "--config.data.image_folder=images",
         "--config.data.label_values=()",
+        "--config.data.colors=()",
+        "--config.data.eval_root=",
         "--config.data.coarsen=",
     ]
 

@@ -111,6 +111,7 @@ class FolderSource(FileSource):
         if key is not None:
             reading = _explained(reading, key)
         self.notes = found.notes
+        self._place = place
         self._reading, self._key, self._many = reading, key, found.many
         if found.many is None:
             tree: Tree = Folder(place.labels)
@@ -119,6 +120,24 @@ class FolderSource(FileSource):
         else:
             labels = CollectionLabels(found.many, self._reading)
         super().__init__(Folder(place.images), labels, found.pairs, classes, turn=turn)
+
+    def numbers(self) -> tuple[Path, list[Path], Table | None] | None:
+        """For labels that are images of one number a pixel, in a folder of their own.
+
+        Returns:
+          The folder of all splits' labels, the file of each record, and the meaning of the numbers
+          (None where they are class indices); None for labels of any other kind.
+        """
+        place, names = self._place, [label for _, _, label in self._pairs]
+        if self._many is not None or place.beside or place.inner:
+            return None
+        plain = {pixels.INDEX.title, pixels.MASK.title}
+        if any(self._labels.title(name) not in plain for name in names):  # type: ignore[attr-defined]
+            return None
+        files = [place.labels / name for name in names]
+        if not all(place.label_root in path.parents for path in files):
+            return None
+        return place.label_root, files, self._reading.meaning.table
 
     def about(self) -> list[str]:
         """Lines on what the labels are, what says their meaning, and what was left alone."""

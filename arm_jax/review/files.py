@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from arm_jax.data.labels import Classes
+from arm_jax.data.formats import recognise
+from arm_jax.data.formats.contract import File, Reading
+from arm_jax.data.labels import UNKNOWN, Classes, Meaning
 from arm_jax.review import masks
 from arm_jax.review.findings import Item
 from arm_jax.review.masks import Rings
@@ -228,7 +230,7 @@ def labelme(items: Sequence[Item], classes: Classes, image_path: str) -> dict[st
     shapes = [
         {
             "label": class_name(item.region.proposed, classes),
-            "points": polygon.astype(float).tolist(),
+            "points": polygon.tolist(),
             "group_id": None,
             "description": f"{item.key}: given {class_name(item.region.given, classes)},"
             f" score {item.score:.3f}",
@@ -280,36 +282,19 @@ def coco(items: Sequence[Item], classes: Classes) -> dict[str, Any]:
     }
 
 
-def read_labelme(path: Path, classes: Classes) -> list[tuple[int, Rings]]:
-    """The polygons and rectangles of a LabelMe file, in order: (class, its ring).
+def read_labelme(path: Path, size: tuple[int, int], classes: Classes) -> np.ndarray:
+    """What is drawn in a LabelMe file, uint8 (h, w): class indices, and `UNKNOWN` elsewhere.
 
-    Raises InputError for what is no such file, another kind of shape, or a name of no class.
+    Args:
+      path: of the file.
+      size: (h, w) of its image.
+      classes: of the names in it; "ignore" stands for no label.
+
+    Raises InputError for what is no such file, is of another size, or has a name of no class.
     """
-    try:
-        shapes = json.loads(files.read_bytes(path))["shapes"]
-        parsed = [
-            (str(one["label"]), str(one.get("shape_type", "polygon")), _points(one["points"]))
-            for one in shapes
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        raise InputError(f"{path}: is no LabelMe file; restore it, or remove it") from None
-    found: list[tuple[int, Rings]] = []
-    for name, kind, points in parsed:
-        if name not in classes.names:
-            raise InputError(
-                f"{path}: the label {name!r} is none of {', '.join(classes.names)}; correct it"
-            )
-        if kind == "rectangle" and len(points) == 2:
-            (a, b), (c, d) = points.tolist()
-            points = np.array([(a, b), (c, b), (c, d), (a, d)], np.int32)
-        elif kind != "polygon" or len(points) < 3:
-            raise InputError(f"{path}: a shape is a {kind}; draw polygons or rectangles")
-        found.append((classes.names.index(name), (points,)))
-    return found
-
-
-def _points(values: Any) -> np.ndarray:
-    points = np.array(values, np.float64).reshape(-1, 2)
-    if not np.isfinite(points).all() or np.abs(points).max(initial=0) > 1 << 20:
-        raise ValueError
-    return np.rint(points).astype(np.int32)
+    reading = Reading(classes, Meaning(classes), undrawn=UNKNOWN)
+    file = File(files.read_bytes(path), str(path), path.suffix.lower())
+    label = recognise.opened(file, size, reading)
+    if tuple(label.shape) != tuple(size):
+        raise InputError(f"{path}: is of another size than its image; remove the file")
+    return np.asarray(label)

@@ -78,36 +78,33 @@ def filled(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
 
 
 def simplified(rings: Sequence[np.ndarray], tolerance: float = 1.0) -> list[np.ndarray]:
-    """One polygon for each part of a region, holes joined to their outline by a cut.
+    """One polygon for each part of a region, as annotation tools have them, float (n, 2).
 
-    For programs whose polygons have no holes. Vertices within `tolerance` pixels of the outline
-    that remains are left out; each polygon has at least 3.
+    Coordinates are (x, y) with the first pixel's centre at (0.5, 0.5); with tolerance 0 exactly the
+    region's pixels have their centres inside. Such polygons have no holes: a hole is joined to its
+    outline by a cut.
+
+    Args:
+      rings: of the region.
+      tolerance: vertices are left out within so many pixels of the line that remains.
     """
-    outlines: list[np.ndarray] = []
-    holes: list[np.ndarray] = []
-    for ring in rings:
-        polygon = cv2.approxPolyDP(ring[:, None], tolerance, True)[:, 0]
-        # cv2 runs around outlines one way, around holes the other.
-        area = cv2.contourArea(ring.astype(np.float32), oriented=True)
-        (holes if area > 0 else outlines).append(_at_least_a_triangle(polygon))
-    for hole in holes:
-        place = [cv2.pointPolygonTest(o.astype(np.float32), _point(hole), True) for o in outlines]
-        if place:
-            nearest = int(np.argmax(place))
-            outlines[nearest] = _cut(outlines[nearest], hole)
-    return outlines
+    corner = np.min([ring.min(0) for ring in rings], 0)
+    width, height = np.max([ring.max(0) for ring in rings], 0) - corner + 1
+    mask = filled([ring - corner for ring in rings], (int(height), int(width)))
+    # At twice the size an outline lies a quarter of a pixel inside of the region's edge.
+    twice = mask.astype(np.uint8).repeat(2, 0).repeat(2, 1)
+    found, hierarchy = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    polygons = {n: _vertices(ring, 2 * tolerance) for n, ring in enumerate(found)}
+    for n, (_, _, _, parent) in enumerate(hierarchy[0]):
+        if parent >= 0:
+            polygons[parent] = _cut(polygons[parent], polygons.pop(n))
+    return [polygon / 2 + 0.25 + corner for polygon in polygons.values()]
 
 
-def _point(ring: np.ndarray) -> tuple[float, float]:
-    return float(ring[0, 0]), float(ring[0, 1])
-
-
-def _at_least_a_triangle(polygon: np.ndarray) -> np.ndarray:
-    """The polygon, or for a line or a point the box that covers its pixels."""
-    if len(polygon) > 2:
-        return polygon
-    (left, top), (right, bottom) = polygon.min(0), polygon.max(0) + 1
-    return np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.int32)
+def _vertices(ring: np.ndarray, tolerance: float) -> np.ndarray:
+    """float (n, 2), at least 3 of them."""
+    polygon = cv2.approxPolyDP(ring, tolerance, True)
+    return (polygon if len(polygon) > 2 else ring)[:, 0].astype(np.float64)
 
 
 def _cut(outline: np.ndarray, hole: np.ndarray) -> np.ndarray:

@@ -92,7 +92,7 @@ def fill(outline: np.ndarray, size: Size) -> Cover:
         np.bitwise_xor.at(crossed, (row - top, column - left), 1)
         edge = until
     inside = np.bitwise_xor.accumulate(crossed, axis=1)[:, :-1]
-    return Cover(top, left, inside.astype(bool))
+    return Cover(top, left, inside.view(bool))
 
 
 def join(covers: Sequence[Cover]) -> Cover:

@@ -115,7 +115,7 @@ class FolderSource(FileSource):
         self._reading, self._key, self._many = reading, key, found.many
         if found.many is None:
             tree: Tree = Folder(place.labels)
-            self._reading = _masks(reading, _label_images(place, found.pairs))
+            self._reading = _masks(reading, place, found.pairs)
             labels: Any = FormatLabels(tree, self._reading)
         else:
             labels = CollectionLabels(found.many, self._reading)
@@ -305,16 +305,17 @@ def _label_images(place: Places, pairs: Sequence[tuple[str, str, str]]) -> list[
     return [path for path in found if path.suffix.lower() in images.SUFFIXES]
 
 
-def _masks(reading: Reading, label_images: Sequence[Path]) -> Reading:
+def _masks(reading: Reading, place: Places, pairs: Sequence[tuple[str, str, str]]) -> Reading:
     """For masks, where the labels that are sampled hold 0 and 255 alone.
 
     Read as class indices, the second class would be ignored. Another value in any other file is
     refused when that is read.
     """
     classes = reading.classes
-    if classes.number != 2 or classes.ignore != 255 or reading.colors or not label_images:
+    if classes.number != 2 or classes.ignore != 255 or reading.colors:
         return reading
-    if reading.meaning.table is not None:
+    label_images = [] if reading.meaning.table else _label_images(place, pairs)
+    if not label_images:
         return reading
     seen: set[int] = set()
     for index in np.unique(np.linspace(0, len(label_images) - 1, SAMPLED).astype(int)).tolist():

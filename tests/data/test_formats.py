@@ -1,5 +1,7 @@
 """Labels as people draw them: one picture in every format is one index map, and what is refused."""
 
+import base64
+import io
 import json
 import pickle
 
@@ -10,7 +12,7 @@ from label_kinds import KINDS, NAMES, SIZE
 from PIL import Image
 
 from arm_jax.data import check, sources, survey
-from arm_jax.data.formats import FORMATS
+from arm_jax.data.formats import FORMATS, outlines
 from arm_jax.system.errors import InputError
 
 
@@ -183,6 +185,88 @@ def test_the_fingerprint_follows_a_file_for_many_and_the_settings(tmp_path):
     assert opened(tmp_path, **options).fingerprint() != before
 
 
+def test_round_shapes_lines_and_stored_masks_of_labelme(tmp_path):
+    stored = io.BytesIO()
+    Image.fromarray(255 * np.eye(4, dtype=np.uint8)).convert("1").save(stored, "PNG")
+    shapes = [
+        {"label": "car", "shape_type": "circle", "points": [[10, 10], [13, 14]]},
+        {"label": "car", "shape_type": "line", "points": [[0, 30], [48, 30]]},
+        {
+            "label": "road",
+            "shape_type": "mask",
+            "points": [[40, 2], [43, 5]],
+            "mask": base64.b64encode(stored.getvalue()).decode(),
+        },
+    ]
+    labelme(tmp_path, shapes)
+    label = opened(tmp_path, "", classes=("road", "car"))[0]["label"]
+    y, x = np.mgrid[:20, :20] + 0.5
+    np.testing.assert_array_equal(label[:20, :20] == 1, (x - 10) ** 2 + (y - 10) ** 2 < 25)
+    assert np.argwhere(label == 0).tolist() == [[2 + k, 40 + k] for k in range(4)]
+    assert 10 <= (label[20:, 24] == 1).sum() <= 11
+    shapes[1]["shape_type"] = "spline"
+    labelme(tmp_path, shapes)
+    with pytest.raises(InputError, match="the shape_type 'spline' is not known"):
+        opened(tmp_path, "", classes=("road", "car"))[0]
+
+
+def test_shapes_and_attributes_of_via(tmp_path):
+    shapes = [
+        {"name": "rect", "x": 0, "y": 0, "width": 4, "height": 3},
+        {"name": "circle", "cx": 20, "cy": 20, "r": 5},
+        {"name": "ellipse", "cx": 40, "cy": 20, "rx": 5, "ry": 2},
+    ]
+    attributes = [{"id": "7", "class": "car"}, {"type": {"car": True, "road": False}}]
+    attributes.append({"label": "road", "note": ""})
+    regions = {
+        str(k): {"shape_attributes": shape, "region_attributes": named}
+        for k, (shape, named) in enumerate(zip(shapes, attributes, strict=True))
+    }
+    save = tmp_path / "images" / "a.png"
+    save.parent.mkdir()
+    Image.fromarray(label_kinds.image()).save(save)
+    content = {"a.png9": {"filename": "a.png", "size": 9, "regions": regions}}
+    (tmp_path / "via_region_data.json").write_text(json.dumps(content))
+    label = opened(tmp_path, "", classes=("road", "car"))[0]["label"]
+    assert (label[:3, :4] == 1).all() and label[20, 20] == 1 and label[20, 40] == 0
+    regions["0"]["region_attributes"] = {"id": "7", "colour": "red"}
+    (tmp_path / "via_region_data.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="whose attributes id, colour do not tell its class"):
+        opened(tmp_path, "", classes=("road", "car"))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("labelmap.txt", "road:1,2,300::", "the colour 1, 2, 300 is not in 0 to 255"),
+        ("labelmap.txt", "road:1,2,3::\ncar:1,2,3::", r"colour \(1, 2, 3\) is given to two"),
+        ("labelmap.txt", "road", "cannot be understood"),
+        ("_classes.csv", "road,1\n", "cannot be understood"),
+        ("classes.txt", "", "cannot be understood"),
+        ("classes.txt", "a\x07b\n", "cannot be used"),
+        ("classes.txt", "\n".join(map(str, range(1001))), "names 1,001 classes"),
+        ("data.yaml", "names: [a, b", "cannot be understood"),
+        ("data.yaml", "a: &a [x, x]\nnames: [*a, *a]", "a name that is no text"),
+        ("data.yaml", "names: !!python/object:os.system {}", "cannot be understood"),
+        ("config.json", '{"labels": [3]}', "cannot be understood"),
+        ("config.json", "[" * 100_000, "cannot be understood"),
+    ],
+)
+def test_a_class_file_that_cannot_be_understood_is_named(tmp_path, name, text, message):
+    label_kinds.index(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        opened(tmp_path, classes=NAMES)
+    assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
+
+
+def test_a_json_that_is_no_class_file_is_left_alone(tmp_path):
+    label_kinds.index(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "data.yaml").write_text("train: images/train\n")
+    assert opened(tmp_path, classes=NAMES)[0]["label"].max() == 255
+
+
 HOSTILE = {
     "no JSON": ("{", "is no whole JSON"),
     "deep": ("[" * 100_000, "is no whole JSON"),
@@ -199,14 +283,15 @@ HOSTILE = {
     ),
     "text": ('{"shapes": [{"label": "car", "points": "abc"}]}', "cannot be drawn"),
     "many points": (
-        '{"shapes": [{"label": "car", "points": [' + "[0,0]," * (1 << 20) + "[1,1]]}]}",
-        "an outline of 1,048,577 points",
+        '{"shapes": [{"label": "car", "points": [' + "[0,0]," * 1000 + "[1,1]]}]}",
+        "an outline of 1,001 points; the limit is 1,000",
     ),
 }
 
 
 @pytest.mark.parametrize("content", HOSTILE)
-def test_a_hostile_file_gives_one_line(tmp_path, content):
+def test_a_hostile_file_gives_one_line(tmp_path, content, monkeypatch):
+    monkeypatch.setattr(outlines, "MOST_POINTS", 1000)
     text, message = HOSTILE[content]
     labelme(tmp_path, [])
     (tmp_path / "images" / "a.json").write_text(text)

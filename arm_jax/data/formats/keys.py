@@ -17,6 +17,7 @@ from arm_jax.system.errors import InputError, first_line
 from arm_jax.system.files import read_bytes
 
 _MOST_BYTES = 1 << 20
+_MOST_NAMES = 1000
 _LONGEST = 100  # characters of a name
 
 
@@ -73,6 +74,10 @@ def _read(path: Path, read: Callable[[str], "Key | None"]) -> Key | None:
         ) from None
     if key is None:
         return None
+    if not 0 < len(key.names) <= _MOST_NAMES:
+        raise InputError(
+            f"{path}: names {len(key.names):,} classes; from 1 to {_MOST_NAMES:,} can be used"
+        )
     for name in key.names:
         if not name or not name.isprintable() or len(name) > _LONGEST:
             raise InputError(f"{path}: the class name {name[:_LONGEST]!r} cannot be used")

@@ -5,6 +5,8 @@ leave. The package knows nothing of networks, losses or runs.
 
 labels      what label values mean: classes, colours, tables from stored values
 records     what a source of records is
+formats     how people draw labels: a table of the formats, one file each
+folders     a person's own images and labels; places, arrangement, endings and many find them
 layouts     data sets by where their files lie; official and cityscapes are such
 sources     DATASETS and `open_source`, which opens any of them: folders, layouts, prepared
             ArrayRecord data sets, generated scenes; wrappers

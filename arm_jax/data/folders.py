@@ -1,7 +1,7 @@
 """A person's own images and labels, in whatever format they were drawn: `data.dataset = "folders"`.
 
-`arrangement` finds the files, `formats` reads the labels, a class file or the settings say what
-names, numbers and colours stand for. What was found out is said by `about`.
+`places` and `arrangement` find the files, `formats` reads the labels, a class file or the settings
+tell what names, numbers and colours stand for. `about` reports what was found out.
 """
 
 from collections import Counter
@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from arm_jax.data import arrangement, images
-from arm_jax.data.arrangement import Many, Places
+from arm_jax.data import arrangement, images, places
 from arm_jax.data.formats import keys, pixels, recognise
 from arm_jax.data.formats.contract import (
     BACKGROUND,
@@ -27,7 +26,9 @@ from arm_jax.data.formats.contract import (
 from arm_jax.data.formats.drawing import DrawnLabel, readable
 from arm_jax.data.formats.keys import Key
 from arm_jax.data.labels import BY_NAME, Classes, Meaning, Table, generic
+from arm_jax.data.many import Many
 from arm_jax.data.pairs import FileSource
+from arm_jax.data.places import Places
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import read_bytes
@@ -36,7 +37,7 @@ SAMPLED = 32  # label files that are looked into for masks of 0 and 255, and for
 
 
 class FolderSource(FileSource):
-    """A person's own data, see the head of this file and of `arrangement`.
+    """A person's own data, see the head of this file and of `places`.
 
     Args:
       root: their folder.
@@ -80,7 +81,7 @@ class FolderSource(FileSource):
         ):
             if value not in known:
                 raise InputError(f"data.{setting} = {value!r}; choose from {', '.join(known)}")
-        place = arrangement.places(Path(root).expanduser(), split, image_folder, label_folder)
+        place = places.places(Path(root).expanduser(), split, image_folder, label_folder)
         key = keys.find(place.for_keys())
         turn = orientation == "exif"
         found = arrangement.find(place)

@@ -55,7 +55,8 @@ def console(argv: Sequence[str] | None = None) -> None:
     elif command.startswith("-"):
         run_main(arguments)
     else:
-        print(f"arm_jax: no command {command!r}; {usage()}", file=sys.stderr)
+        known = ", ".join([*HELP, *TOOLS])
+        print(f"arm_jax: no command {command!r}; there are {known}", file=sys.stderr)
         sys.exit(2)
 
 

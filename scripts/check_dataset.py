@@ -28,12 +28,12 @@ from arm_jax.data import agreement, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
-from arm_jax.system import names, outputs
+from arm_jax.system import command_line, names, outputs
 from arm_jax.system.errors import InputError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     source_arguments.add(parser, splits="train,val")

@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data import coarsen, colors, images, sources
-from arm_jax.system import locks, names, outputs, parallel
+from arm_jax.system import command_line, locks, names, outputs, parallel
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     source_arguments.add(parser, splits="train")

@@ -45,7 +45,7 @@ COLUMNS = {
 
 
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     grid.add_rows(parser, seeds="0,1,2,3,4")

@@ -16,11 +16,12 @@ if __name__ == "__main__":
 
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data import prepare
+from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", help=f"one of: {', '.join(prepare.builder_names())}")
     parser.add_argument("--data_dir", required=True, help="folder for prepared data sets")
     parser.add_argument("--source", default="", help="folder of the official files, or of your own")

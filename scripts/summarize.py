@@ -3,7 +3,6 @@
 The multiply-adds are for one image, from XLA's cost analysis. Without a name, lists the networks.
 """
 
-import argparse
 import sys
 
 from arm_jax.system import signals
@@ -14,11 +13,12 @@ if __name__ == "__main__":
 import jax
 
 from arm_jax.networks import ARCHITECTURES, BACKBONES, summary
+from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", help=f"one of: {', '.join(ARCHITECTURES)}")
     parser.add_argument("--num_classes", type=int, default=19)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), help="height and width")

@@ -1,9 +1,22 @@
 """Arguments of the scripts, and the config overrides among them."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from absl import flags, logging
+
+from arm_jax.system.errors import printable
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose answer to a mistake is one line, as that of everything else."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line, and exit with status 2."""
+        print(f"error: {printable(message)}; --help lists the arguments", file=sys.stderr)
+        sys.exit(2)
 
 
 def parse(

@@ -54,7 +54,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("row", nargs="?", default="configs/base.py:arm", metavar="configs/x.py:row")

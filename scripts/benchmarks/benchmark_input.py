@@ -33,13 +33,13 @@ from arm_jax.data import images, pipeline, scenes, sources
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.records import encoded
-from arm_jax.system import files, outputs
+from arm_jax.system import command_line, files, outputs
 
 SIZE = (1024, 2048)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", default="", choices=("", *sources.DATASETS))

@@ -27,12 +27,12 @@ import jax.numpy as jnp
 from benchmarking import operations, report, timing
 from tqdm import tqdm
 
-from arm_jax.system import files, host_memory, outputs
+from arm_jax.system import command_line, files, host_memory, outputs
 from arm_jax.system.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--crop", type=int, nargs=2, default=(512, 1024), help="height and width")

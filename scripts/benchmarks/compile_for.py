@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and the config values among them."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

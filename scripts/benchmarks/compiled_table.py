@@ -31,6 +31,7 @@ if __name__ == "__main__":
 from aot import cells, child, figures, targets
 from aot.cells import Cell
 
+from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
 KEPT = (
@@ -41,7 +42,7 @@ KEPT = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path, help="JSON lines; made where it is missing")

@@ -58,7 +58,7 @@ AVERAGED: dict[str, tuple[str, float, int] | None] = {
 
 
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     grid.add_rows(parser, seeds="0")

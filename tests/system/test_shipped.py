@@ -76,6 +76,7 @@ def test_commands_are_the_modes_and_the_scripts():
     assert "usage: check_dataset.py" in run("check", "--help").stdout
     unknown = run("trian")
     assert unknown.returncode == 2
-    assert unknown.stderr.startswith("arm_jax: no command 'trian'; usage: arm-jax COMMAND")
+    assert unknown.stderr.startswith("arm_jax: no command 'trian'; there are train, evaluate,")
+    assert unknown.stderr.count("\n") == 1
     missing = run("predict", "--input", "x")
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)

@@ -42,7 +42,6 @@ def main() -> int:
     processes.prepare(folder / "compiled")
     world = World(folder)
     world.make()
-    print(f"the undisturbed commands took {time.monotonic() - began:.0f} s", flush=True)
     if arguments.trial:
         kind, _, number = arguments.trial.partition("/")
         verdict = attempt(world, arguments.seed, kind, int(number), keep=True)

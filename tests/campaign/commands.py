@@ -38,8 +38,9 @@ class Command:
             "place": place,
             "data": data or world.data,
             "photos": photos or world.photos,
-            "run": run or world.run,
         }
+        if any("{run}" in argument for argument in self.arguments):
+            folders["run"] = run or world.run
         return [argument.format(**folders) for argument in self.arguments] + [*more]
 
 

@@ -37,6 +37,7 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
 def _twice(rng: random.Random, world: World, place: Path) -> Verdict:
     """Two processes with one output: one ends as alone, the other is refused or comes after."""
     command = COMMANDS[rng.choice(TWICE)]
+    world.undisturbed(command.name)
     world.prepare(place, command)
     other = place.parent / "other"
     other.mkdir()
@@ -54,7 +55,7 @@ def _twice(rng: random.Random, world: World, place: Path) -> Verdict:
         text = f"the refusal names no process: {refusals[0].err}"
     text = rule.first(
         text,
-        ends.differ(world.ends[command.name], world.end_of(command, place)),
+        ends.differ(world.undisturbed(command.name), world.end_of(command, place)),
         " ".join(ends.halves(place)),
         rule.inside(place, command.leaves, ".arm_jax.jsonl"),
         rule.inside(other),
@@ -92,7 +93,7 @@ def _in_the_way(rng: random.Random, world: World, place: Path) -> Verdict:
         rule.broken(ended, (0, 2)),
         f"a user's file is lost: {lost}" if lost else "",
         rule.untouched(before, mine),
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         "" if ended.status else rule.inside(place, command.leaves, ".arm_jax.jsonl"),
     )
     title = f"{command.name}, {kind} at {path.relative_to(place)}"

@@ -36,7 +36,7 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
         return Verdict(title, text)
     refused = ended.status == 2
     text = rule.first(
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         rule.inside(place, "run", command.leaves, ".arm_jax.jsonl"),
     )
     if not refused and not text:
@@ -56,7 +56,7 @@ def unlike(
 ) -> str:
     """What differs from the reference although nothing was said; "" if nothing does."""
     command = COMMANDS[name]
-    expected, found = dict(world.ends[name]), world.end_of(command, place)
+    expected, found = dict(world.undisturbed(name)), world.end_of(command, place)
     if command.leaves == "run":
         # The checkpoint that was damaged may stay as it is, but for the newest that was made anew.
         step = damaged.split("/")[1] if damaged.startswith("checkpoints/") else ""

@@ -18,6 +18,7 @@ LEAST_LIMIT = 8 << 10  # what is printed, which goes to a file too, must fit
 
 def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     command = COMMANDS[rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0]]
+    world.undisturbed(command.name)
     sizes = sorted(p.stat().st_size for p in (world.reference / command.name).rglob("*"))
     needed = sum(size + 4096 for size in sizes)
     limited = rng.random() < 0.4
@@ -54,9 +55,9 @@ def verdict(world, command, place, title, ended) -> Verdict:
     again = world.finish(command, place)
     text = rule.first(
         rule.broken(again, (0,)),
-        ends.differ(world.ends[command.name], world.end_of(command, place)),
+        ends.differ(world.undisturbed(command.name), world.end_of(command, place)),
         " ".join(ends.halves(place)),
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         rule.inside(place, command.leaves, ".arm_jax.jsonl"),
     )
     return Verdict(title, text, {"filled": int(ended.status != 0)})

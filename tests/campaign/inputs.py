@@ -26,7 +26,7 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     text = rule.first(
         # A learning rate that makes the loss infinite is answered by 3.
         rule.broken(ended, (0, 2, 3) if way is _override else (0, 2)),
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         rule.untouched(before, given),
         rule.inside(place, *leaves, ".arm_jax.jsonl"),
         " ".join(ends.halves(place)),
@@ -122,14 +122,14 @@ def _data(rng, world, place, given):
     files = sorted(p for p in (given / "data").rglob("*") if p.is_file())
     path = rng.choice(files)
     name = rng.choices(("coarsen", "check", "train", "evaluate"), (4, 4, 2, 2))[0]
-    return _used(rng, world, place, name, path, [*files, world.weights], data=given / "data")
+    return _used(rng, world, place, name, path, [*files, *world.torch_weights], data=given / "data")
 
 
 def _photo(rng, world, place, given):
     """An image to label."""
     shutil.copytree(world.photos, given / "photos")
     path = rng.choice(sorted(p for p in (given / "photos").rglob("*") if p.is_file()))
-    corpus = [path, world.weights, CONFIG]
+    corpus = [path, CONFIG, *world.torch_weights]
     return _used(rng, world, place, "predict", path, corpus, photos=given / "photos")
 
 
@@ -154,7 +154,7 @@ def _city(rng, world, place, given):
         path.write_bytes(mutations.changed_json(path.read_bytes(), rng))
         way = "with another value"
     else:
-        way = garbled(path, rng, [path, world.weights])
+        way = garbled(path, rng, [path, *world.torch_weights])
     name = rng.choice(("coarsen", "check"))
     more = ["--preset=hard", f"--out={place}/c", "--splits=train"]
     if name == "check":
@@ -186,7 +186,7 @@ def _config(rng, world, place, given):
         path.write_text(texts.changed_program(path.read_text(), rng))
         way = "with another line"
     else:
-        way = garbled(path, rng, [CONFIG, world.weights])
+        way = garbled(path, rng, [CONFIG, *world.torch_weights])
     line = COMMANDS["train"].line(world, place, "--config.steps=1")
     line = [a.replace(str(CONFIG), str(path)) for a in line]
     return f"train, config {way}", line, ["run"]

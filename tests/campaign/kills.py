@@ -16,6 +16,7 @@ WEIGHTS = {
 
 def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     command = COMMANDS[rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0]]
+    world.undisturbed(command.name)
     world.prepare(place, command)
     more: list[str] = []
     if command.name == "train" and rng.random() < 0.05:
@@ -52,9 +53,9 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     ended = world.finish(command, place)
     text = rule.first(
         rule.broken(ended, (0,)),
-        ends.differ(world.ends[command.name], world.end_of(command, place)),
+        ends.differ(world.undisturbed(command.name), world.end_of(command, place)),
         " ".join(ends.halves(place)),
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         rule.inside(place, command.leaves, ".arm_jax.jsonl"),
     )
     return Verdict(title, text, {"killed": killed})

@@ -26,6 +26,7 @@ WAYS = {
 
 def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     command = COMMANDS[rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0]]
+    world.undisturbed(command.name)
     world.prepare(place, command)
     way = rng.choice([*WAYS])
     numbers, apart = WAYS[way]
@@ -62,9 +63,9 @@ def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     again = world.finish(command, place)
     text = rule.first(
         rule.broken(again, (0,)),
-        ends.differ(world.ends[command.name], world.end_of(command, place), all_steps=False),
+        ends.differ(world.undisturbed(command.name), world.end_of(command, place), all_steps=False),
         " ".join(ends.halves(place)),
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         rule.inside(place, command.leaves, ".arm_jax.jsonl"),
     )
     return Verdict(title, text, {"stopped": stopped})

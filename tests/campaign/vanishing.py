@@ -17,6 +17,7 @@ COMMON = ("train", "evaluate", "predict", "coarsen", "prepare", "check", "export
 
 def trial(rng: random.Random, world: World, place: Path) -> Verdict:
     command = COMMANDS[rng.choice(COMMON)]
+    world.undisturbed(command.name)
     return (_read_only if rng.random() < 0.35 else _vanishing)(rng, world, command, place)
 
 
@@ -48,7 +49,7 @@ def _read_only(rng, world, command, place) -> Verdict:
     folder.chmod(0o755)
     text = rule.first(
         rule.broken(ended, (0, 2)),
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         rule.untouched(before, folder) if ended.status == 2 and folder == place else "",
         " ".join(ends.halves(place)),
     )
@@ -86,7 +87,7 @@ def _vanishing(rng, world, command, place) -> Verdict:
     statuses = (0, 2)
     text = rule.first(
         rule.broken(ended, statuses),
-        rule.untouched(world.given, world.data, world.photos, world.run),
+        world.intact(),
         rule.inside(place, command.leaves, ".arm_jax.jsonl"),
     )
     return Verdict(title, text, {"refused" if ended.status == 2 else "done": 1})

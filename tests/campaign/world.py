@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.campaign import city, ends
+from tests.campaign import city, ends, rule
 from tests.campaign.commands import COMMANDS, Command
 from tests.campaign.processes import CHECKOUT, Ended, Process
 
@@ -30,10 +30,9 @@ class World:
         self.data = self.folder / "data"
         self.photos = self.folder / "photos"
         self.reference = self.folder / "reference"
-        self.run = self.reference / "train" / "run"
         self.city, self.city_zips = self.folder / "city", self.folder / "city_zips"
-        self.weights = self.reference / "export" / "w.safetensors"
         self.torch_weights = sorted(GOLDENS.glob("pretrained_*.pth"))
+        self._program = ""
         self.given: dict[str, str] = {}
         self.ends: dict[str, dict[str, str]] = {}
         self.timelines: dict[str, list[float]] = {}
@@ -41,34 +40,50 @@ class World:
         self.seconds: dict[str, float] = {}
 
     def make(self) -> None:
-        """Everything anew, unless the same program has made it; compiled programs are kept."""
-        file, program = self.folder / "world.json", program_stamp()
+        """Data and photos anew, unless the same program has made them; compiled programs stay.
+
+        What a command does undisturbed is found out when it is first needed.
+        """
+        self._program = program_stamp()
         try:
-            known = json.loads(file.read_text())
+            known = json.loads((self.folder / "world.json").read_text())
         except (OSError, ValueError):
             known = {}
-        if known.pop("program", None) != program:
-            file.unlink(missing_ok=True)
-            self._make()
-            known = {name: getattr(self, name) for name in REMEMBERED}
-            file.write_text(json.dumps({"program": program, **known}))
+        if known.pop("program", None) != self._program:
+            for path in (self.data, self.photos, self.city, self.city_zips, self.reference):
+                shutil.rmtree(path, ignore_errors=True)
+            make_data(self.data)
+            make_photos(self.photos)
+            city.make(self.city)
+            city.zipped(self.city, self.city_zips)
+            known = {"given": ends.tree(self.data) | ends.tree(self.photos)}
         for name, value in known.items():
             setattr(self, name, value)
 
-    def _make(self) -> None:
-        for path in (self.data, self.photos, self.city, self.city_zips, self.reference):
-            shutil.rmtree(path, ignore_errors=True)
-        make_data(self.data)
-        make_photos(self.photos)
-        city.make(self.city)
-        city.zipped(self.city, self.city_zips)
-        self.given = ends.tree(self.data) | ends.tree(self.photos)
-        for command in COMMANDS.values():
-            self._undisturbed(command)
-        self.given |= ends.tree(self.run)
+    @property
+    def run(self) -> Path:
+        """A trained run."""
+        self.undisturbed("train")
+        return self.reference / "train" / "run"
 
-    def _undisturbed(self, command: Command) -> None:
-        place = self.reference / command.name
+    @property
+    def weights(self) -> Path:
+        """The weight file of that run."""
+        self.undisturbed("export")
+        return self.reference / "export" / "w.safetensors"
+
+    def intact(self) -> str:
+        """Which of the files that all trials share are not as they were; "" if they are."""
+        trained = [self.run] if "train" in self.ends else []
+        return rule.untouched(self.given, self.data, self.photos, *trained)
+
+    def undisturbed(self, name: str) -> dict[str, str]:
+        """What the command of this name leaves when nothing is done to it."""
+        if name in self.ends:
+            return self.ends[name]
+        command = COMMANDS[name]
+        place = self.reference / name
+        shutil.rmtree(place, ignore_errors=True)
         self.prepare(place, command)
         process = self.start(command, place, end_at=0)
         times: list[float] = []
@@ -78,16 +93,21 @@ class World:
             process.sleep(0.005)
         ended = process.end()
         if ended.status != 0:
-            raise SystemExit(f"{command.name} fails undisturbed: {ended.brief()}\n{ended.err}")
+            raise SystemExit(f"{name} fails undisturbed: {ended.brief()}\n{ended.err}")
         print(
-            f"{command.name}: {ended.cpu_seconds:.1f} s of processor time of {ended.seconds:.1f} s,"
-            f" {ended.megabytes:,.0f} MB, {len(times)} lines",
+            f"{name} undisturbed: {ended.cpu_seconds:.1f} s of processor time,"
+            f" {ended.seconds:.1f} s, {ended.megabytes:,.0f} MB",
             flush=True,
         )
-        self.timelines[command.name] = [0.0, *times, ended.seconds]
-        self.changes[command.name] = int(process.changes_file.read_text())
-        self.seconds[command.name] = ended.seconds
-        self.ends[command.name] = self.end_of(command, place)
+        self.timelines[name] = [0.0, *times, ended.seconds]
+        self.changes[name] = int(process.changes_file.read_text())
+        self.seconds[name] = ended.seconds
+        self.ends[name] = self.end_of(command, place)
+        if name == "train":
+            self.given |= ends.tree(self.run)
+        known = {name: getattr(self, name) for name in REMEMBERED}
+        (self.folder / "world.json").write_text(json.dumps({"program": self._program, **known}))
+        return self.ends[name]
 
     def prepare(self, place: Path, command: Command) -> None:
         """A place for a trial of this command."""

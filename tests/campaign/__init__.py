@@ -19,6 +19,11 @@ kills, stops, disks, vanishing, damage, inputs, crossings   the kinds of trials
 """
 
 import os
+import sys
+from pathlib import Path
 
+# For the modules that tests share, such as `mutations`.
+sys.path.append(str(Path(__file__).parents[1]))
 # What the processes are started with; JAX reads it when it is imported.
-os.environ.update(JAX_PLATFORMS="cpu", XLA_FLAGS="", OPENBLAS_NUM_THREADS="1")
+if "jax" not in sys.modules:
+    os.environ.update(JAX_PLATFORMS="cpu", XLA_FLAGS="", OPENBLAS_NUM_THREADS="1")

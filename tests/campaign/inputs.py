@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import mutations
+import mutations
+
 from tests.campaign import ends, rule, texts
 from tests.campaign.commands import CLASSES, COMMANDS, CONFIG
 from tests.campaign.processes import CHECKOUT, Process

@@ -209,7 +209,7 @@ class Process:
         while self.running() and (rest := until - time.monotonic()) > 0:
             time.sleep(min(rest, 0.005))
 
-    def end(self, most: float = 120.0) -> Ended:
+    def end(self, most: float = 240.0) -> Ended:
         """Wait for its end.
 
         It is killed, and its status is -9, when it has used `most` seconds of processor time, or

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from arm_jax import losses, networks, optimizer, schedules, settings, weightings
-from arm_jax.data import coarsen, pipeline, sources
+from arm_jax.data import coarsen, features, pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import protocol as protocols
@@ -89,8 +89,10 @@ class Experiment:
     schedule: optax.Schedule
     transformation: optax.GradientTransformation
 
-    def batches(self, source: sources.Source) -> pipeline.Batches:
-        """The training batches of this process, without end."""
+    def batches(
+        self, source: sources.Source, kept: features.Features | None = None
+    ) -> pipeline.Batches:
+        """The training batches of this process, without end; of `kept` features if given."""
         augment, reading = self.config.augment, self.config.input
         return pipeline.training_batches(
             source,
@@ -105,6 +107,7 @@ class Experiment:
             process_count=jax.process_count(),
             workers=reading.workers,
             threads=reading.threads,
+            features=kept,
         )
 
     # Players
@@ -123,15 +126,26 @@ class Experiment:
             extra_channels=len(losses.LOSSES[self.config.loss.kind].channels),
             rngs=rngs,
         )
+        networks.freeze(segmenter.backbone, model.freeze)
         return Players(segmenter, weightings.create(self.config.arm, rngs))
 
     def create_state(
         self, weights: str | Mapping[str, Any] = ""
     ) -> tuple[nnx.GraphDef, TrainState]:
-        """The state before the first step; `weights` for the network, see `pretrained.load`."""
+        """The state before the first step; `weights` for the network, see `pretrained.load`.
+
+        Raises InputError where they have not all of the parts that `model.freeze` names.
+        """
         players = self.create_players()
         if weights:
-            terminal.say(str(pretrained.load(players.segmenter, weights)))
+            report = pretrained.load(players.segmenter, weights)
+            terminal.say(str(report))
+            lacking = sorted(set(self.config.model.freeze) & report.fresh_parts)
+            if lacking:
+                raise InputError(
+                    f"model.freeze names {', '.join(lacking)}, which {report.source} does not have:"
+                    " random weights would stay as they are; leave that out, or give other weights"
+                )
         return self._create_state(players)
 
     def pretrained_source(self) -> str:

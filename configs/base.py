@@ -96,6 +96,8 @@ SMOKE = {
     "model.output_stride": 16,
     "model.dtype": "float32",
     "model.pretrained": "",
+    "model.freeze": (),
+    "model.feature_cache": False,
     "evaluation.size": (),
     "evaluation.crop": (),
     "evaluation.multiple": 0,

@@ -61,6 +61,7 @@ def draw(
     category_limit: float = 0.75,
     flip: bool = True,
     ignore: int = 255,
+    grid: int = 1,
 ) -> tuple[Drawn, np.ndarray]:
     """Choose a size, a crop and a flip for the uint8 (h, w) `label`, and cut the crop from it.
 
@@ -75,6 +76,7 @@ def draw(
         that has a single class, is drawn again, up to ten times; 1 accepts every crop.
       flip: whether to flip half of the examples from left to right.
       ignore: the label value that does not count.
+      grid: crops begin at multiples of this many pixels.
 
     Returns:
       The choices; and the label resized and cut to the crop, not flipped yet, which choosing needs.
@@ -84,8 +86,8 @@ def draw(
     taken = min(crop[0], size[0]), min(crop[1], size[1])
 
     def box() -> Box:
-        top = int(rng.integers(size[0] - taken[0] + 1))
-        left = int(rng.integers(size[1] - taken[1] + 1))
+        top = grid * int(rng.integers((size[0] - taken[0]) // grid + 1))
+        left = grid * int(rng.integers((size[1] - taken[1]) // grid + 1))
         return top, left, *taken
 
     chosen, tries = box(), 0

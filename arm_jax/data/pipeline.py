@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 from arm_jax.data import augment, images
+from arm_jax.data.features import Features
 from arm_jax.data.records import Source, encoded
 from arm_jax.system import signals, workers
 from arm_jax.system.errors import InputError
@@ -189,6 +190,7 @@ def training_batches(
     process_count: int = 1,
     workers: int = 0,
     threads: int = 2,
+    features: Features | None = None,
 ) -> Batches:
     """The shuffled, augmented, endless stream of batches.
 
@@ -208,12 +210,14 @@ def training_batches(
       process_count: how many processes split the batch.
       workers: processes that read and augment; 0: threads of this process alone.
       threads: in each of those, or in this process.
+      features: kept ones to read in place of the images; `ratio` must be (1, 1) then.
 
     Returns:
       An iterable. Its iterators yield dicts of image uint8 (b, h, w, 3), label uint8 (b, h, w),
       extent int32 (b, 2) (height, width that are no padding), key uint32 (b, 2) (random bits for
       `jitter.jitter`) and index int64 (b,) (the record), where b is the process's part; they have
-      `get_state`, `set_state` and `close`.
+      `get_state`, `set_state` and `close`. With `features`, that by name, float16 (b, h', w', c),
+      stands for image and extent.
 
     Raises:
       InputError: for an empty source or a value out of its range.
@@ -231,18 +235,20 @@ def training_batches(
             f"batch_size = {batch_size} cannot be split evenly over {process_count} processes; "
             f"choose a multiple of {process_count}"
         )
-    transform = Augment(
-        crop=(crop[0], crop[1]),
-        ignore=source.classes.ignore,
-        ratio=ratio,
-        base_size=base_size,
-        category_limit=category_limit,
-        flip=flip,
-    )
+    drawing: dict[str, Any] = {
+        "crop": (crop[0], crop[1]),
+        "ignore": source.classes.ignore,
+        "category_limit": category_limit,
+        "flip": flip,
+    }
+    records: Any = _Numbered(source)
+    transform: Any = Augment(ratio=ratio, base_size=base_size, **drawing)
+    if features is not None:
+        records, transform = features.labels(source), features.examples(**drawing)
     import grain
 
     stream = (
-        grain.MapDataset.source(_Numbered(source))
+        grain.MapDataset.source(records)
         .seed(seed)
         # A separate seed: a transform added further down does not change the order.
         .shuffle(seed=seed)
@@ -251,7 +257,8 @@ def training_batches(
     )
     local = batch_size // process_count
     part = slice(process_index * local, (process_index + 1) * local)
-    batch_bytes = local * crop[0] * crop[1] * 4  # three colours and a label
+    a_pixel = 4.0 if features is None else 1 + features.bytes_a_pixel  # three colours and a label
+    batch_bytes = int(local * crop[0] * crop[1] * a_pixel)
     return Batches(stream, len(source), batch_size, part, workers, threads, batch_bytes)
 
 

@@ -15,9 +15,9 @@ class Source(Protocol):
     class indices and `classes.ignore`. Sizes may differ from record to record. A number outside of
     0..len-1 raises IndexError.
 
-    A source may have more: `inspect(index)` and `encoded(index)` (see below) where these are
-    cheaper than a record, `named(index)`, `fingerprint()`, `about()`, and `trusted = True` if its
-    labels need no check.
+    A source may have more: `inspect(index)`, `encoded(index)` and `image(index)` (see below) where
+    these are cheaper than a record, `named(index)`, `fingerprint()`, `about()`, and `trusted =
+    True` if its labels need no check.
     """
 
     classes: Classes
@@ -57,6 +57,11 @@ def named(source: Source, index: int) -> tuple[str, str]:
 def about(source: Source) -> list[str]:
     """Lines on what the source found its labels to be; none if it looked for nothing."""
     return source.about() if hasattr(source, "about") else []
+
+
+def image(source: Source, index: int) -> Any:
+    """The image of a record alone, as `encoded` has it."""
+    return source.image(index) if hasattr(source, "image") else encoded(source, index)["image"]
 
 
 def fingerprint(source: Source) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from arm_jax.data import coarsen, scenes
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.data.records import Source, about, encoded, fingerprint, inspect, named
+from arm_jax.data.records import Source, about, encoded, fingerprint, image, inspect, named
 
 
 class ScenesSource:
@@ -27,8 +27,8 @@ class ScenesSource:
         index = int(index)
         if not 0 <= index < self._number:
             raise IndexError(f"scene {index} of {self._number}")
-        image, label = scenes.generate(self._split, index, self._size)
-        return {"image": image, "label": label, "id": f"{self._split}_{index:06d}"}
+        drawn, label = scenes.generate(self._split, index, self._size)
+        return {"image": drawn, "label": label, "id": f"{self._split}_{index:06d}"}
 
     def fingerprint(self) -> str:
         """Changes with what is drawn."""
@@ -57,6 +57,10 @@ class JoinedSource:
     def named(self, index: int) -> tuple[str, str]:
         """The id, and where the image lies on the disk, or ""."""
         return named(*self._find(index))
+
+    def image(self, index: int) -> Any:
+        """The image alone, as a file if the source has one."""
+        return image(*self._find(index))
 
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,)."""
@@ -95,6 +99,10 @@ class FirstSource:
     def about(self) -> list[str]:
         """What the source underneath found."""
         return about(self._source)
+
+    def image(self, index: int) -> Any:
+        """The image alone, as a file if the source has one."""
+        return image(self._source, self._checked(index))
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < self._number:
@@ -174,6 +182,10 @@ class CoarsenedSource:
     def about(self) -> list[str]:
         """What the source underneath found."""
         return about(self._source)
+
+    def image(self, index: int) -> Any:
+        """The image alone, as a file if the source has one."""
+        return image(self._source, index)
 
     def _coarsened(self, record: dict[str, Any]) -> dict[str, Any]:
         label = coarsen.coarsen(

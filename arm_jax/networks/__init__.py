@@ -7,11 +7,13 @@ input       ImageNet's mean and deviation, and padding
 segmenter   HEADS and ARCHITECTURES: a backbone and its heads by name; deeplabv3plus, ocr, fcn
 backbones   BACKBONES: resnet, resnest
 parts       what a backbone and a head must bring along; names: what other packages call them
+freezing    parts of a backbone that are not trained
 layers      convolutions and their norms; batchnorm, depthwise, pooling, winograd, resampling
 summary     parameters and multiply-adds, part by part
 """
 
 from arm_jax.networks.backbones import BACKBONES
+from arm_jax.networks.freezing import WEIGHTS, Frozen, freeze
 from arm_jax.networks.parts import Backbone, FourStages, Head
 from arm_jax.networks.resampling import resize
 from arm_jax.networks.segmenter import (
@@ -28,13 +30,16 @@ __all__ = [
     "ARCHITECTURES",
     "BACKBONES",
     "HEADS",
+    "WEIGHTS",
     "Architecture",
     "Backbone",
     "FourStages",
+    "Frozen",
     "Head",
     "Segmenter",
     "architecture",
     "create",
+    "freeze",
     "resize",
     "training",
 ]

@@ -15,7 +15,8 @@ class BatchNorm(nnx.Module):
 
     eps 1e-5; momentum 0.9, which PyTorch calls 0.1. The running variance is the biased one, where
     PyTorch stores the unbiased one: equal within 1e-4 on maps of more than 10,000 positions.
-    Created in evaluation mode; `networks.training` makes the view that uses batch statistics.
+    Created in evaluation mode; `networks.training` makes the view that uses batch statistics, but
+    where `frozen` is True.
 
     Mean and variance come from one pass over the batch (one reduction over the devices), as
     E[(x - r)^2] - E[x - r]^2 with the running mean r, which algebra allows to be any constant:
@@ -26,6 +27,8 @@ class BatchNorm(nnx.Module):
         few_values: take a second pass for the variance, for layers that average a few values
             which may be nearly equal.
     """
+
+    frozen = False
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class BatchNorm(nnx.Module):
 
     def set_view(self, use_running_average: bool | None = None) -> None:
         """Args of `nnx.view`: use_running_average, False to use and track batch statistics."""
-        if use_running_average is not None:
+        if use_running_average is not None and not self.frozen:
             self.use_running_average = use_running_average
 
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -110,6 +110,7 @@ HEAD = Head(
     create=DeepLabV3PlusHead,
     sizes={"channels": 512, "low_level_channels": 48},
     needs_coarse=False,
+    reads=(0, 3),
     # mmsegmentation's DeepLabs of stride 16 vary the dilation that is left by block.
     multi_grid={16: (1, 2, 4)},
     names={

@@ -115,6 +115,7 @@ HEAD = Head(
     create=OcrHead,
     sizes={"channels": 512, "object_channels": 256},
     needs_coarse=True,
+    reads=(3,),
     multi_grid={},
     names={
         # The coarse head counts among the decoders there, and the fusion among the attention.

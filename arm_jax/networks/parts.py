@@ -10,34 +10,61 @@ from flax import nnx
 from arm_jax.networks.names import Names
 from arm_jax.system.registry import Entry
 
+# What can be frozen, in the order in which an image passes through.
+PARTS = ("stem", "stage1", "stage2", "stage3", "stage4")
+
 
 class FourStages(nnx.Module):
     """A stem and four stages of blocks; the features of all four are returned.
 
-    A class of this kind sets the attributes; each block maps features (b, h, w, c) to features.
+    A class of this kind sets the attributes; each block maps features (b, h, w, c) to features. A
+    last stage without blocks returns the features of the stage before it.
 
     Attributes:
         stem: images (b, h, w, 3) to features at a quarter of their size.
         stages: four `nnx.List`s of blocks.
         channels: of the features that the four stages return.
         remat: compute what is inside a block again in the backward pass instead of keeping it.
+        frozen: how many of `PARTS` are frozen, see `freezing.freeze`.
     """
+
+    frozen = 0
 
     stem: nnx.Module
     stages: nnx.List
     channels: tuple[int, ...]
     remat: bool
 
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
-        """(b, h, w, 3) to the four stages' features, (b, h/4, w/4, channels[0]) and on."""
-        x = self.stem(images)
+    def __call__(self, images: jax.Array | Mapping[str, jax.Array]) -> tuple[jax.Array, ...]:
+        """Images to the four stages' features, (b, h/4, w/4, channels[0]) and on.
+
+        Args:
+            images: (b, h, w, 3); or what the frozen parts return of them, by the names of `PARTS`,
+                of which only the last frozen part must be there. The features of the others that
+                are missing are None then.
+        """
+        found: list[Any] = []
+        x: Any = images
+        if isinstance(images, Mapping):
+            found = [images.get(name) for name in PARTS[: self.frozen]]
+            x = found[-1]
+        for name in PARTS[len(found) :]:
+            x = self.part(name, x)
+            found.append(x)
+        return tuple(found[1:])
+
+    def part(self, name: str, x: jax.Array) -> jax.Array:
+        """What the part of this name, one of `PARTS`, makes of what the one before it returns."""
+        if name == "stem":
+            return self.stem(x)
         call = nnx.remat(_call) if self.remat else _call
-        features = []
-        for stage in self.stages:
-            for block in stage:
-                x = call(block, x)
-            features.append(x)
-        return tuple(features)
+        for block in self.stages[PARTS.index(name) - 1]:
+            x = call(block, x)
+        return x
+
+    def modules(self, name: str) -> nnx.Module | nnx.List:
+        """The part of this name, one of `PARTS`."""
+        return self.stem if name == "stem" else self.stages[PARTS.index(name) - 1]
 
 
 def _call(block: Any, x: jax.Array) -> jax.Array:
@@ -85,6 +112,7 @@ class Head(Entry):
             layer is called `classifier`.
         sizes: the usual ones; `networks.create` takes others by these names.
         needs_coarse: whether the module needs the auxiliary head's scores, a first guess.
+        reads: of which stages the module reads the features, from 0.
         multi_grid: output stride -> dilations of the last stage's blocks, where these vary.
         names: layout ("mmsegmentation") -> what it calls the modules of this head, `head...`, and
             of the auxiliary head, `auxiliary_head...`. Empty where no other package has the head.
@@ -95,3 +123,4 @@ class Head(Entry):
     needs_coarse: bool
     multi_grid: Mapping[int, Sequence[int]]
     names: Mapping[str, Names]
+    reads: Sequence[int] = (0, 1, 2, 3)

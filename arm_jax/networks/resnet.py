@@ -71,16 +71,19 @@ def stage_plan(
     From the stage on where the output stride is reached, a stage doubles its dilation instead of
     striding. Its first block still has the dilation of the stage before (mmsegmentation's
     contract_dilation): it reads that stage's grid. `multi_grid` sets the dilations of the last
-    stage's blocks one by one, contraction and all.
+    stage's blocks one by one, contraction and all. A stage of no blocks leaves the stride as it is.
 
     Raises:
         InputError: output_stride is not 8, 16 or 32.
     """
     if output_stride not in (8, 16, 32):
         raise InputError(f"output_stride = {output_stride} is not supported; choose 8, 16 or 32")
-    plans = []
+    plans: list[list[BlockPlan]] = []
     stride, dilation = 4, 1
     for stage, depth in enumerate(depths):
+        if not depth:
+            plans.append([])
+            continue
         nominal_stride = 1 if stage == 0 else 2
         first_dilation = dilation
         if stride * nominal_stride <= output_stride:

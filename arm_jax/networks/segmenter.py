@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from arm_jax.networks import deeplabv3plus, ocr
 from arm_jax.networks.backbones import BACKBONES
 from arm_jax.networks.fcn import FcnHead
+from arm_jax.networks.freezing import read_parts
 from arm_jax.networks.parts import Backbone, Head
 from arm_jax.system.errors import InputError
 from arm_jax.system.registry import Entry, Registry
@@ -123,10 +124,23 @@ class Segmenter(nnx.Module):
             rngs=rngs,
         )
 
+    def frozen_features(self, images: jax.Array) -> dict[str, jax.Array]:
+        """What the frozen parts compute of images, and the rest of the network reads.
+
+        A call on them returns what one on the images does, in training as in evaluation mode.
+
+        Args:
+            images: as for a call.
+
+        Returns:
+            The name of a frozen part, one of `parts.PARTS`, to its features (b, h', w', c).
+        """
+        return read_parts(self.backbone, images, {2, *HEADS[self.head_name].reads})
+
     @overload
     def __call__(
         self,
-        images: jax.Array,
+        images: jax.Array | Mapping[str, jax.Array],
         *,
         auxiliary: Literal[False] = False,
         dropout_key: jax.Array | None = None,
@@ -135,7 +149,7 @@ class Segmenter(nnx.Module):
     @overload
     def __call__(
         self,
-        images: jax.Array,
+        images: jax.Array | Mapping[str, jax.Array],
         *,
         auxiliary: Literal[True],
         dropout_key: jax.Array | None = None,
@@ -143,7 +157,7 @@ class Segmenter(nnx.Module):
 
     def __call__(
         self,
-        images: jax.Array,
+        images: jax.Array | Mapping[str, jax.Array],
         *,
         auxiliary: bool = False,
         dropout_key: jax.Array | None = None,
@@ -152,7 +166,7 @@ class Segmenter(nnx.Module):
 
         Args:
             images: (b, h, w, 3) float32, RGB normalised with ImageNet's mean and deviation; any
-                size.
+                size. Or what `frozen_features` returned of them.
             auxiliary: return the auxiliary head's scores too.
             dropout_key: a jax key, needed in training mode only.
 
@@ -283,6 +297,13 @@ ARCHITECTURES = Registry(
         backbone="resnet10",
         sizes={"channels": 32, "low_level_channels": 8},
         auxiliary_channels=16,
+    ),
+    # A head on the first three stages of ResNet-50, which are frozen: see docs/laptop.md.
+    deeplabv3plus_resnet50_stage3=Architecture(
+        head="deeplabv3plus",
+        backbone="resnet50",
+        sizes={"depths": (3, 4, 6, 0), "channels": 64, "low_level_channels": 32},
+        auxiliary_channels=32,
     ),
     # Small enough for a CPU.
     deeplabv3plus_resnet18=Architecture(

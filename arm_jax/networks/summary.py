@@ -64,8 +64,9 @@ def _parts(model: Segmenter, images: jax.ShapeDtypeStruct) -> Iterator[Part]:
     yield row
     features = []
     for number, stage in enumerate(model.backbone.stages, start=1):
-        row, x = _measure(f"stage {number}", stage, x, _in_turn)
-        yield row
+        if stage:
+            row, x = _measure(f"stage {number}", stage, x, _in_turn)
+            yield row
         features.append(x)
     auxiliary, coarse = _measure("auxiliary head", model.auxiliary_head, features[2], _without_key)
     inputs = tuple(features), coarse if model.needs_coarse else None

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from arm_jax import settings
+from arm_jax import networks, settings
 from arm_jax.data import shares, sources
 from arm_jax.data.check import Checked
 from arm_jax.evaluation.protocol import Protocol
@@ -156,6 +156,8 @@ def parameters(state: TrainState, folder: Path) -> str:
     parts = {f"segmenter.{name}": tree for name, tree in params["segmenter"].items()}
     if "arm" in params:
         parts["arm"] = params["arm"]
+    if frozen := nnx.to_pure_dict(nnx.filter_state(state.statistics, networks.Frozen)):
+        parts["frozen, not trained"] = frozen
     counts = {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in parts.items()}
     lines = [f"  {name:<26}{count:>12,}" for name, count in counts.items()]
     total = f"  {'total':<26}{sum(counts.values()):>12,}"

@@ -16,7 +16,7 @@ from arm_jax import settings
 from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
-from arm_jax.run import describe, inputs, restore
+from arm_jax.run import describe, feature_cache, inputs, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
@@ -76,7 +76,11 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     graphdef, state, position = _start(experiment, checkpoints, weights, workdir, mesh)
     first = int(state.step)
     step_function = compile_step(mesh, graphdef, experiment.transformation, experiment.method(mesh))
-    batches = iter(experiment.batches(train_source))
+    kept = None
+    if config.model.feature_cache:
+        model = _players(graphdef, state).segmenter
+        kept = feature_cache.prepare(model, train_source, config)
+    batches = iter(experiment.batches(train_source, kept))
     if position is not None:
         batches.set_state(position)
     prefetcher = Prefetcher(

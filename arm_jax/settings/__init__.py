@@ -8,16 +8,16 @@ whether a run may go on with another value all come from the rows of `rows.SETTI
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from arm_jax.settings.rows import BACKBONE, SETTINGS, Setting
 from arm_jax.settings.rows import DATA as DATA
 from arm_jax.settings.rows import NETWORK as NETWORK
 from arm_jax.settings.rows import NOTHING as NOTHING
 from arm_jax.settings.rows import SCORES as SCORES
-from arm_jax.settings.rows import SETTINGS, Setting
 from arm_jax.settings.rows import TRAINING as TRAINING
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Choice, Kind, Several, literal
@@ -168,6 +168,20 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse("data.fold", "numbers a fold that there is none of; count from 0")
     if values["review.folds"] == 1:
         refuse("review.folds", "leaves nothing to train on; choose 0, or 2 or more")
+    frozen = values["model.freeze"]
+    if frozen != BACKBONE[: len(frozen)]:
+        refuse(
+            "model.freeze",
+            f"must be the first parts of {', '.join(BACKBONE)}, in this order and without a"
+            " gap: gradients pass through every part behind one that is trained",
+        )
+    if frozen and not values["model.pretrained"]:
+        refuse(
+            "model.freeze",
+            "would keep random weights as they are; set model.pretrained too",
+        )
+    if values["model.feature_cache"]:
+        _refuse_changing_images(values, refuse)
     size, crop, stride = (values[f"evaluation.{name}"] for name in ("size", "crop", "stride"))
     if size and size[0] > size[1]:
         refuse("evaluation.size", "must be (short side, long side); swap the two numbers")
@@ -177,4 +191,27 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse(
             "evaluation.stride",
             f"is larger than evaluation.crop = {crop} and leaves gaps; choose a smaller one",
+        )
+
+
+def _refuse_changing_images(values: Mapping[str, Any], refuse: Callable[[str, str], None]) -> None:
+    """Refuse what would need the features of another image at every step."""
+    if not values["model.freeze"]:
+        refuse("model.feature_cache", "has no effect without model.freeze; set that too")
+    if values["augment.ratio"] != (1.0, 1.0):
+        refuse(
+            "augment.ratio",
+            "needs other features at every step; with model.feature_cache it must be (1, 1)",
+        )
+    if values["augment.jitter"]:
+        refuse(
+            "augment.jitter",
+            "needs other features at every step; with model.feature_cache it must be False",
+        )
+    stride = values["model.output_stride"]
+    if any(side % stride for side in values["augment.crop"]):
+        refuse(
+            "augment.crop",
+            f"must be multiples of model.output_stride = {stride} with model.feature_cache, whose"
+            " crops are parts of features",
         )

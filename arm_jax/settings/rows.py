@@ -36,6 +36,8 @@ LABELS = Choice(("coarse", "fine"))
 BYTE = Whole(0, 255)
 COLORS = Several(Several(BYTE, 3, "red, green, blue"), optional=True)
 NAMES = Several(Several(Text(), 2, "name in the labels, class name"), optional=True)
+BACKBONE = ("stem", "stage1", "stage2", "stage3", "stage4")  # as `networks.parts.PARTS`
+PARTS = Several(Choice(BACKBONE), optional=True)
 PAIRS = Several(Several(BYTE, 2, "stored value, class index or data.ignore"), optional=True)
 
 # fmt: off
@@ -134,6 +136,15 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Weight of the auxiliary head's loss."),
     ("model.pretrained", "", Text(), TRAINING,
      "Start from: imagenet, a weight file, hf://owner/repository, or a run's folder."),
+
+    ("model.freeze", (), PARTS, TRAINING,
+     "First parts of the backbone that are not trained, in their order; () to train all."),
+    ("model.feature_cache", False, Flag(), TRAINING,
+     "Compute what the frozen parts make of each image once, keep it, and train on that."),
+    ("model.feature_folder", "auto", Text(), NOTHING,
+     "Folder of the kept features: auto for the user's."),
+    ("model.feature_gib", 20.0, Real(above=0), NOTHING,
+     "Most GiB that the folder of features may hold; what was unused for longest is deleted."),
 
     ("arm.kind", "learned", NAME, TRAINING,
      "Weighting W: the paper's ARM is learned; none for the base model."),

@@ -133,7 +133,8 @@ class Choice:
         return self.valid(text)
 
     def describe(self, plural: bool = False) -> str:
-        return _alternatives(name or '""' for name in self.names)
+        names = _alternatives(name or '""' for name in self.names)
+        return f"names out of {names}" if plural else names
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Several:
         text = text.strip()
         if not text:
             return self.valid(())
-        if isinstance(self.of, Text) and text[0] not in "([\"'":
+        if isinstance(self.of, Text | Choice) and text[0] not in "([\"'":
             return self.valid(tuple(part.strip() for part in text.split(",")))
         value = literal(text)
         if self.number is None and not isinstance(value, tuple | list):
@@ -182,6 +183,8 @@ class Several:
             if isinstance(self.of.of, Text):
                 return '(("Car","car"),("dirt",""))'
             return "((128,64,128),(0,0,142))" if self.of.number == 3 else "((0,0),(255,1))"
+        if isinstance(self.of, Choice):
+            return ",".join(self.of.names[:2])
         if isinstance(self.of, Text):
             return "road,building,sky"
         if isinstance(self.of, Real):

@@ -11,7 +11,7 @@ TPUs: on CPUs, XLA's convolutions are 30 times slower inside a loop, and without
 two forward passes and keeps everything.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -35,7 +35,7 @@ class _Weighting(nnx.Module):
 
 def value_and_grad(
     players: Players,
-    images: jax.Array,
+    images: jax.Array | Mapping[str, jax.Array],
     objective: Objective,
     dropout_key: jax.Array,
     *,
@@ -46,7 +46,7 @@ def value_and_grad(
 
     Args:
       players: BatchNorm's running statistics are updated in place, part by part.
-      images: (b, h, w, 3) float32, normalised.
+      images: (b, h, w, 3) float32, normalised; or the features of the frozen parts.
       objective: see `Objective`.
       dropout_key: a key of this step's own.
       parts: into how many the batch is split; they and `devices` divide b together.
@@ -59,10 +59,10 @@ def value_and_grad(
     graphdef, params, *rest = nnx.split(players.segmenter, nnx.Param, ...)
     (statistics,) = rest
     keys = jax.random.split(dropout_key, parts)
-    images = _split(images, parts, devices)
+    images = jax.tree.map(lambda x: _split(x, parts, devices), images)
 
     def network(
-        params: nnx.State, statistics: nnx.State, images: jax.Array, key: jax.Array
+        params: nnx.State, statistics: nnx.State, images: Any, key: jax.Array
     ) -> tuple[tuple[jax.Array, jax.Array], nnx.State]:
         # Both copied: a module with `remat` owns the variables that it is merged from, and these
         # belong to the trace around the loop.

@@ -5,7 +5,7 @@ sections `arm` and `loss`.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ class Method:
 
 def forward(
     players: Players,
-    images: jax.Array,
+    images: jax.Array | Mapping[str, jax.Array],
     labels: jax.Array,
     method: Method,
     coupled: jax.Array,
@@ -46,7 +46,7 @@ def forward(
 
     Args:
       players: BatchNorm's running statistics, and ARM's if it observes, are updated in place.
-      images: (b, h, w, 3) float32, normalised.
+      images: (b, h, w, 3) float32, normalised; or the features of the frozen parts.
       labels: (b, h, w) integers.
       method: the settings.
       coupled: () bool, whether the segmenter feels the weights.

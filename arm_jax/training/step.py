@@ -63,7 +63,8 @@ def train_step(
     Args:
       state: as from `create_state`.
       batch: "image" (b, h, w, 3) uint8, "label" (b, h, w) uint8, "extent" (b, 2) int32 and "key"
-        (b, 2) uint32, as `data.pipeline` yields them.
+        (b, 2) uint32, as `data.pipeline` yields them; or "features" in place of image and extent,
+        see `network_input`.
       graphdef: the static part of the players.
       transformation: as from `optimizer.create`.
       method: the run's settings.
@@ -73,10 +74,7 @@ def train_step(
     """
     # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
     players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
-    config, images = method.config, batch["image"]
-    if config.augment.jitter:
-        images = jitter.jitter(images, batch["key"])
-    images = normalize(images, batch["extent"])
+    config, images = method.config, network_input(batch, method)
     dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     coupled = state.step >= schedules.boundary(config.arm.isolated, config.steps)
 
@@ -129,6 +127,21 @@ def train_step(
         loss_ratio=theorem.loss_ratio(state.histogram),
         stayed_uniform=theorem.stayed_uniform(state.histogram, config.arm.p),
     )
+
+
+def network_input(batch: dict[str, Any], method: Method) -> jax.Array | dict[str, jax.Array]:
+    """What the segmenter is called with: normalised images, or features of its frozen parts.
+
+    Args:
+      batch: as for `train_step`; "features" has float16 (b, h', w', c) by the names of the parts.
+      method: the run's settings.
+    """
+    if "features" in batch:
+        return jax.tree.map(lambda x: x.astype(method.config.model.dtype), batch["features"])
+    images = batch["image"]
+    if method.config.augment.jitter:
+        images = jitter.jitter(images, batch["key"])
+    return normalize(images, batch["extent"])
 
 
 def compile_step(

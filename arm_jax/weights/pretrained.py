@@ -17,12 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from arm_jax.networks import BACKBONES, Segmenter
+from arm_jax.networks import BACKBONES, WEIGHTS, Segmenter
+from arm_jax.networks.parts import PARTS
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_files, weight_names
 
 # Backbone keys of any layout, up to the block: what a network must have a place for.
 _BACKBONE_KEY = re.compile(r"((backbone\.)?(layer\d\.\d+|conv1|bn1|stem|stages\.\d+\.\d+))\.")
+
+_STAGE_KEY = re.compile(r"(backbone\.)?(layer\d|stages\.\d)(?=\.)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Report:
     fresh: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def fresh_parts(self) -> set[str]:
+        """The parts of the backbone, named as in `parts.PARTS`, with a tensor that was not set."""
+        ours = ["backbone.stem", *(f"backbone.stages.{number}" for number in range(4))]
+        return {PARTS[ours.index(part)] for part in map(_part, self.fresh) if part in ours}
 
     def __str__(self) -> str:
         lines = [
@@ -157,7 +166,9 @@ def _check_variant(model: Segmenter, tensors: Mapping[str, np.ndarray], source: 
 def _misplaced(names: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> list[str]:
     """Backbone tensors of the file that the network has no place for, and the other way round."""
     places = set(names.values())
-    surplus = _blocks(key for key in tensors if key not in places)
+    stages = {_stage(key) for key in places}
+    # A network may end before the last stage of the file.
+    surplus = _blocks(key for key in tensors if key not in places and _stage(key) in stages)
     present = {_part(our) for our, key in names.items() if key in tensors}
     lacking = _blocks(
         key for our, key in names.items() if key not in tensors and _part(our) in present
@@ -210,7 +221,7 @@ def _fit(
 
 
 def _assign(model: Segmenter, values: Mapping[str, np.ndarray]) -> None:
-    state = nnx.to_flat_state(nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat)))
+    state = nnx.to_flat_state(nnx.state(model, WEIGHTS))
     updates = []
     for path, variable in state:
         value = values.get(".".join(map(str, path)))
@@ -232,6 +243,12 @@ def _is_classifier(our: str) -> bool:
 def _blocks(keys: Iterable[str]) -> dict[str, int]:
     matches = (_BACKBONE_KEY.match(key) for key in keys)
     return dict(collections.Counter(match[1] for match in matches if match))
+
+
+def _stage(key: str) -> str:
+    """The stage of a backbone that a tensor of a file belongs to; "" where it is of none."""
+    match = _STAGE_KEY.match(key)
+    return match[0] if match else ""
 
 
 def _count(parts: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import re
 import numpy as np
 from flax import nnx
 
-from arm_jax.networks import BACKBONES, HEADS, Segmenter
+from arm_jax.networks import BACKBONES, HEADS, WEIGHTS, Segmenter
 from arm_jax.networks.names import Names
 
 OWN = "arm_jax"
@@ -19,8 +19,8 @@ MMSEGMENTATION = "mmsegmentation"
 
 
 def variables(model: nnx.Module) -> dict[str, nnx.Variable]:
-    """Every parameter and running statistic of the model, by its own name."""
-    state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
+    """Every parameter, frozen or not, and running statistic of the model, by its own name."""
+    state = nnx.state(model, WEIGHTS)
     return {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(state)}
 
 

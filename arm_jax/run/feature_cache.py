@@ -1,0 +1,185 @@
+"""The features of a network's frozen parts on its training images, computed once and kept.
+
+What is missing or damaged in the folder is computed before the first step; see `data.features` for
+the files.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import platformdirs
+from flax import nnx
+from ml_collections import FrozenConfigDict
+from tqdm import tqdm
+
+from arm_jax.data import features, records
+from arm_jax.data.records import Source
+from arm_jax.networks import Segmenter
+from arm_jax.networks.input import normalize
+from arm_jax.networks.parts import PARTS
+from arm_jax.system import parallel, terminal
+from arm_jax.system.errors import InputError
+from arm_jax.weights import weight_names
+
+AUTO = "auto"
+AT_ONCE = 4  # images that pass through the network together
+GIB = 2**30
+SIDE = 64  # a multiple of every stride
+
+
+def prepare(model: Segmenter, source: Source, config: FrozenConfigDict) -> features.Features:
+    """The kept features of all training images; computes those that are not there.
+
+    Args:
+      model: with its frozen parts.
+      source: the training images.
+      config: every setting of the run.
+
+    Raises:
+      InputError: several processes share the run, the features of all images are more than
+        `model.feature_gib`, an image cannot be read, or the folder cannot be written.
+    """
+    if jax.process_count() > 1:
+        raise InputError(
+            "model.feature_cache is for runs of one process; set it to False, or leave out"
+            " --coordinator"
+        )
+    above = _folder(config.model.feature_folder)
+    folder = above / weights_digest(model)
+    maps = _maps(model)
+    sizes = features.Sizes(
+        base_size=config.augment.base_size or None,
+        crop=config.augment.crop,
+        grid=max(one.stride for one in maps.values()),
+    )
+    read = functools.partial(
+        _entries, source, sizes, folder, (False, True)[: 1 + config.augment.flip]
+    )
+    workers = parallel.cores()
+    found = list(parallel.ordered(read, range(len(source)), workers, threads=True))
+    kept = features.Features(maps, sizes, [one[0] for one in found], [one[1] for one in found])
+
+    planned = {path: canvas for paths, canvas in found for path in paths}
+    bytes_ = {path: features.entry_bytes(maps, canvas) for path, canvas in planned.items()}
+    needed, most = sum(bytes_.values()), int(config.model.feature_gib * GIB)
+    if needed > most:
+        raise InputError(
+            f"the features of {len(source):,} images have {needed / GIB:,.1f} GiB, and"
+            f" model.feature_gib = {config.model.feature_gib:g}; raise it, make augment.base_size"
+            " or augment.crop smaller, or set model.feature_cache = False"
+        )
+    paths = list(planned)
+    whole = parallel.ordered(
+        lambda path: features.is_whole(path, bytes_[path]), paths, workers, threads=True
+    )
+    missing = {path for path, is_whole in zip(paths, whole, strict=True) if not is_whole}
+    terminal.say(
+        f"features     {len(paths):,} entries of {needed / GIB:,.2f} GiB in {folder},"
+        f" {len(missing):,} of them to compute"
+    )
+    if missing:
+        new = sum(bytes_[path] for path in missing)
+        features.make_room(above, set(paths), new, most)
+        _compute(model, source, kept, missing)
+    return kept
+
+
+def weights_digest(model: Segmenter) -> str:
+    """A digest of all that decides what the frozen parts compute of an image."""
+    backbone = model.backbone
+    parts = PARTS[: backbone.frozen]
+    # The head decides about the dilations of the last stage.
+    head = model.head_name if "stage4" in parts else ""
+    dtype = jax.tree.leaves(_shapes(model))[0].dtype
+    made = (model.backbone_name, head, model.variant, model.output_stride, str(dtype), parts)
+    digest = hashlib.blake2b(repr((*made, model.align_corners)).encode(), digest_size=16)
+    for part in parts:
+        for name, variable in weight_names.variables(backbone.modules(part)).items():
+            value = np.asarray(variable[...])
+            digest.update(f"{part}.{name} {value.shape}".encode())
+            digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _folder(setting: str) -> Path:
+    if setting == AUTO:
+        return Path(platformdirs.user_cache_dir("arm_jax", appauthor=False)) / "features"
+    return Path(setting).expanduser().absolute()
+
+
+def _shapes(model: Segmenter) -> dict[str, jax.ShapeDtypeStruct]:
+    """Of the features of an image of `SIDE` x `SIDE` pixels."""
+    image = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), jnp.float32)
+    return jax.eval_shape(lambda image: model.frozen_features(image), image)
+
+
+def _maps(model: Segmenter) -> dict[str, features.Map]:
+    return {
+        name: features.Map(SIDE // x.shape[1], x.shape[3]) for name, x in _shapes(model).items()
+    }
+
+
+def _entries(
+    source: Source, sizes: features.Sizes, folder: Path, mirrored: tuple[bool, ...], index: int
+) -> tuple[tuple[Path, ...], tuple[int, int]]:
+    """The files of a record's features, and its canvas."""
+    image = records.image(source, index)
+    keys = (features.key(image, sizes, flip) for flip in mirrored)
+    paths = tuple(folder / f"{key}{features.SUFFIX}" for key in keys)
+    return paths, sizes.canvas(image.shape[:2])
+
+
+def _compute(model: Segmenter, source: Source, kept: features.Features, missing: set[Path]) -> None:
+    """Write the missing entries, image by image, each once."""
+    graphdef, state = nnx.split(model)
+
+    @jax.jit
+    def compute(
+        state: nnx.State, images: jax.Array, extents: jax.Array, mirrored: jax.Array
+    ) -> dict[str, jax.Array]:
+        x = normalize(images, extents)
+        x = jnp.where(mirrored[:, None, None, None], jnp.flip(x, 2), x)
+        found = nnx.merge(graphdef, state).frozen_features(x)
+        return jax.tree.map(lambda x: x.astype(jnp.float16), found)
+
+    with tqdm(total=len(missing), desc="features", unit="image", disable=None) as bar:
+        for batch in _batches(source, kept, missing):
+            full = batch + [batch[-1]] * (AT_ONCE - len(batch))
+            images = np.stack([view.image for _, view, _ in full])
+            extents = np.array([view.extent for _, view, _ in full], np.int32)
+            found = jax.device_get(
+                compute(state, images, extents, np.array([flip for *_, flip in full]))
+            )
+            for number, (path, *_) in enumerate(batch):
+                features.write(path, {name: x[number] for name, x in found.items()})
+            bar.update(len(batch))
+
+
+Work = list[tuple[Path, features.View, bool]]
+
+
+def _batches(source: Source, kept: features.Features, missing: set[Path]) -> Iterator[Work]:
+    """The missing entries with what to compute them of, in batches of one canvas."""
+    missing = set(missing)
+    indices = [i for i, paths in enumerate(kept.entries) if missing.intersection(paths)]
+
+    def view(index: int) -> features.View:
+        return kept.sizes.view(records.image(source, index))
+
+    waiting: dict[tuple[int, int], Work] = {}
+    views = parallel.ordered(view, indices, 2, threads=True)
+    for index, seen in zip(indices, views, strict=True):
+        same = waiting.setdefault(kept.canvases[index], [])
+        for mirrored, path in enumerate(kept.entries[index]):
+            if path in missing:  # equal images have one entry
+                missing.remove(path)
+                same.append((path, seen, bool(mirrored)))
+        while len(same) >= AT_ONCE:
+            yield same[:AT_ONCE]
+            del same[:AT_ONCE]
+    yield from filter(None, waiting.values())

@@ -1,0 +1,135 @@
+"""Frozen parts: no gradient, no update, running statistics; and features that stand for images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from arm_jax import networks, optimizer, schedules
+from arm_jax.networks.parts import PARTS
+from arm_jax.settings.rows import BACKBONE
+from arm_jax.system import sharding
+from arm_jax.system.errors import InputError
+from arm_jax.training import step
+from arm_jax.training.state import Players
+from arm_jax.weights import pretrained, weight_names
+
+
+def frozen(parts, **sizes):
+    model = tiny.segmenter(**sizes)
+    networks.freeze(model.backbone, parts)
+    return model
+
+
+def values(model):
+    return {name: np.asarray(x[...]) for name, x in weight_names.variables(model).items()}
+
+
+def one_step(parts, batch, *, accumulate=1, features=False):
+    """Values before and after a step, and the operations of its program."""
+    model = frozen(parts)
+    before = values(model)
+    method = tiny.method({"augment.jitter": False, "arm.isolated": 0.0, "accumulate": accumulate})
+    players = Players(model, tiny.arm.Arm(rngs=nnx.Rngs(1)))
+    transformation = optimizer.create(schedules.learning_rate(100, warmup=0.0))
+    graphdef, state = step.create_state(players, transformation, "float32")
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    if features:
+        found = model.frozen_features(step.network_input(batch, method))
+        batch = {"features": jax.tree.map(np.asarray, found)} | {
+            key: batch[key] for key in ("label", "key")
+        }
+    compiled = step.compile_step(mesh, graphdef, transformation, method)
+    batch = sharding.shard_batch(mesh, batch)
+    operations = compiled.lower(state, batch).cost_analysis()["flops"]
+    state, _ = compiled(sharding.replicate(mesh, state), batch)
+    after = nnx.merge(graphdef, state.params, state.statistics).segmenter
+    return before, values(after), operations, state
+
+
+def is_frozen(name, parts):
+    ours = [f"stages.{PARTS.index(part) - 1}." if part != "stem" else "stem." for part in parts]
+    return any(name.startswith(f"backbone.{one}") for one in ours)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_frozen_parts_stay_bit_equal_and_all_others_move(accumulate):
+    parts = ("stem", "stage1", "stage2")
+    before, after, _, state = one_step(parts, tiny.batch(), accumulate=accumulate)
+    moved = {name for name, old in before.items() if not np.array_equal(old, after[name])}
+    assert not [name for name in moved if is_frozen(name, parts)]
+    # What is behind a gain that starts at 0 has no gradient in the first step.
+    assert {
+        "backbone.stages.2.0.conv2.norm.scale",
+        "backbone.stages.2.0.conv1.norm.mean",
+        "head.classifier.kernel",
+        "auxiliary_head.classifier.kernel",
+    } <= moved
+    # Neither the optimiser nor the gradients know of them.
+    trained = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(state.params)}
+    assert trained == {
+        f"segmenter.{name}"
+        for name in before
+        if not is_frozen(name, parts) and not name.endswith((".mean", ".var"))
+    } | {name for name in trained if name.startswith("arm.")}
+    momenta = [x.size for x in jax.tree.leaves(state.optimizer) if jnp.ndim(x)]
+    assert sum(momenta) == sum(x.size for x in jax.tree.leaves(state.params))
+
+
+def test_a_frozen_step_takes_fewer_operations_and_one_on_features_fewer_still():
+    batch, parts = tiny.batch(), PARTS[:4]
+    *_, all_of_it, _ = one_step((), batch)
+    _, by_images, some, _ = one_step(parts, batch)
+    _, by_features, least, _ = one_step(parts, batch, features=True)
+    assert least < some < 0.8 * all_of_it
+    for name, value in by_images.items():
+        np.testing.assert_allclose(by_features[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_features_stand_for_the_images(number):
+    model = frozen(PARTS[:number])
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 64, 3)), jnp.float32)
+    found = model.frozen_features(images)
+    assert PARTS[number - 1] in found and set(found) <= set(PARTS[:number])
+    for mode in (model, networks.training(model)):
+        key = jax.random.key(0)
+        for one, other in zip(
+            mode(images, auxiliary=True, dropout_key=key),
+            mode(found, auxiliary=True, dropout_key=key),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_load_into_a_frozen_network_and_out_of_it():
+    source, model = tiny.segmenter(seed=3), frozen(("stem", "stage1"))
+    assert not pretrained.load(model, values(source)).fresh_parts
+    for name, value in values(source).items():
+        np.testing.assert_array_equal(values(model)[name], value)
+    without = {k: v for k, v in values(source).items() if not k.startswith("backbone.stages.1")}
+    assert pretrained.load(frozen(("stem",)), without).fresh_parts == {"stage2"}
+
+
+@pytest.mark.parametrize("parts", [("stage1",), ("stem", "stage2"), ("stem", "head")])
+def test_a_gap_or_an_unknown_part_is_refused(parts):
+    with pytest.raises(InputError, match=r"model.freeze = .* first parts .* stem, stage1, stage2"):
+        frozen(parts)
+
+
+def test_a_network_may_end_before_the_last_stage():
+    short = tiny.segmenter(depths=(1, 1, 1, 0))
+    assert short.backbone.channels[3] == short.backbone.channels[2]
+    images = jnp.zeros((1, 32, 32, 3))
+    assert short(images).shape == (1, 8, 8, tiny.CLASSES)
+    tensors = {k: v for k, v in values(tiny.segmenter()).items() if not k.startswith("head")}
+    report = pretrained.load(short, tensors)
+    assert not report.fresh_parts and any("stages.3" in key for key in report.left_out)
+    with pytest.raises(InputError, match=r"stage3$"):
+        networks.freeze(short.backbone, PARTS)
+
+
+def test_the_settings_name_the_same_parts():
+    assert BACKBONE == PARTS

@@ -15,9 +15,9 @@ from arm_jax.configs import base, camvid_coarse
 
 def get_config(argument: str | None = None) -> ConfigDict:
     config = camvid_coarse.get_config()
-    config.steps = 500
+    config.steps = 300
     config.batch_size = 8
-    config.augment.crop = (240, 320)
+    config.augment.crop = (128, 160)
     config.augment.base_size = (240, 320)
     config.augment.ratio = (1.0, 1.0)
     config.augment.jitter = False

@@ -73,6 +73,20 @@ class Blocks:
                 raise InputError(f"blocks {name} = {getattr(self, name)}; use 0 to 1")
 
 
+_MEDIUM = Coarsening(
+    smallest=8e-4,
+    thinnest=0.008,
+    omit=0.06,
+    margin=0.031,
+    spread=0.6,
+    wobble=0.4,
+    deepest=0.69,
+    tolerance=0.008,
+    jitter=0.004,
+    swallow=1e-3,
+    expand=0.11,
+)
+
 # Share of the pixels that keep a label, and share of right ones among these, on CamVid's training
 # labels (docs/data.md has the command): mild 74.0 and 98.49 %, medium 65.4 and 95.29 %, hard
 # 43.9 and 91.62 %, cityscapes 61.7 and 99.71 %.
@@ -90,19 +104,9 @@ PRESETS: dict[str, Coarsening | Blocks] = {
         swallow=2e-4,
         expand=0.05,
     ),
-    "medium": Coarsening(
-        smallest=8e-4,
-        thinnest=0.008,
-        omit=0.06,
-        margin=0.031,
-        spread=0.6,
-        wobble=0.4,
-        deepest=0.69,
-        tolerance=0.008,
-        jitter=0.004,
-        swallow=1e-3,
-        expand=0.11,
-    ),
+    "medium": _MEDIUM,
+    # Drawn over the edges as often as not: 81.7 and 87.7 % on CamVid.
+    "sloppy": dataclasses.replace(_MEDIUM, expand=0.5),
     "hard": Coarsening(
         smallest=2e-3,
         thinnest=0.015,

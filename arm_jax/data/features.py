@@ -284,12 +284,15 @@ class Examples:
         label = np.full(self._crop, self._ignore, np.uint8)
         label[: part.shape[0], : part.shape[1]] = part
         top, left = drawn.box[:2]
+        extent = part.shape
         if drawn.flip:  # of the whole canvas, so that crops stay on the grid
             label = np.ascontiguousarray(label[:, ::-1])
             left = features.canvases[index][1] - left - self._crop[1]
+            extent = (extent[0], self._crop[1])  # the padding is on the left now
         return {
             "features": features.part(index, drawn.flip, (top, left)),
             "label": label,
+            "extent": np.array(extent, np.int32),
             "key": rng.integers(0, 1 << 32, 2, dtype=np.uint32),
             "index": np.int64(index),
         }

@@ -217,7 +217,7 @@ def training_batches(
       extent int32 (b, 2) (height, width that are no padding), key uint32 (b, 2) (random bits for
       `jitter.jitter`) and index int64 (b,) (the record), where b is the process's part; they have
       `get_state`, `set_state` and `close`. With `features`, that by name, float16 (b, h', w', c),
-      stands for image and extent.
+      stands for the image.
 
     Raises:
       InputError: for an empty source or a value out of its range.

@@ -24,7 +24,15 @@ from arm_jax.system.errors import Diverged, InputError
 from arm_jax.training.records import StepLine
 
 # The files that grids write beside their runs.
-TABLES = ("table.md", "table.csv", "table.json", "breakdown.md", "breakdown.json", "breakdown.png")
+TABLES = (
+    "table.md",
+    "table.csv",
+    "table.json",
+    "breakdown.md",
+    "breakdown.json",
+    "breakdown.png",
+    "results.jsonl",
+)
 
 
 @dataclass(frozen=True)

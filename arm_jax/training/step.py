@@ -63,8 +63,8 @@ def train_step(
     Args:
       state: as from `create_state`.
       batch: "image" (b, h, w, 3) uint8, "label" (b, h, w) uint8, "extent" (b, 2) int32 and "key"
-        (b, 2) uint32, as `data.pipeline` yields them; or "features" in place of image and extent,
-        see `network_input`.
+        (b, 2) uint32, as `data.pipeline` yields them; or "features" in place of the image, see
+        `network_input`.
       graphdef: the static part of the players.
       transformation: as from `optimizer.create`.
       method: the run's settings.
@@ -129,17 +129,20 @@ def train_step(
     )
 
 
-def network_input(batch: dict[str, Any], method: Method) -> jax.Array | dict[str, jax.Array]:
+def network_input(
+    batch: dict[str, Any], method: Method, *, jittered: bool = True
+) -> jax.Array | dict[str, jax.Array]:
     """What the segmenter is called with: normalised images, or features of its frozen parts.
 
     Args:
       batch: as for `train_step`; "features" has float16 (b, h', w', c) by the names of the parts.
       method: the run's settings.
+      jittered: whether colours are changed, where the settings have that.
     """
     if "features" in batch:
         return jax.tree.map(lambda x: x.astype(method.config.model.dtype), batch["features"])
     images = batch["image"]
-    if method.config.augment.jitter:
+    if jittered and method.config.augment.jitter:
         images = jitter.jitter(images, batch["key"])
     return normalize(images, batch["extent"])
 

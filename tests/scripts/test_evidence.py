@@ -1,0 +1,152 @@
+"""The evidence: Student's t by its tables, verdicts, figures, and a grid that goes on."""
+
+import json
+import math
+import re
+
+import claims
+import evidence
+import jax.numpy as jnp
+import measure
+import numpy as np
+import pairs
+import pytest
+import tiny
+from claims import Claim, Runs
+
+from arm_jax import networks
+from arm_jax.data.labels import STREET_SCENES
+from arm_jax.evaluation import evaluate
+from arm_jax.evaluation.protocol import Protocol
+from arm_jax.run import inputs
+from arm_jax.system.errors import InputError
+from configs import base
+
+
+@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (9, 2.262), (30, 2.042)])
+def test_quantiles_are_those_of_the_tables(freedom, t):
+    assert pairs.quantile(freedom) == pytest.approx(t, abs=2e-3)
+    assert pairs.p_value(t, freedom) == pytest.approx(0.05, abs=2e-4)
+
+
+def test_a_difference_is_paired_by_seed():
+    found = pairs.difference({0: 3.0, 1: 5.0, 2: 4.0, 7: 99.0}, {2: 2.0, 1: 4.0, 0: 0.0, 8: -9.0})
+    # 3, 1, 2: mean 2, deviation 1, t = 2 sqrt(3).
+    assert (found.number, found.mean) == (3, 2.0)
+    assert found.half == pytest.approx(4.303 / math.sqrt(3), abs=1e-2)
+    assert found.p == pytest.approx(0.0742, abs=1e-3) and found.sign == 0
+    assert math.isnan(pairs.difference({0: 1.0}, {0: 0.0}).half)
+    assert pairs.difference({0: 1.0}, {1: 0.0}).number == 0
+
+
+def test_the_seeds_that_it_takes_decide_and_one_less_does_not():
+    found = pairs.difference({0: 3.0, 1: 1.0, 2: 2.0, 3: -1.0}, dict.fromkeys(range(4), 0.0))
+    needed, spread = pairs.seeds_needed(found), np.std([3, 1, 2, -1], ddof=1)
+    for number, decided in ((needed, True), (needed - 1, False)):
+        half = pairs.quantile(number - 1) * spread / math.sqrt(number)
+        assert (half < found.mean) == decided
+    assert pairs.seeds_needed(pairs.difference({0: 1.0, 1: -1.0}, {0: 0.0, 1: 0.0})) is None
+
+
+def test_the_share_of_a_gap_needs_a_gap():
+    base, fine = {0: 40.0, 1: 41.0, 2: 42.0}, {0: 50.0, 1: 51.5, 2: 51.5}
+    assert pairs.share_of_gap({0: 45.0, 1: 46.0, 2: 47.0}, base, fine) == pytest.approx(0.5)
+    assert math.isnan(pairs.share_of_gap({0: 45.0, 1: 46.0}, base, {0: 50.0, 1: 30.0}))
+
+
+@pytest.mark.parametrize(
+    ("ours", "words"),
+    [
+        ([43.0, 44.0, 45.1], "shown"),
+        ([37.0, 38.0, 39.1], "refuted here"),
+        ([39.0, 43.0, 42.5], r"not decidable with 3 seeds \(about \d+ would take it\)"),
+        ([41.0], "not decidable with 1 seed"),
+        ([], ""),
+    ],
+)
+def test_verdicts(ours, words):
+    claim, other = Claim(1, "row", "base", "helps"), Runs({0: 40.0, 1: 41.0, 2: 42.0}, 0)
+    found = claims.verdict(claim, Runs(dict(enumerate(ours)), 0), other)
+    assert re.fullmatch(words, found)
+
+
+def test_a_claim_of_failure_is_shown_by_divergence_or_collapse():
+    claim, other = Claim(1, "row", "base", "collapses", True), Runs({0: 40.0, 1: 41.0}, 0)
+    assert claims.verdict(claim, Runs({0: 39.0}, 1), other) == "shown"
+    assert claims.verdict(claim, Runs({0: 3.0, 1: 19.0}, 0), other) == "shown"
+    assert claims.verdict(claim, Runs({0: 3.0, 1: 21.0}, 0), other) == "refuted here"
+    assert {row for one in claims.CLAIMS for row in (one.row, one.other)} <= set(base.ROWS)
+
+
+def test_the_calibration_error_is_that_of_a_loop():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(2, 8, 8, 5)).astype(np.float32) * 3
+    labels = rng.integers(0, 5, (2, 2, 8, 8)).astype(np.uint8)
+    labels[:, :, :2] = 255
+    matrices, bins = measure.counts(jnp.asarray(scores), jnp.asarray(labels), 5)
+    likelihoods = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    found, right, error = likelihoods.max(-1), likelihoods.argmax(-1) == labels[:, 0], 0.0
+    valid = labels[:, 0] < 5
+    for number in range(measure.BINS):
+        low, high = number / measure.BINS, (number + 1) / measure.BINS
+        inside = valid & (found >= low) & (found < high)
+        if inside.any():
+            gap = abs(found[inside].mean() - right[inside].mean())
+            error += inside.sum() / valid.sum() * gap
+    assert measure.calibration_error(np.asarray(bins)) == pytest.approx(100 * error, rel=1e-4)
+    assert matrices.shape == (2, 5, 5) and int(matrices[0].sum()) == valid.sum()
+
+
+def test_figures_are_those_of_an_evaluation():
+    config = base.get_config("smoke")
+    changes = {"data.size": (32, 64), "data.eval_images": 3, "evaluation.size": (16, 32)}
+    config.update_from_flattened_dict(changes)
+    frozen = evidence.settings.frozen(config)
+    source = inputs.evaluation_source(frozen, STREET_SCENES)
+    model = networks.create(
+        "deeplabv3plus_resnet18",
+        STREET_SCENES.number,
+        output_stride=16,
+        rngs=networks.segmenter.nnx.Rngs(0),
+        **tiny.SIZES,
+    )
+    found = measure.figures(model, source, frozen)
+    expected = evaluate.evaluate(
+        model, source, batch_size=2, protocol=Protocol(size=(16, 32)), boundary_width=measure.BAND
+    )
+    assert expected.boundary is not None
+    assert found.mIoU == pytest.approx(expected.scores.mIoU, abs=0.05)
+    assert found.aAcc == pytest.approx(expected.scores.aAcc, abs=0.1)
+    assert found.band == pytest.approx(expected.boundary.mIoU, abs=0.05)
+
+
+def command(folder, *others):
+    overrides = ["--config.data.root=", "--config.steps=4"]
+    return ["configs/base.py", "--workdir", str(folder), *others, *overrides]
+
+
+def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch):
+    made = []
+
+    def run(planned, mesh=None):
+        made.append(planned.key)
+        kind, row, seed = planned.key
+        if len(made) == 3:
+            raise InputError("the disk is full")
+        miou = {"hard": 40.0, "fine": 50.0}[kind] + (row == "arm") + 0.1 * seed
+        result = {"kind": kind, "row": row, "seed": seed, "diverged": "", "cpu_seconds": 1}
+        figures = {"mIoU": miou, "band": 1.0, "mAcc": 2.0, "aAcc": 3.0, "ece": 4.0}
+        return result | figures | {"devices": ["cpu"], "days": ["2026-01-02"]}
+
+    monkeypatch.setattr(evidence, "made", run)
+    options = ("--kinds", "hard,fine", "--rows", "base;arm", "--seeds", "0,1")
+    assert evidence.main(command(tmp_path, *options)) == 2
+    assert evidence.main(command(tmp_path, *options)) == 0
+    assert len(made) == 9 and len(set(made)) == 8
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert len(lines) == 8
+    text = (tmp_path / "table.md").read_text()
+    assert "| hard | `arm` | 2 | 41.05 ± 0.07 | +1.00 ± 0.00 (n 2) | 0.000 | 10 % |" in text
+    assert "ARM helps (71.94, 70.33) | +1.00 ± 0.00 (n 2) | 0.000 | shown |" in text
+    assert evidence.main(command(tmp_path, *options, "--table")) == 0 and len(made) == 9
+    assert evidence.main(command(tmp_path, "--kinds", "coarse")) == 2

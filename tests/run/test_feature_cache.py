@@ -217,6 +217,7 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, words):
         config(tmp_path, **changes)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_head_resumes_bit_identically_and_can_be_loaded(tmp_path, monkeypatch):
     tiny.shrink(monkeypatch)
     start = networks.create(

@@ -14,7 +14,7 @@ from arm_jax.configs import custom
 from arm_jax.data import sources
 from arm_jax.run import loop
 from arm_jax.system import sharding
-from scripts import check_dataset, prepare
+from scripts import check_dataset, coarsen, prepare
 
 SMALL = {
     "steps": 1,
@@ -90,3 +90,17 @@ def test_own_labels_are_prepared_and_prepared_anew_when_they_change(
     assert run_script(monkeypatch, prepare, *arguments, *data) == 0
     assert capsys.readouterr().out.split()[-1] not in folders
     assert run_script(monkeypatch, prepare, *arguments, *data, "--orientation=stored") == 2
+
+
+def test_coarse_labels_are_made_of_polygons(tmp_path, monkeypatch):
+    options = label_kinds.labelme(tmp_path / "fine")
+    arguments = ("folders", "--root", tmp_path / "fine", *as_arguments(options))
+    out = ("--splits=train,val", "--preset=mild", "--out", tmp_path / "coarse")
+    assert run_script(monkeypatch, coarsen, *arguments, *out) == 0
+    fine = {"root": tmp_path / "fine", "split": "val", "coarsening": "mild", **options}
+    # classes.txt, which the script wrote, names the classes.
+    written = sources.open_source("folders", root=tmp_path / "coarse", split="val")
+    assert written.classes.names == label_kinds.NAMES
+    simulated = sources.open_source("folders", **fine)[0]["label"]
+    np.testing.assert_array_equal(written[0]["label"], simulated)
+    assert (simulated != label_kinds.label()).any()

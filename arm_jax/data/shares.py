@@ -104,11 +104,12 @@ def _single_class(
         f"{name}: only one of {classes.number} classes has a pixel to train on ({only}), and"
         f" {share:.1%} of the pixels have the ignore value {classes.ignore}; nothing can be learned"
     )
-    if classes.ignore == 255 and classes.number == 2 and present == [0] and found.ignored:
-        mapping = write("data.label_values", "((0,0),(255,1))")
-        return f"{line}. These look like masks of 0 and 255: read them by {mapping}"
     unseen = [k for k in range(classes.number) if k not in present]
     undrawn = _undrawn(classes, unseen, write)
+    masks = classes.ignore == 255 and classes.number == 2 and present == [0]
+    if masks and found.ignored and not undrawn:
+        mapping = write("data.label_values", "((0,0),(255,1))")
+        return f"{line}. These look like masks of 0 and 255: read them by {mapping}"
     return f"{line}. Correct the class list, data.ignore or data.label_values{undrawn}"
 
 

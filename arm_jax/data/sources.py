@@ -5,6 +5,7 @@ can pass its own class.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,35 @@ __all__ = [
 
 
 def _folders(root: Path, split: str, kind: str, options: Options) -> Source:
-    return FolderSource(
-        root,
-        split,
-        options.classes,
-        table=dict(options.values) or None,
-        image_folder=options.image_folder,
-        label_folder=options.label_folder,
-        orientation=options.orientation,
-        ignore=options.ignore,
-        colors=options.colors,
-        names=options.label_names,
-        undrawn=options.undrawn,
-        overlaps=options.overlaps,
+    return _joined(
+        FolderSource(
+            root,
+            part,
+            options.classes,
+            table=dict(options.values) or None,
+            image_folder=options.image_folder,
+            label_folder=options.label_folder,
+            orientation=options.orientation,
+            ignore=options.ignore,
+            colors=options.colors,
+            names=options.label_names,
+            undrawn=options.undrawn,
+            overlaps=options.overlaps,
+        )
+        for part in split.split("+")
     )
+
+
+def _joined(sources: Iterable[Source]) -> Source:
+    """The records of all. Raises InputError where their classes differ."""
+    first, *others = opened = list(sources)
+    for other in others:
+        if other.classes.names != first.classes.names:
+            raise InputError(
+                f"splits with the classes {', '.join(first.classes.names)} and"
+                f" {', '.join(other.classes.names)} cannot be joined; name data.classes"
+            )
+    return JoinedSource(opened) if others else first
 
 
 def _street_scenes(root: Path, split: str, kind: str, options: Options) -> Source:
@@ -69,8 +85,7 @@ def _street_scenes(root: Path, split: str, kind: str, options: Options) -> Sourc
 
 
 def _prepared(root: Path, split: str, kind: str, options: Options) -> Source:
-    opened = [TfdsSource(root, part, kind) for part in split.split("+")]
-    return opened[0] if len(opened) == 1 else JoinedSource(opened)
+    return _joined(TfdsSource(root, part, kind) for part in split.split("+"))
 
 
 def _scenes(root: Path, split: str, kind: str, options: Options) -> Source:
@@ -145,8 +160,7 @@ def open_source(
     Args:
       dataset: a name in `DATASETS`.
       root: the folder of the data; "" for the usual one, see `usual_root`.
-      split: a split or subfolder; "" takes all of `folders`. Splits of the official data sets and
-        of prepared ones can be joined: train+val.
+      split: a split or subfolder; "" takes all of `folders`. Splits can be joined: train+val.
       labels: `fine` or `coarse`, where a data set has both.
       coarsening: simulate coarse labels from the fine ones by this preset of
         `arm_jax.data.coarsen`; "" for none.

@@ -71,6 +71,10 @@ class JoinedSource:
         parts = [fingerprint(source) for source in self._sources]
         return " + ".join(parts) if all(parts) else ""
 
+    def about(self) -> list[str]:
+        """What the sources found, each line once."""
+        return list(dict.fromkeys(line for source in self._sources for line in about(source)))
+
     def _find(self, index: int) -> tuple[Source, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")

@@ -133,6 +133,28 @@ def test_images_of_one_name_need_their_folder_in_the_file(tmp_path):
         opened(tmp_path)
 
 
+def test_splits_are_joined(tmp_path):
+    label_kinds.roboflow_masks(tmp_path)
+    source = opened(tmp_path, "train+val")
+    assert ids(source) == ["a", "b", "c"]
+    assert sum(line.startswith("labels are") for line in sources.about(source)) == 1
+    file = tmp_path / "val" / "_classes.csv"
+    file.write_text(file.read_text().replace("sky", "cloud"))
+    with pytest.raises(InputError, match="road, building, sky and road, building, cloud cannot"):
+        opened(tmp_path, "train+val", classes=())
+
+
+def test_roboflows_file_lies_beside_the_images(tmp_path):
+    label_kinds.coco(tmp_path, stated="{name}.png")
+    for split in label_kinds.SPLITS:
+        shutil.move(tmp_path / "images" / split, tmp_path / split)
+        shutil.copy(tmp_path / "annotations.json", tmp_path / split / "_annotations.coco.json")
+    (tmp_path / "annotations.json").unlink()
+    source = opened(tmp_path, "val")
+    np.testing.assert_array_equal(source[0]["label"], label_kinds.label())
+    assert source.about()[0].endswith("val/_annotations.coco.json")
+
+
 def test_classes_may_come_from_the_labels(tmp_path):
     label_kinds.coco(tmp_path)
     assert opened(tmp_path, classes=()).classes.names == NAMES[::-1]  # by the categories' ids

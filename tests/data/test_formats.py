@@ -142,6 +142,17 @@ def test_colours_that_are_no_class_are_named_with_their_share(tmp_path):
         opened(tmp_path)
 
 
+def test_a_palettes_colours_decide_where_classes_have_colours(tmp_path):
+    """Editors that reduce colours to a palette number them as they like."""
+    for _, place, name in label_kinds.each(tmp_path):
+        picture = Image.fromarray(label_kinds.painted()).quantize(8)
+        assert picture.mode == "P"
+        picture.save(place / f"{name}.png")
+    source = opened(tmp_path, classes=NAMES, colors=label_kinds.COLORS)
+    np.testing.assert_array_equal(source[0]["label"], label_kinds.label())
+    assert source.about()[0] == "labels are colours"
+
+
 def test_a_class_file_of_other_names_is_refused(tmp_path):
     label_kinds.palette_with_classes_txt(tmp_path)
     with pytest.raises(InputError, match=r"classes\.txt: names road, building, sky, and none"):

@@ -63,6 +63,15 @@ def test_one_class_is_refused(pixels):
         shares.judge(CLASSES, found(*pixels, ignored=5))
 
 
+def test_a_background_that_nobody_draws_is_offered():
+    classes = generic(["car", "background"])
+    with pytest.raises(InputError, match=r"nobody drew: --config\.data\.undrawn='background'$"):
+        shares.judge(classes, {"training": check.Checked(1, (5, 0), 9)})
+    three = generic(["car", "road", "background"])
+    remarks = shares.judge(three, {"training": check.Checked(1, (5, 3, 0), 1)})[1]
+    assert remarks[0].endswith("nobody drew: --config.data.undrawn='background'")
+
+
 def test_two_classes_of_which_all_occur_need_no_remark():
     table, remarks = shares.judge(CLASSES, found(1, 2, 1, ignored=4))
     assert remarks == []

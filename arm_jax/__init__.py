@@ -12,6 +12,8 @@ reads this list.
     arm          confidence, the 53-parameter module, the two norms, the objective of both players
     theorem      the theorem, measured: L(v), W(v), the Hölder ratio
     weightings   the table of W(v); monotone and closed-form W
+    targets      labels corrected, completed, and weighed at their edges
+    noise        which label is reported for which class, estimated
     schedules    the learning rate of Sec. 4.2
     optimizer    SGD down for the segmenter and up for ARM
     networks     DeepLabv3+ and OCR on ResNets and ResNeSts, by name

@@ -224,6 +224,7 @@ def adversarial_objective(
     signal: jax.Array | None = None,
     groups: int = 1,
     average_over: str = "valid",
+    match: bool = False,
 ) -> Objective:
     """The objective of both players, Q = sum_i w_i l_i (Eqs. 6, 9), as one differentiable scalar.
 
@@ -250,6 +251,9 @@ def adversarial_objective(
         average_over: "valid" divides by the number of valid pixels; "all" by that of all pixels, as
             mmsegmentation does by default, so that sparsely labelled batches count less. Either
             way the weighted loss has the scale of the plain one.
+        match: divide the segmenter's weighted loss by the constant weighted / plain. The weights
+            then decide where its gradient comes from, and not how long its steps are: with the
+            value of the plain loss, other terms keep their place beside it. ARM feels nothing.
 
     >>> loss, v = jnp.array([1.0, 3.0]), jnp.array([1.0, -1.0])
     >>> found = adversarial_objective(LinearArm(), v, loss, jnp.ones(2, bool))
@@ -283,10 +287,14 @@ def adversarial_objective(
     else:
         live = stop_gradient(raw) + stop_gradient(slope) * (v - constant_v)
         seen = normalize(live, valid, p, groups=groups)
+    weighted = scale * jnp.sum(weights * loss)
+    if match:
+        usable = (plain > 0) & (weighted > 0)
+        ratio = stop_gradient(jnp.where(usable, weighted / jnp.where(usable, plain, 1.0), 1.0))
+        seen = seen / ratio
     main = jnp.sum(jnp.where(coupled, scale * seen, uniform) * loss)
 
     climbed = loss if signal is None else jnp.where(valid, signal.astype(jnp.float32), 0.0)
     gain = scale * jnp.sum(weights * stop_gradient(climbed))
-    weighted = scale * jnp.sum(weights * loss)
     logged = jax.tree.map(stop_gradient, (main, plain, weighted, weights, count))
     return Objective(main + (gain - stop_gradient(gain)), *logged)

@@ -63,12 +63,40 @@ def _refuse_contradictions(config: FrozenConfigDict) -> None:
             f"loss.kind = {config.loss.kind!r} chooses pixels itself, but arm.kind ="
             f" {config.arm.kind!r}; use arm.kind = 'none'"
         )
+    _refuse_targets(config, loss)
     if not loss.signals and config.arm.signal != "loss":
         able = ", ".join(name for name, entry in losses.LOSSES.items() if entry.signals)
         raise InputError(
             f"arm.signal = {config.arm.signal!r} is made for loss.kind = {able}, but that is"
             f" {config.loss.kind!r}; use arm.signal = 'loss'"
         )
+
+
+def _refuse_targets(config: FrozenConfigDict, loss: losses.Loss) -> None:
+    """Raise InputError for targets that lack their teacher, or a loss that cannot use them."""
+    targets, kind = config.targets, config.loss.kind
+    soft = {"targets.correct": targets.correct, "targets.complete": targets.complete}
+    for key, value in soft.items():
+        if value != "none" and not targets.average:
+            raise InputError(
+                f"{key} = {value!r} asks a teacher; set targets.average too, such as 0.05"
+            )
+    if config.evaluation.weights == "teacher" and not targets.average:
+        raise InputError(
+            "evaluation.weights = 'teacher', but the run keeps none; train with targets.average,"
+            " such as 0.05, or use evaluation.weights = 'student'"
+        )
+    if not loss.reweighted and (targets.edge_weight or any(v != "none" for v in soft.values())):
+        raise InputError(
+            f"loss.kind = {kind!r} chooses pixels itself; use targets.correct = 'none',"
+            " targets.complete = 'none' and targets.edge_weight = 0"
+        )
+    for key, value in soft.items():
+        if kind != "ce" and (value == "soft" or (key, value) == ("targets.correct", "posterior")):
+            raise InputError(
+                f"{key} = {value!r} is a distribution, which loss.kind = {kind!r} cannot learn; use"
+                " loss.kind = 'ce', or 'class'"
+            )
 
 
 @dataclass(frozen=True)
@@ -187,7 +215,9 @@ class Experiment:
 
     def _create_state(self, players: Players) -> tuple[nnx.GraphDef, TrainState]:
         config = self.config
-        return create_state(players, self.transformation, config.model.dtype, config.seed)
+        return create_state(
+            players, self.transformation, config.model.dtype, config.seed, config.targets
+        )
 
     def method(self, mesh: Mesh) -> Method:
         """What a step is to do on the devices of a mesh."""

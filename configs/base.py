@@ -34,6 +34,15 @@ def apply_rows(config: ConfigDict, argument: str | None, rows: dict | None = Non
     return config
 
 
+# Labels corrected and completed by a teacher, and weighed at their edges.
+RECIPE = {
+    "targets.average": 0.05,
+    "targets.correct": "class",
+    "targets.complete": "class",
+    "targets.edge_weight": 8.0,
+    "evaluation.weights": "teacher",
+}
+
 # What the rows of the paper's tables change, and rows past the paper. They may be combined.
 ROWS = {
     "base": {"arm.kind": "none"},
@@ -71,6 +80,24 @@ ROWS = {
     "gce_signal": {"arm.signal": "gce"},
     "image_norms": {"arm.scope": "image"},
     "device_norms": {"arm.scope": "device"},
+    "matched": {"arm.match_loss": True},
+    "teacher": {"targets.average": 0.05, "evaluation.weights": "teacher"},
+    "edges": {"targets.edge_weight": 8.0},
+    "recipe": {**RECIPE, "arm.kind": "none"},
+    "recipe_soft": {
+        **RECIPE,
+        "arm.kind": "none",
+        "targets.correct": "soft",
+        "targets.complete": "soft",
+    },
+    "recipe_posterior": {
+        **RECIPE,
+        "arm.kind": "none",
+        "targets.correct": "posterior",
+        "targets.complete": "posterior",
+    },
+    "recipe_linear": {**RECIPE, "arm.kind": "linear", "arm.match_loss": True},
+    "recipe_arm": {**RECIPE, "arm.match_loss": True},
 }
 
 # The whole job in seconds on a CPU: two steps of a small network on scenes drawn while training.

@@ -33,6 +33,12 @@ ROWS = [
     "gce_signal",
     "image_norms",
     "device_norms",
+    "teacher",
+    "edges",
+    "recipe",
+    "recipe_soft",
+    "recipe_posterior",
+    "recipe_arm",
 ]
 
 
@@ -55,7 +61,7 @@ def test_a_row_is_a_whole_step(row, monkeypatch):
         assert (now.shape, now.dtype) == (then.shape, then.dtype)
     assert window.window.loss.shape == ()
     arm = new.params.get("arm", {})
-    without = row in ("base", "kl", "ohem", "closed_form") or row.startswith("linear")
+    without = experiment.config.arm.kind in ("none", "linear", "closed_form")
     assert sum(leaf.size for leaf in jax.tree.leaves(arm)) == (0 if without else 53)
     classifier = new.params["segmenter"]["head"]["classifier"]["bias"]
     assert classifier.shape == (STREET_SCENES.number + (experiment.config.loss.kind == "kl"),)

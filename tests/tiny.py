@@ -77,7 +77,9 @@ def _compiled(devices: int, with_arm: bool, dtype: str, remat: bool, method: Met
     )
     schedule = schedules.learning_rate(method.config.steps, warmup=0.0)
     transformation = optimizer.create(schedule, arm_multiplier=10.0)
-    graphdef, state = step.create_state(players, transformation, dtype)
+    graphdef, state = step.create_state(
+        players, transformation, dtype, targets=method.config.targets
+    )
     mesh = sharding.make_mesh(jax.devices()[:devices])
     return mesh, graphdef, state, step.compile_step(mesh, graphdef, transformation, method)
 

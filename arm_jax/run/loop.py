@@ -24,7 +24,7 @@ from arm_jax.run.progress import Progress
 from arm_jax.run.signals import Requests
 from arm_jax.system import compilation, memory, names, processes, sharding, signals, terminal
 from arm_jax.system.errors import Stopped
-from arm_jax.training.state import Players, TrainState
+from arm_jax.training.state import TrainState, players
 from arm_jax.training.step import compile_step
 
 # What decides about the memory of a step and of an evaluation, in the order in which to try it.
@@ -92,7 +92,8 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
 
     def evaluated() -> evaluate.Result:
         with memory.explained("the evaluation", _remedies(config, EVALUATION_MEMORY)):
-            return experiment.evaluate(_players(graphdef, state), eval_source, mesh)
+            found = players(graphdef, state, config.evaluation.weights)
+            return experiment.evaluate(found, eval_source, mesh)
 
     def is_due(step: int) -> bool:
         return step == config.steps or step % config.eval_every == 0
@@ -200,7 +201,3 @@ def _start(
     state, position = checkpoints.restore(step, state)
     terminal.say(f"continuing from step {step} of {experiment.config.steps} in {workdir}")
     return graphdef, state, position
-
-
-def _players(graphdef: nnx.GraphDef, state: TrainState) -> Players:
-    return nnx.merge(graphdef, state.params, state.statistics)

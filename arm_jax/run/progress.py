@@ -124,6 +124,9 @@ class Progress:
             learning_rate=float(self._schedule(step - 1)),
             holder_ratio=logged.holder_ratio if with_arm else None,
             loss_ratio=logged.loss_ratio if with_arm else None,
+            corrected=logged.corrected,
+            completed=logged.completed,
+            contradicted=logged.contradicted,
         )
         if with_arm and abs(logged.loss_ratio - 1) > abs(self._farthest[1] - 1):
             self._farthest = step, logged.loss_ratio

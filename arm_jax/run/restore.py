@@ -27,7 +27,7 @@ from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import compilation, sharding, terminal
 from arm_jax.system.errors import InputError
-from arm_jax.training.state import Players, TrainState
+from arm_jax.training.state import Players, TrainState, players
 from arm_jax.weights import weight_names
 
 Image = str | Path | np.ndarray
@@ -42,7 +42,8 @@ class Run:
       step: of the checkpoint.
       scores: mIoU, mAcc and aAcc in percent of the evaluation at that step; {} if there was none.
       experiment: the run's settings, and what is made of them.
-      players: the network and its ARM, as trained.
+      players: the network and its ARM, as trained; or with the teacher's network, see
+        `evaluation.weights`.
       state: all of the checkpoint.
       remarks: how the settings in use differ from those of the training, in words.
     """
@@ -166,9 +167,9 @@ def load(
         state, _ = checkpoints.restore(step, state)
     finally:
         checkpoints.close()
-    players = nnx.merge(graphdef, state.params, state.statistics)
+    found = players(graphdef, state, chosen.evaluation.weights)
     scores = run_folder.scores_at(folder, step)
-    return Run(folder, step, scores, experiment, players, state, tuple(remarks))
+    return Run(folder, step, scores, experiment, found, state, tuple(remarks))
 
 
 def opened(

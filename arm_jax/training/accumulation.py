@@ -95,6 +95,19 @@ def value_and_grad(
     return terms, nnx.merge_state(for_arm, nnx.State({"segmenter": for_segmenter}))
 
 
+def in_parts(
+    function: Callable[[Any], jax.Array], images: Any, *, parts: int, devices: int
+) -> jax.Array:
+    """`function` of images, or of a tree of their features, to (b, ...), a part after the other.
+
+    Without a gradient.
+    """
+    if parts == 1:
+        return function(images)
+    split = jax.tree.map(lambda x: _split(x, parts, devices), images)
+    return _join(jax.lax.map(function, split), devices)
+
+
 def _split(x: jax.Array, parts: int, devices: int) -> jax.Array:
     """(b, ...) to (parts, b / parts, ...), each device's share of a part from what it holds."""
     x = x.reshape(devices, parts, -1, *x.shape[1:])

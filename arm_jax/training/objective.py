@@ -5,6 +5,7 @@ sections `arm` and `loss`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -12,6 +13,9 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from arm_jax import arm, losses, networks, theorem
+from arm_jax.softmax import log_softmax
+from arm_jax.training import beliefs
+from arm_jax.training.beliefs import Given
 from arm_jax.training.pixel_maps import by_rows, in_tiles
 from arm_jax.training.records import Terms
 from arm_jax.training.state import Players, Weighting
@@ -41,6 +45,7 @@ def forward(
     method: Method,
     coupled: jax.Array,
     dropout_key: jax.Array,
+    given: Given | None = None,
 ) -> Terms:
     """The objective of both players on one batch, and the terms that are logged.
 
@@ -51,10 +56,11 @@ def forward(
       method: the settings.
       coupled: () bool, whether the segmenter feels the weights.
       dropout_key: a key for this step alone.
+      given: what is believed of the labels, see `beliefs.look`; None where they are believed.
     """
     segmenter = networks.training(players.segmenter)
     scores, auxiliary = segmenter(images, auxiliary=True, dropout_key=dropout_key)
-    return from_scores(players.arm, scores, auxiliary, labels, method, coupled)
+    return from_scores(players.arm, scores, auxiliary, labels, method, coupled, given)
 
 
 def from_scores(
@@ -64,6 +70,7 @@ def from_scores(
     labels: jax.Array,
     method: Method,
     coupled: jax.Array,
+    given: Given | None = None,
 ) -> Terms:
     """`forward` from what the network returned.
 
@@ -71,7 +78,7 @@ def from_scores(
       weighting: ARM, or None; its statistics are updated in place if it observes.
       scores: (b, h', w', classes) float32; behind the classes, the channels that the loss needs.
       auxiliary: (b, h'', w'', classes) float32.
-      labels, method, coupled: as for `forward`.
+      labels, method, coupled, given: as for `forward`.
     """
     valid = losses.valid_pixels(labels, method.ignore)
     config, classes = method.config, auxiliary.shape[-1]
@@ -88,10 +95,30 @@ def from_scores(
     def auxiliary_map(scores: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.cross_entropy(scores, labels, method.ignore)
 
-    maps = by_rows(pixel_maps, scores, labels, devices=method.devices)
+    def soft_maps(scores: jax.Array, labels: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        assert given is not None
+        student, teacher = scores[..., :-classes], scores[..., -classes:]
+        maps = pixel_maps(student, labels["believed"])
+        likelihood = log_softmax(student[..., :classes].astype(jnp.float32))
+        maps["log_p"] = beliefs.log_likelihood(
+            likelihood, teacher, maps["log_p"], labels, given, config.targets
+        )
+        return maps
+
+    believed = labels if given is None else given.believed
+    if given is None or given.scores is None:
+        maps = by_rows(pixel_maps, scores, believed, devices=method.devices)
+    else:
+        both = jnp.concatenate([scores, given.scores], -1)
+        seen = {"drawn": labels, "believed": believed, "valid": valid}
+        maps = by_rows(soft_maps, both, seen, devices=method.devices)
     log_p = maps.pop("log_p")
     found = loss.pixels(log_p, {**maps, "valid": valid}, config.loss)
     signal = _signal(log_p, found, config)
+    if given is not None and given.weights is not None:
+        weigh_edges = functools.partial(jnp.multiply, given.weights)
+        found = found._replace(loss=weigh_edges(found.loss))
+        signal = None if signal is None else weigh_edges(signal)
     if config.arm.input == "s":
         log_s = losses.clip_log_s(maps["log_s"])
         confidence = arm.uncertainty_confidence(log_s, detach=config.arm.detach)
@@ -111,6 +138,7 @@ def from_scores(
         signal=signal,
         groups={"global": 1, "image": labels.shape[0], "device": method.devices}[config.arm.scope],
         average_over=config.loss.average_over,
+        match=config.arm.match_loss,
     )
     # Theorem 3.1 speaks of the loss that ARM climbs. The KL loss itself may be negative.
     climbed = found.loss if signal is None else signal
@@ -118,15 +146,26 @@ def from_scores(
     observe = getattr(weighting, "observe", None)
     if observe is not None:
         observe(histogram)
-    aside = by_rows(auxiliary_map, auxiliary, labels, devices=method.devices)
+    # The auxiliary head learns what was drawn, as corrected; it completes nothing.
+    own = labels if given is None else jnp.where(valid, believed, labels)
+    aside = by_rows(auxiliary_map, auxiliary, own, devices=method.devices)
     auxiliary_loss = losses.mean_over(aside, valid)
+    total = objective.total + config.model.auxiliary_weight * auxiliary_loss
+    completion = None
+    if given is not None and config.targets.complete != "none":
+        missing = given.inside & ~valid
+        chosen = missing & (believed != labels)
+        # Over all of them: the fewer the teacher is sure of, the less they weigh.
+        completion = jnp.sum(jnp.where(chosen, -log_p, 0.0)) / jnp.maximum(jnp.sum(missing), 1)
+        total += config.targets.complete_weight * completion
     return Terms(
-        total=objective.total + config.model.auxiliary_weight * auxiliary_loss,
+        total=total,
         loss=objective.main,
         mean_loss=objective.plain,
         auxiliary_loss=auxiliary_loss,
         labelled=jnp.mean(valid, dtype=jnp.float32),
         histogram=histogram,
+        completion=completion,
     )
 
 

@@ -20,9 +20,9 @@ from arm_jax.softmax import KEPT
 
 
 def by_rows(
-    function: Callable[[jax.Array, jax.Array], Any],
+    function: Callable[[jax.Array, Any], Any],
     scores: jax.Array,
-    labels: jax.Array,
+    labels: Any,
     *,
     devices: int = 1,
     tile_bytes: int = TILE_BYTES,
@@ -35,18 +35,20 @@ def by_rows(
       function: of scores (b, r, w, n) float32 and labels (b, r, w), for any number of rows r, pixel
         by pixel: a tree of arrays (b, r, w).
       scores: (b, h', w', n) float32.
-      labels: (b, h, w) integers; h and w are the size of the result.
+      labels: (b, h, w) integers, or a tree of such maps, of any type; h and w are the size of the
+        result.
       devices: over how many the batch is split.
       tile_bytes: of full-resolution scores at one time, on each device.
     """
-    _, height, width = labels.shape
-    tiles = _tiles(labels.shape, 4 * scores.shape[-1], devices, tile_bytes)
+    shape = jax.tree.leaves(labels)[0].shape
+    _, height, width = shape
+    tiles = _tiles(shape, 4 * scores.shape[-1], devices, tile_bytes)
     if tiles == 1:
         return function(resize(scores, (height, width)), labels)
     rows = -(-height // tiles)
     starts, blocks = _blocks(scores.shape[1], height, rows)
 
-    def tile(start: jax.Array, block: jax.Array, labels: jax.Array) -> Any:
+    def tile(start: jax.Array, block: jax.Array, labels: Any) -> Any:
         part = jax.lax.dynamic_slice_in_dim(scores, start, block.shape[1], axis=1)
         # A product with a small matrix: its gradient is one too, where a gather's is a scatter.
         # Image by image, for which no scores are transposed; and XLA's Triton has no tiles for a
@@ -58,7 +60,8 @@ def by_rows(
         part = part.reshape(batch, rows, *rest)
         return function(resize(part, (rows, width)), labels)
 
-    return _joined(_in_turn(tile, starts, blocks, _cut(labels, rows)), height)
+    cut = jax.tree.map(lambda x: _cut(x, rows), labels)
+    return _joined(_in_turn(tile, starts, blocks, cut), height)
 
 
 def in_tiles(

@@ -25,6 +25,7 @@ class Terms(NamedTuple):
       auxiliary_loss: plain mean cross entropy of the auxiliary head.
       labelled: fraction of labelled pixels.
       histogram: of the confidence, see `theorem`.
+      completion: the loss of the unlabelled pixels, over all of them; None if they have none.
     """
 
     total: jax.Array
@@ -33,6 +34,7 @@ class Terms(NamedTuple):
     auxiliary_loss: jax.Array
     labelled: jax.Array
     histogram: Histogram
+    completion: jax.Array | None = None
 
 
 class Window(NamedTuple, Generic[N]):
@@ -70,12 +72,17 @@ class Logged(NamedTuple, Generic[N]):
       holder_ratio: of the running histogram, see `theorem.holder_ratio`.
       loss_ratio: the factor by which the weights scale the loss.
       stayed_uniform: whether ARM has not moved yet.
+      corrected, completed, contradicted: running shares of pixels, see `beliefs.Beliefs`; None for
+        a step that corrects and completes nothing.
     """
 
     window: Window[N]
     holder_ratio: N
     loss_ratio: N
     stayed_uniform: N
+    corrected: N | None = None
+    completed: N | None = None
+    contradicted: N | None = None
 
 
 class StepLine(NamedTuple):
@@ -87,6 +94,7 @@ class StepLine(NamedTuple):
       skipped: steps that changed nothing.
       learning_rate: of the segmenter.
       holder_ratio, loss_ratio: as in `Logged`; None for a run without ARM.
+      corrected, completed, contradicted: as in `Logged`.
     """
 
     step: int
@@ -98,6 +106,9 @@ class StepLine(NamedTuple):
     learning_rate: float
     holder_ratio: float | None = None
     loss_ratio: float | None = None
+    corrected: float | None = None
+    completed: float | None = None
+    contradicted: float | None = None
 
 
 class EvaluationLine(NamedTuple):

@@ -10,6 +10,7 @@ from flax import nnx, struct
 
 from arm_jax.networks import Segmenter
 from arm_jax.system.compilation import computed_once
+from arm_jax.training.beliefs import Beliefs
 from arm_jax.training.records import Window
 
 Weighting = Callable[[jax.Array], jax.Array]
@@ -96,6 +97,7 @@ class TrainState:
       loss_scale: see `LossScale`.
       window: sums since the last log line, so that averages survive a restart too.
       histogram: running confidence histogram (see `theorem`).
+      beliefs: the teacher and what is known of the labels; None for a run without one.
     """
 
     step: jax.Array
@@ -106,3 +108,21 @@ class TrainState:
     loss_scale: LossScale
     window: Window[jax.Array]
     histogram: Any
+    beliefs: Beliefs | None = None
+
+
+def players(graphdef: nnx.GraphDef, state: TrainState, weights: str = "student") -> Players:
+    """The players of a state.
+
+    Args:
+      graphdef: as from `create_state`.
+      state: as from `create_state`.
+      weights: the segmenter's: "student", those that are trained, or "teacher", their average,
+        which a state with beliefs has.
+    """
+    params, statistics = state.params, state.statistics
+    if weights == "teacher":
+        assert state.beliefs is not None
+        params = nnx.State({**params, "segmenter": state.beliefs.teacher.params})
+        statistics = nnx.State({**statistics, "segmenter": state.beliefs.teacher.statistics})
+    return nnx.merge(graphdef, params, statistics)

@@ -16,13 +16,18 @@ from arm_jax.networks.input import normalize
 from arm_jax.system import sharding
 from arm_jax.system.compilation import all_true
 from arm_jax.training import accumulation
+from arm_jax.training.beliefs import Beliefs, Given, look, teaches
 from arm_jax.training.objective import Method, forward, from_scores
 from arm_jax.training.records import Logged, Terms, Window
 from arm_jax.training.state import LossScale, Players, TrainState
 
 
 def create_state(
-    players: Players, transformation: optax.GradientTransformation, dtype: Any, seed: int = 0
+    players: Players,
+    transformation: optax.GradientTransformation,
+    dtype: Any,
+    seed: int = 0,
+    targets: Any = None,
 ) -> tuple[nnx.GraphDef, TrainState]:
     """The state before the first step.
 
@@ -31,9 +36,14 @@ def create_state(
       transformation: as from `optimizer.create`.
       dtype: the compute type, which decides about loss scaling.
       seed: of dropout.
+      targets: the config's section of that name; None for a run without a teacher.
     """
     graphdef, params, *rest = nnx.split(players, nnx.Param, ...)
     (statistics,) = rest
+    beliefs = None
+    if targets is not None:
+        parts = (params["segmenter"], statistics["segmenter"])
+        beliefs = Beliefs.create(*parts, targets, players.segmenter.num_classes)
     state = TrainState(
         step=jnp.int32(0),
         seed=jnp.uint32(seed),
@@ -43,6 +53,7 @@ def create_state(
         loss_scale=LossScale.create(dtype),
         window=Window.empty(),
         histogram=theorem.empty(),
+        beliefs=beliefs,
     )
     return graphdef, state
 
@@ -75,10 +86,10 @@ def train_step(
     # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
     players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
     config, images = method.config, network_input(batch, method)
+    labels = batch["label"]
+    given, beliefs = _believed(players, state, batch, method)
     dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     coupled = state.step >= schedules.boundary(config.arm.isolated, config.steps)
-
-    labels = batch["label"]
 
     def scaled(terms: Terms) -> tuple[jax.Array, Terms]:
         return state.loss_scale.apply(terms.total), terms
@@ -88,7 +99,7 @@ def train_step(
             players,
             images,
             lambda weighting, scores, auxiliary: scaled(
-                from_scores(weighting, scores, auxiliary, labels, method, coupled)
+                from_scores(weighting, scores, auxiliary, labels, method, coupled, given)
             ),
             dropout_key,
             parts=config.accumulate,
@@ -96,7 +107,9 @@ def train_step(
         )
     else:
         (_, terms), gradients = nnx.value_and_grad(
-            lambda players: scaled(forward(players, images, labels, method, coupled, dropout_key)),
+            lambda players: scaled(
+                forward(players, images, labels, method, coupled, dropout_key, given)
+            ),
             has_aux=True,
         )(players)
     # Or XLA makes the sum of a product from sums of its factors, and reads every map once more.
@@ -105,27 +118,68 @@ def train_step(
     sums = [jnp.sum(x) for x in (terms.total, *jax.tree.leaves(gradients))]
     finite = all_true(jnp.isfinite(jnp.stack(sums)))
     labelled = terms.labelled > 0
+    if terms.completion is not None:  # then unlabelled pixels teach, too
+        labelled |= terms.completion > 0
     apply = all_true(jnp.stack([finite, labelled]))
     gradients = state.loss_scale.remove(gradients)
 
     updates, optimizer = transformation.update(gradients, state.optimizer, state.params)
     keep = functools.partial(_select, apply)
     window = _accumulate(state, terms, finite, labelled, config.log_every)
+    params = optax.apply_updates(state.params, updates)
+    statistics = nnx.state(players, nnx.Not(nnx.Param))
+    if beliefs is not None:
+        parts = (params["segmenter"], statistics["segmenter"])
+        beliefs = keep(beliefs.averaged(*parts, state.step, config), state.beliefs)
     state = TrainState(
         step=state.step + 1,
         seed=state.seed,
-        params=keep(optax.apply_updates(state.params, updates), state.params),
-        statistics=keep(nnx.state(players, nnx.Not(nnx.Param)), state.statistics),
+        params=keep(params, state.params),
+        statistics=keep(statistics, state.statistics),
         optimizer=keep(optimizer, state.optimizer),
         loss_scale=state.loss_scale.update(finite),
         window=window,
         histogram=keep(theorem.blend(state.histogram, terms.histogram), state.histogram),
+        beliefs=beliefs,
     )
+    shares = beliefs if given is not None else None
     return state, Logged(
         window,
         holder_ratio=theorem.holder_ratio(state.histogram, config.arm.p),
         loss_ratio=theorem.loss_ratio(state.histogram),
         stayed_uniform=theorem.stayed_uniform(state.histogram, config.arm.p),
+        corrected=None if shares is None else shares.corrected,
+        completed=None if shares is None else shares.completed,
+        contradicted=None if shares is None else shares.contradicted,
+    )
+
+
+def _believed(
+    players: Players, state: TrainState, batch: dict[str, jax.Array], method: Method
+) -> tuple[Given | None, Beliefs | None]:
+    """What is believed of a batch's labels, by the teacher on images without colour jitter."""
+    config, scores = method.config, None
+    if state.beliefs is not None and teaches(config.targets):
+        graphdef, *_ = nnx.split(players.segmenter, nnx.Param, ...)
+        teacher = state.beliefs.teacher
+
+        def network(images: Any) -> jax.Array:
+            model = nnx.merge(graphdef, teacher.params, teacher.statistics)
+            return model(images)[..., : players.segmenter.num_classes]
+
+        images = network_input(batch, method, jittered=False)
+        scores = accumulation.in_parts(
+            network, images, parts=config.accumulate, devices=method.devices
+        )
+    return look(
+        state.beliefs,
+        scores,
+        batch["label"],
+        batch["extent"],
+        state.step,
+        config,
+        ignore=method.ignore,
+        devices=method.devices,
     )
 
 

@@ -1,0 +1,316 @@
+"""The teacher, and what it makes of a batch's labels; the part of `targets` that has a state."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx, struct
+from jax.lax import stop_gradient
+
+from arm_jax import noise, schedules, targets
+from arm_jax.softmax import log_softmax
+from arm_jax.training.pixel_maps import by_rows
+
+# The first steps average over all steps so far, at most.
+WARMUP = 10
+# Before this share of T the teacher's likelihoods say nothing about how labels are reported.
+COUNTED_FROM = 0.05
+# Of the running shares that are logged, a step.
+_DECAY = 0.98
+
+
+@struct.dataclass
+class Teacher:
+    """An exponential average of the segmenter.
+
+    Its parameters, and the running means and variances of BatchNorm, which are averaged as the
+    parameters are: they then belong to about the same steps as these do.
+    """
+
+    params: nnx.State
+    statistics: nnx.State
+
+
+@struct.dataclass
+class Beliefs:
+    """What a run knows about its labels.
+
+    Attributes:
+      teacher: see `Teacher`.
+      begun: () bool, whether the teacher corrects and completes.
+      rise: of the agreement, see `targets.Rise`.
+      counts: (C, C + 1) float32, see `noise`; None where no posterior is asked for.
+      corrected, completed: () float32, running shares of the drawn pixels that got another class,
+        and of the others that got one.
+      contradicted: () float32, the running share of the drawn pixels away from edges whose class
+        the teacher contradicts, surer than `targets.correct_above`.
+    """
+
+    teacher: Teacher
+    begun: jax.Array
+    rise: targets.Rise
+    counts: jax.Array | None
+    corrected: jax.Array
+    completed: jax.Array
+    contradicted: jax.Array
+
+    @classmethod
+    def create(cls, params: nnx.State, statistics: nnx.State, settings: Any, classes: int) -> Any:
+        """Before the first step; None where the settings ask for no teacher.
+
+        Args:
+          params, statistics: of the segmenter; they are copied, as the step donates its own.
+          settings: the config's section `targets`.
+          classes: of the network.
+        """
+        if not settings.average:
+            return None
+        copies = jax.tree.map(lambda x: jnp.array(x, copy=True), (params, statistics))
+        posterior = "posterior" in (settings.correct, settings.complete)
+        return cls(
+            teacher=Teacher(*copies),
+            begun=jnp.bool_(False),
+            rise=targets.Rise.start(),
+            counts=noise.prior(classes) if posterior else None,
+            corrected=jnp.float32(0),
+            completed=jnp.float32(0),
+            contradicted=jnp.float32(0),
+        )
+
+    def averaged(
+        self, params: nnx.State, statistics: nnx.State, step: jax.Array, config: Any
+    ) -> "Beliefs":
+        """The beliefs after a step that led to these parameters and statistics of the segmenter.
+
+        The average spans `targets.average` of T: its weight decays by 1 - 1 / (that many steps) a
+        step, in the beginning by (1 + step) / (10 + step) where that is less.
+        """
+        span = max(config.targets.average * config.steps, 1.0)
+        decay = jnp.minimum(1.0 - 1.0 / span, (1.0 + step) / (WARMUP + step))
+
+        def mean(old: jax.Array, new: jax.Array) -> jax.Array:
+            return old + (1.0 - decay).astype(old.dtype) * (new - old)
+
+        old = (self.teacher.params, self.teacher.statistics)
+        return self.replace(teacher=Teacher(*jax.tree.map(mean, old, (params, statistics))))
+
+
+class Given(NamedTuple):
+    """A batch's labels, with what is believed of them.
+
+    Attributes:
+      drawn: (b, h, w) integers, the labels as they were given.
+      believed: (b, h, w) integers, corrected and completed; `drawn` where neither happened.
+      inside: (b, h, w) bool, what is no padding.
+      weights: (b, h, w) float32 at the edges, 0 where nothing was drawn; None for none.
+      scores: (b, h', w', C) float32 of the teacher, where targets are distributions, else None.
+      table: (C, C + 1), see `noise`, or None.
+      begun: () bool.
+    """
+
+    drawn: jax.Array
+    believed: jax.Array
+    inside: jax.Array
+    weights: jax.Array | None = None
+    scores: jax.Array | None = None
+    table: jax.Array | None = None
+    begun: jax.Array | None = None
+
+
+def teaches(settings: Any) -> bool:
+    """Whether the section `targets` asks what the teacher finds in each batch."""
+    return settings.correct != "none" or settings.complete != "none"
+
+
+def inside(extent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """(b, h, w) bool: what is no padding, from heights and widths (b, 2)."""
+    rows = jnp.arange(shape[1])[None, :, None] < extent[:, 0, None, None]
+    return rows & (jnp.arange(shape[2])[None, None, :] < extent[:, 1, None, None])
+
+
+def look(
+    beliefs: Beliefs | None,
+    scores: jax.Array | None,
+    labels: jax.Array,
+    extent: jax.Array,
+    step: jax.Array,
+    config: Any,
+    *,
+    ignore: int = 255,
+    devices: int = 1,
+) -> tuple[Given | None, Beliefs | None]:
+    """What is believed of a batch's labels, and the beliefs with this batch in them.
+
+    Args:
+      beliefs: None for a run without a teacher.
+      scores: (b, h', w', C) float32, the teacher's on the images without colour jitter; None
+        without a teacher, and where nothing needs them.
+      labels: (b, h, w) integers.
+      extent: (b, 2) int32, height and width that are no padding.
+      step: () int32, from 0.
+      config: the run's.
+      ignore: the label of pixels that have none.
+      devices: over how many the batch is split.
+
+    Returns:
+      The labels, None where the objective is the usual one; the beliefs, with the teacher as it
+      was.
+    """
+    settings = config.targets
+    if scores is None and not settings.edge_weight:
+        return None, beliefs
+    seen = inside(extent, labels.shape)
+    drawn = seen & (labels != ignore)
+    reach = targets.edge_reach(settings.edge_weight, settings.edge_decay)
+    if scores is not None:
+        reach = max(reach, int(settings.near) + 1)
+    distance = targets.edge_distance(labels, seen, reach=reach)
+    weights = None
+    if settings.edge_weight:
+        weights = targets.edge_weights(
+            distance, drawn, strength=settings.edge_weight, decay=settings.edge_decay
+        )
+    given = Given(labels, labels, seen, weights)
+    if beliefs is None or scores is None:
+        return given, beliefs
+
+    scores = stop_gradient(scores)
+    beliefs = _learned(beliefs, scores, labels, distance, drawn, seen, step, config)
+    table = None if beliefs.counts is None else noise.table(beliefs.counts)
+    limit = targets.thresholds(
+        distance,
+        inside=settings.correct_above,
+        near=settings.correct_above_near,
+        width=settings.near,
+    )
+    never = jnp.float32(jnp.inf)
+    limit = jnp.where(beliefs.begun, limit, never)
+    sure = jnp.where(beliefs.begun, settings.complete_above, never)
+    missing = seen & ~drawn
+
+    def judged(scores: jax.Array, maps: dict[str, jax.Array]) -> jax.Array:
+        p = jnp.exp(log_softmax(scores))
+        labels, found = maps["labels"], maps["labels"]
+        if settings.correct in ("class", "soft"):
+            found = targets.corrected(
+                found, jnp.argmax(p, -1), jnp.max(p, -1), maps["limit"], maps["drawn"]
+            )
+        elif settings.correct == "posterior":
+            q = _posterior(p, labels, maps["drawn"], table, settings.sharpness)
+            begun = jnp.where(beliefs.begun, 0.0, never)
+            found = targets.corrected(found, jnp.argmax(q, -1), 1.0, begun, maps["drawn"])
+        if settings.complete != "none":
+            if settings.complete == "posterior":
+                p = _posterior(p, labels, maps["drawn"], table, 1.0)
+            found = targets.completed(
+                found, jnp.argmax(p, -1), jnp.max(p, -1), sure, maps["missing"]
+            )
+        return found
+
+    maps = {"labels": labels, "limit": limit, "drawn": drawn, "missing": missing}
+    believed = by_rows(judged, scores, maps, devices=devices)
+
+    def running(old: jax.Array, pixels: jax.Array, of: jax.Array) -> jax.Array:
+        number = jnp.sum(of, dtype=jnp.float32)
+        now = jnp.sum(pixels & of, dtype=jnp.float32) / jnp.maximum(number, 1.0)
+        return jnp.where(number > 0, _DECAY * old + (1.0 - _DECAY) * now, old)
+
+    beliefs = beliefs.replace(
+        corrected=running(beliefs.corrected, believed != labels, drawn),
+        completed=running(beliefs.completed, believed != labels, missing),
+    )
+    soft = settings.correct in ("soft", "posterior") or settings.complete == "soft"
+    given = given._replace(
+        believed=believed, scores=scores if soft else None, table=table, begun=beliefs.begun
+    )
+    return given, beliefs
+
+
+def log_likelihood(
+    log_p: jax.Array,
+    teacher: jax.Array,
+    hard: jax.Array,
+    maps: dict[str, jax.Array],
+    given: Given,
+    settings: Any,
+) -> jax.Array:
+    """The expected log-likelihood (...) where the target is a distribution, `hard` elsewhere.
+
+    Args:
+      log_p: (..., C), the student's.
+      teacher: (..., C), the teacher's scores.
+      hard: (...), the log-likelihood of the believed labels.
+      maps: "drawn", "believed" (...) labels, and "valid" (...) bool, where something was drawn.
+      given: for its table and whether the teacher has begun.
+      settings: the config's section `targets`.
+    """
+    p = jnp.exp(log_softmax(stop_gradient(teacher)))
+    valid, changed = maps["valid"], maps["drawn"] != maps["believed"]
+    if settings.correct == "posterior":
+        q = _posterior(p, maps["drawn"], valid, given.table, settings.sharpness)
+        q = jnp.where(valid[..., None], q, p)
+        where = valid & given.begun
+    else:
+        q, where = p, valid & changed & (settings.correct == "soft")
+    if settings.complete == "soft":
+        where |= ~valid & changed
+    return jnp.where(where, targets.soft_log_likelihood(log_p, q), hard)
+
+
+def _posterior(
+    p: jax.Array, labels: jax.Array, drawn: jax.Array, table: jax.Array, sharpness: float
+) -> jax.Array:
+    report = jnp.where(drawn, labels, p.shape[-1]).astype(jnp.int32)
+    return noise.posterior(p, report, table, sharpness)
+
+
+def _learned(
+    beliefs: Beliefs,
+    scores: jax.Array,
+    labels: jax.Array,
+    distance: jax.Array,
+    drawn: jax.Array,
+    seen: jax.Array,
+    step: jax.Array,
+    config: Any,
+) -> Beliefs:
+    """The beliefs with what a batch shows at the positions of the scores, one pixel for each."""
+    settings = config.targets
+
+    def sampled(x: jax.Array) -> jax.Array:
+        for axis in (1, 2):
+            number, length = scores.shape[axis], x.shape[axis]
+            places = jnp.minimum((jnp.arange(number) + 0.5) * (length / number), length - 1)
+            x = jnp.take(x, places.astype(jnp.int32), axis=axis)
+        return x
+
+    labels, distance, drawn, seen = (sampled(x) for x in (labels, distance, drawn, seen))
+    p = jnp.exp(log_softmax(scores))
+    believed, certainty = jnp.argmax(p, -1), jnp.max(p, -1)
+
+    def share(pixels: jax.Array, of: jax.Array) -> tuple[jax.Array, jax.Array]:
+        number = jnp.sum(of, dtype=jnp.float32)
+        return jnp.sum(pixels & of, dtype=jnp.float32) / jnp.maximum(number, 1.0), number > 0
+
+    against = (believed != labels) & (certainty > settings.correct_above)
+    contradicted, some = share(against, drawn & (distance > settings.near))
+    contradicted = _DECAY * beliefs.contradicted + (1.0 - _DECAY) * contradicted
+    agreement, any_drawn = share(believed == labels, drawn)
+    rise = targets.rising(beliefs.rise, agreement, step, config.steps)
+    rise = jax.tree.map(lambda new, old: jnp.where(any_drawn, new, old), rise, beliefs.rise)
+    begun = beliefs.begun | (step >= schedules.boundary(settings.start, config.steps))
+    if settings.start_rule == "agreement":
+        early = step >= schedules.boundary(COUNTED_FROM, config.steps)
+        begun |= early & targets.flattened(rise)
+    counts = beliefs.counts
+    if counts is not None:
+        q = _posterior(p, labels, drawn, noise.table(counts), 1.0)
+        report = jnp.where(drawn, labels, p.shape[-1]).astype(jnp.int32)
+        new = noise.blended(counts, noise.counted(q, report, seen))
+        counts = jnp.where(step >= schedules.boundary(COUNTED_FROM, config.steps), new, counts)
+    return beliefs.replace(
+        begun=begun,
+        rise=rise,
+        counts=counts,
+        contradicted=jnp.where(some, contradicted, beliefs.contradicted),
+    )

@@ -1,0 +1,218 @@
+"""A step with a teacher: what it believes, what it changes, and when it changes nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from arm_jax import arm
+from arm_jax.training import beliefs, objective
+from arm_jax.training import state as states
+
+AVERAGE = {"targets.average": 0.05, "targets.start": 0.0}
+RECIPE = {
+    **AVERAGE,
+    "targets.correct": "class",
+    "targets.complete": "class",
+    "targets.edge_weight": 8.0,
+    "targets.near": 2.0,
+}
+NEVER = {
+    "targets.correct_above": 2.0,
+    "targets.correct_above_near": 2.0,
+    "targets.complete_above": 2.0,
+}
+EAGER = {
+    "targets.correct_above": 0.0,
+    "targets.correct_above_near": 0.0,
+    "targets.complete_above": 0.0,
+}
+
+
+def teacher(run):
+    return tiny.flat(run.state.beliefs.teacher)
+
+
+@pytest.mark.parametrize("with_arm", [True, False])
+def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(with_arm):
+    usual = tiny.Run(with_arm=with_arm)
+    never = tiny.Run(RECIPE | NEVER | {"targets.edge_weight": 0.0}, with_arm=with_arm)
+    for seed in range(3):
+        assert (
+            usual.step(tiny.batch(seed=seed))["loss"] == never.step(tiny.batch(seed=seed))["loss"]
+        )
+    for player in ("segmenter", "arm") if with_arm else ("segmenter",):
+        np.testing.assert_array_equal(usual.params(player), never.params(player))
+    np.testing.assert_array_equal(usual.statistics(), never.statistics())
+    assert never.state.beliefs.corrected == never.state.beliefs.completed == 0
+
+
+def test_the_teacher_is_the_average_of_weights_and_statistics():
+    run = tiny.Run(AVERAGE)  # spans 5 of 100 steps
+    average = teacher(run).astype(np.float64)
+    for step in range(8):
+        run.step(tiny.batch(seed=step))
+        decay = min(1 - 1 / 5, (1 + step) / (10 + step))
+        segmenter = (run.state.params["segmenter"], run.state.statistics["segmenter"])
+        average = decay * average + (1 - decay) * tiny.flat(segmenter)
+    np.testing.assert_allclose(teacher(run), average, rtol=1e-4, atol=1e-6)
+    assert np.abs(teacher(run) - tiny.flat(segmenter)).max() > 1e-3
+    model = states.players(run.graphdef, jax.tree.map(jnp.copy, run.state), "teacher").segmenter
+    np.testing.assert_array_equal(tiny.flat(nnx.split(model, nnx.Param, ...)[1:]), teacher(run))
+    # A step that is not applied leaves it.
+    before = teacher(run)
+    batch = tiny.batch()
+    batch["label"][:] = 255
+    run.step(batch)
+    np.testing.assert_array_equal(teacher(run), before)
+
+
+@pytest.mark.parametrize(
+    ("correct", "complete"), [("class", "class"), ("soft", "soft"), ("posterior", "posterior")]
+)
+def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, complete):
+    changes = {"targets.correct": correct, "targets.complete": complete, "loss.q": 0.4}
+    changes |= {"targets.correct_above": 0.4, "targets.complete_above": 0.5}
+    changes |= {"model.auxiliary_weight": 0.0, "arm.kind": "none"}
+    method = tiny.method(RECIPE | changes)
+    rng = np.random.default_rng(0)
+    shape, classes = (2, 6, 8), tiny.CLASSES
+    labels = rng.integers(0, classes, (2, 2, 2)).repeat(3, 1).repeat(4, 2).astype(np.uint8)
+    labels[rng.random(shape) < 0.4] = 255
+    extent = np.array([[6, 8], [5, 6]], np.int32)
+    labels[1, 5:] = labels[1, :, 6:] = 255
+    student, taught = (3 * rng.standard_normal((*shape, classes)) for _ in range(2))
+    state = tiny.Run(RECIPE | changes, with_arm=False).state.beliefs
+    step = jnp.int32(10)
+
+    def total(student, taught):
+        given, new = beliefs.look(
+            state, taught, jnp.asarray(labels), jnp.asarray(extent), step, method.config
+        )
+        terms = objective.from_scores(
+            None, student, student, jnp.asarray(labels), method, jnp.bool_(True), given
+        )
+        return terms.total, (given, new)
+
+    single = [jnp.asarray(x, jnp.float32) for x in (student, taught)]
+    (found, (given, new)), gradients = jax.value_and_grad(total, (0, 1), has_aux=True)(*single)
+    assert np.all(gradients[1] == 0) and np.any(gradients[0] != 0)
+
+    def softmax(x):
+        e = np.exp(x - x.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    p, log_p = softmax(taught), np.log(softmax(student))
+    inside = np.zeros(shape, bool)
+    inside[0], inside[1, :5, :6] = True, True
+    drawn, missing = labels != 255, (labels == 255) & inside
+    distance = np.asarray(given.weights)  # of the formula, tested elsewhere
+    table = None if new.counts is None else np.asarray(new.counts, np.float64)
+    one = np.eye(classes)
+    main = completion = 0.0
+    for place in np.ndindex(shape):
+        q = p[place]
+        if table is not None:
+            rows = table / table.sum(-1, keepdims=True)
+            q = q * rows[:, labels[place] if drawn[place] else classes]
+            q = q / q.sum()
+        if drawn[place]:
+            if correct == "posterior":
+                target = q
+            else:
+                near = distance_of(labels, inside)[place] <= 2
+                wrong = q.argmax() != labels[place] and q.max() > (0.85 if near else 0.4)
+                changed = one[q.argmax()] if correct == "class" else q
+                target = changed if wrong else one[labels[place]]
+            main -= distance[place] * (target * log_p[place]).sum()
+        elif missing[place] and q.max() > 0.5:
+            target = q if complete == "soft" else one[q.argmax()]
+            completion -= (target * log_p[place]).sum()
+    expected = main / drawn.sum() + completion / missing.sum()
+    assert completion > 0
+    assert float(found) == pytest.approx(expected, rel=2e-5)
+
+
+def distance_of(labels, inside):
+    from arm_jax import targets
+
+    return np.asarray(targets.edge_distance(jnp.asarray(labels), jnp.asarray(inside), reach=9))
+
+
+def test_the_matched_loss_has_the_plain_value_and_arm_feels_nothing():
+    found = []
+    for match in (False, True):
+        loss = jnp.array([[0.2, 3.0, 1.0, 0.1]])
+        v, valid = jnp.array([[0.9, -0.5, 0.1, 0.8]]), jnp.array([[True, True, True, False]])
+        module = arm.Arm(rngs=nnx.Rngs(0))
+        graphdef, params = nnx.split(module)
+
+        def total(params, loss, graphdef=graphdef, v=v, valid=valid, match=match):
+            result = arm.adversarial_objective(
+                nnx.merge(graphdef, params), v, loss, valid, match=match
+            )
+            return result.total, result
+
+        gradients, result = jax.grad(total, (0, 1), has_aux=True)(params, loss)
+        found.append((gradients, result))
+    ((arm0, loss0), usual), ((arm1, loss1), matched) = found
+    np.testing.assert_array_equal(tiny.flat(arm0), tiny.flat(arm1))
+    np.testing.assert_allclose(loss1, loss0 / usual.ratio, rtol=1e-6)
+    assert float(matched.main) == pytest.approx(float(usual.plain), rel=1e-6)
+    assert matched.ratio == usual.ratio != 1
+
+
+def test_pixels_that_nobody_labelled_teach_where_the_teacher_is_sure():
+    run = tiny.Run(RECIPE | EAGER)
+    for seed in range(2):  # the first step's rate is small
+        run.step(tiny.batch(seed=seed))
+    before = run.params()
+    batch = tiny.batch()
+    batch["label"][:] = 255
+    window = run.step(batch)
+    assert window["unlabelled"] == 0 and np.abs(run.params() - before).max() > 0
+    never = tiny.Run(RECIPE | NEVER)
+    before = never.params()
+    assert never.step(batch)["unlabelled"] == 1
+    np.testing.assert_array_equal(never.params(), before)
+
+
+def test_nothing_is_corrected_before_its_time():
+    run = tiny.Run(RECIPE | EAGER | {"targets.start": 0.02})  # step 2 of 100
+    shares = [run.step(tiny.batch(seed=seed))["corrected"] for seed in range(3)]
+    assert shares[0] == shares[1] == 0 < shares[2]
+
+
+def test_parts_of_a_batch_have_the_teacher_of_the_whole():
+    runs = [tiny.Run(RECIPE | EAGER | {"accumulate": parts}) for parts in (1, 2)]
+    logged = [run.step(tiny.batch(8)) for run in runs]
+    for name in ("corrected", "completed", "contradicted"):
+        assert logged[0][name] == pytest.approx(logged[1][name], abs=1e-4)
+    assert logged[0]["corrected"] > 0 and logged[1]["applied"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["class", "soft", "posterior"])
+def test_eight_devices_equal_one(kind):
+    changes = RECIPE | EAGER | {"targets.correct": kind, "targets.complete": kind}
+    runs = [tiny.Run(changes | {"arm.match_loss": True}, devices=devices) for devices in (1, 8)]
+    for seed in range(3):
+        windows = [run.step(tiny.batch(seed=seed)) for run in runs]
+        for name in ("loss", "corrected", "completed"):
+            assert windows[0][name] == pytest.approx(windows[1][name], abs=1e-3)
+    np.testing.assert_allclose(teacher(runs[0]), teacher(runs[1]), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_float16_trains_and_an_overflow_leaves_the_teacher():
+    run = tiny.Run(RECIPE, dtype="float16")
+    scale = run.state.loss_scale
+    scale = scale.replace(value=jnp.full_like(scale.value, 2.0**40))
+    run.state = run.state.replace(loss_scale=scale)
+    before = teacher(run)
+    assert run.step(tiny.batch())["overflows"] == 1
+    np.testing.assert_array_equal(teacher(run), before)
+    assert max(run.step(tiny.batch())["applied"] for _ in range(30)) > 0
+    assert np.isfinite(teacher(run)).all() and np.abs(teacher(run) - before).max() > 0

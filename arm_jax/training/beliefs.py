@@ -1,5 +1,6 @@
 """The teacher, and what it makes of a batch's labels; the part of `targets` that has a state."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -92,7 +93,9 @@ class Beliefs:
             return old + (1.0 - decay).astype(old.dtype) * (new - old)
 
         old = (self.teacher.params, self.teacher.statistics)
-        return self.replace(teacher=Teacher(*jax.tree.map(mean, old, (params, statistics))))
+        return dataclasses.replace(
+            self, teacher=Teacher(*jax.tree.map(mean, old, (params, statistics)))
+        )
 
 
 class Given(NamedTuple):
@@ -198,7 +201,9 @@ def look(
         elif settings.correct == "posterior":
             q = _posterior(p, labels, maps["drawn"], table, settings.sharpness)
             begun = jnp.where(beliefs.begun, 0.0, never)
-            found = targets.corrected(found, jnp.argmax(q, -1), 1.0, begun, maps["drawn"])
+            found = targets.corrected(
+                found, jnp.argmax(q, -1), jnp.ones(q.shape[:-1]), begun, maps["drawn"]
+            )
         if settings.complete != "none":
             if settings.complete == "posterior":
                 p = _posterior(p, labels, maps["drawn"], table, 1.0)
@@ -215,7 +220,8 @@ def look(
         now = jnp.sum(pixels & of, dtype=jnp.float32) / jnp.maximum(number, 1.0)
         return jnp.where(number > 0, _DECAY * old + (1.0 - _DECAY) * now, old)
 
-    beliefs = beliefs.replace(
+    beliefs = dataclasses.replace(
+        beliefs,
         corrected=running(beliefs.corrected, believed != labels, drawn),
         completed=running(beliefs.completed, believed != labels, missing),
     )
@@ -249,6 +255,7 @@ def log_likelihood(
     if settings.correct == "posterior":
         q = _posterior(p, maps["drawn"], valid, given.table, settings.sharpness)
         q = jnp.where(valid[..., None], q, p)
+        assert given.begun is not None
         where = valid & given.begun
     else:
         q, where = p, valid & changed & (settings.correct == "soft")
@@ -258,8 +265,9 @@ def log_likelihood(
 
 
 def _posterior(
-    p: jax.Array, labels: jax.Array, drawn: jax.Array, table: jax.Array, sharpness: float
+    p: jax.Array, labels: jax.Array, drawn: jax.Array, table: jax.Array | None, sharpness: float
 ) -> jax.Array:
+    assert table is not None  # where a posterior is asked for, `Beliefs.create` makes one
     report = jnp.where(drawn, labels, p.shape[-1]).astype(jnp.int32)
     return noise.posterior(p, report, table, sharpness)
 
@@ -308,7 +316,8 @@ def _learned(
         report = jnp.where(drawn, labels, p.shape[-1]).astype(jnp.int32)
         new = noise.blended(counts, noise.counted(q, report, seen))
         counts = jnp.where(step >= schedules.boundary(COUNTED_FROM, config.steps), new, counts)
-    return beliefs.replace(
+    return dataclasses.replace(
+        beliefs,
         begun=begun,
         rise=rise,
         counts=counts,

@@ -28,6 +28,7 @@ HELP = {
     "predict": "label images with a trained run",
     "report": "draw a run's curves and images",
     "review": "find labels that a trained run contradicts, worst first, as a page to decide on",
+    "relabel": "write what a trained run believes of its labels beside them",
     "server": "write the files for a benchmark's server",
     "show": "print the settings, or what a config changes",
 }

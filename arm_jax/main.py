@@ -29,7 +29,7 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "evaluate", "report", "review", "predict", "server", "show"],
+    ["train", "evaluate", "report", "review", "predict", "relabel", "server", "show"],
     "What to do.",
 )
 _VERSION = flags.DEFINE_bool("version", False, "Print the version.")
@@ -40,7 +40,10 @@ _INPUT = flags.DEFINE_string(
     "input", None, "For predict: a folder of images; for server: a folder or zip of test images."
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "For predict: a folder; for server: a zip. In WORKDIR if not given."
+    "output",
+    None,
+    "For predict: a folder; for server: a zip. In WORKDIR if not given. For relabel: a folder, by"
+    " default beside the labels.",
 )
 _SPLIT = flags.DEFINE_string(
     "split", None, "For review: a split of the training data; by default the one trained on."
@@ -98,6 +101,8 @@ def main(argv: list[str]) -> None:
             review.review(
                 config, workdir, checkpoint, split=_SPLIT.value, decisions=_DECISIONS.value
             )
+        elif mode == "relabel":
+            modes.relabel(config, workdir, checkpoint, _OUTPUT.value)
         else:
             run = modes.predict if mode == "predict" else modes.server
             run(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)

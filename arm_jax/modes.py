@@ -1,4 +1,5 @@
-"""What can be done with a trained run: `--mode evaluate`, `report`, `predict` and `server`."""
+"""What can be done with a trained run: `--mode evaluate`, `report`, `predict`,
+`relabel` and `server`."""
 
 import functools
 from pathlib import Path
@@ -9,6 +10,7 @@ from arm_jax.data import check
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
+from arm_jax.evaluation import relabel as relabels
 from arm_jax.run import configs, inputs, refusals, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.system import names, outputs, processes, sharding, terminal
@@ -79,6 +81,60 @@ def predict(
         orientation=run.experiment.config.data.orientation,
     )
     terminal.say(f"predictions are in {target}")
+
+
+def relabel(
+    config: ConfigDict | None,
+    folder: str | Path,
+    checkpoint: str = "latest",
+    output: str | None = None,
+) -> Path:
+    """Write what the training believes of its labels as a label folder beside them, and a page.
+
+    Args:
+      config, folder, checkpoint: as for `evaluate`.
+      output: a folder; None for the labels' with `_relabelled` behind its name.
+
+    Returns:
+      The folder.
+
+    Raises:
+      InputError: the labels are of no folder, or see `relabel.relabel`.
+    """
+    # Pages need jinja2, and nothing else here does.
+    from arm_jax.reporting import relabelled
+
+    run = _restored(config, folder, checkpoint)
+    used = run.experiment.config
+    target = refusals.relabelled_folder(used, output)
+    source = inputs.training_source(used)
+    weights = used.evaluation.weights
+    terminal.say(f"believing    the {weights} of step {run.step}, of {len(source):,} images")
+
+    def belief(change: relabels.Change) -> relabels.Belief:
+        record = source[change.number]
+        p, label = run.probabilities(record["image"]), record["label"]
+        return relabels.judge(p, label, used.targets, run.classes.ignore)
+
+    changes = []
+    for change in relabels.relabel(
+        run.probabilities, source, target, run.classes, used.targets, split=used.data.train_split
+    ):
+        changes.append(change)
+        _, _, corrected, completed = change.shares
+        terminal.say(f"{change.id}: {corrected:.1%} corrected, {completed:.1%} completed")
+    page = relabelled.write(target / "changes.html", changes, source, belief, run.classes)
+    labels = target / "labels"
+    root = names.local(used.data.root, "data.root")
+    inside = labels.is_relative_to(root)
+    named = labels.relative_to(root).as_posix() if inside else labels.as_posix()
+    overrides = [f"--config.data.label_folder={named}"]
+    if used.data.label_values:
+        overrides.append("--config.data.label_values=()")
+    if used.data.coarsen:
+        overrides.append("--config.data.coarsen=")
+    terminal.say(f"the largest changes are in {page}\nto train on them: {' '.join(overrides)}")
+    return target
 
 
 def server(

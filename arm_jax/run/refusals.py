@@ -13,7 +13,7 @@ from arm_jax.system import names
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
-ONE_PROCESS = ("report", "review", "predict", "server")
+ONE_PROCESS = ("report", "review", "predict", "relabel", "server")
 
 
 def check(
@@ -27,6 +27,7 @@ def check(
 
     Args:
       mode: train, evaluate, report, review, predict or server.
+      mode: train, evaluate, report, predict, relabel or server.
       config: as from `configs.load`.
       folder: the run's.
       images: what `--input` names.
@@ -63,6 +64,20 @@ def images_to_label(images: str | None) -> str:
     if not names.local(images, "--input").exists():
         raise InputError(f"--input={images}: no such folder; name a folder of images")
     return images
+
+
+def relabelled_folder(config: FrozenConfigDict, output: str | None) -> Path:
+    """Where `--mode relabel` writes. Raises InputError where the labels lie in no folder."""
+    data = config.data
+    if data.dataset != "folders":
+        raise InputError(
+            f"data.dataset = {data.dataset!r}: --mode relabel writes labels beside those of"
+            " data.dataset = 'folders' alone"
+        )
+    if output is not None:
+        return names.local(output, "--output")
+    root = names.local(data.root or sources.usual_root("folders"), "data.root")
+    return root / f"{data.label_folder}_relabelled"
 
 
 def test_images(config: FrozenConfigDict, images: str | None) -> trees.Tree:

@@ -191,6 +191,8 @@ def look(
     sure = jnp.where(beliefs.begun, settings.complete_above, never)
     missing = seen & ~drawn
 
+    begun = beliefs.begun
+
     def judged(scores: jax.Array, maps: dict[str, jax.Array]) -> jax.Array:
         p = jnp.exp(log_softmax(scores))
         labels, found = maps["labels"], maps["labels"]
@@ -200,9 +202,9 @@ def look(
             )
         elif settings.correct == "posterior":
             q = _posterior(p, labels, maps["drawn"], table, settings.sharpness)
-            begun = jnp.where(beliefs.begun, 0.0, never)
+            always = jnp.where(begun, 0.0, never)
             found = targets.corrected(
-                found, jnp.argmax(q, -1), jnp.ones(q.shape[:-1]), begun, maps["drawn"]
+                found, jnp.argmax(q, -1), jnp.ones(q.shape[:-1]), always, maps["drawn"]
             )
         if settings.complete != "none":
             if settings.complete == "posterior":

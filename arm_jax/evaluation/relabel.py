@@ -1,0 +1,140 @@
+"""What a trained network believes of the labels that it was trained on, as labels beside them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from arm_jax import targets
+from arm_jax.data import colors
+from arm_jax.data.labels import Classes
+from arm_jax.system import locks, names, outputs
+
+COMMAND = "relabel"
+# What became of a pixel, as `parts/` has it.
+UNKNOWN, GIVEN, CORRECTED, COMPLETED = range(4)
+PARTS = ("neither drawn nor believed", "as drawn", "corrected", "completed")
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of one image's labels; all (h, w).
+
+    Attributes:
+      label: uint8, class indices and the ignore value: drawn, corrected, completed.
+      part: uint8, one of UNKNOWN, GIVEN, CORRECTED and COMPLETED.
+      certainty: uint8, the network's likelihood of its own class, times 255.
+    """
+
+    label: np.ndarray
+    part: np.ndarray
+    certainty: np.ndarray
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one image's label changed.
+
+    Attributes:
+      number: of the record in the source.
+      id: of the record.
+      shares: of the pixels, by part: UNKNOWN, GIVEN, CORRECTED, COMPLETED.
+      certainty: mean of the corrected and completed pixels, in [0, 1]; 0 for none.
+      moved: int64 (C, C) corrected pixels by drawn class and believed class.
+    """
+
+    number: int
+    id: str
+    shares: tuple[float, ...]
+    certainty: float
+    moved: np.ndarray
+
+
+def judge(p: np.ndarray, label: np.ndarray, settings: Any, ignore: int = 255) -> Belief:
+    """What a network believes of a label, by the thresholds of the section `targets`.
+
+    The same rule as in training with `correct` and `complete` = "class", whatever these are.
+
+    Args:
+      p: float32 (h, w, C), likelihoods.
+      label: uint8 (h, w).
+      settings: the config's section `targets`.
+      ignore: the label of pixels that have none.
+    """
+    drawn, believed = label != ignore, p.argmax(-1).astype(np.uint8)
+    certainty = p.max(-1)
+    distance = targets.edge_distance(jnp.asarray(label)[None], reach=int(settings.near) + 1)[0]
+    limit = targets.thresholds(
+        distance,
+        inside=settings.correct_above,
+        near=settings.correct_above_near,
+        width=settings.near,
+    )
+    known = (jnp.asarray(believed), jnp.asarray(certainty))
+    found = targets.corrected(jnp.asarray(label), *known, limit, jnp.asarray(drawn))
+    found = targets.completed(found, *known, settings.complete_above, jnp.asarray(~drawn))
+    new = np.asarray(jax.device_get(found))
+    changed = new != label
+    part = np.where(drawn, np.where(changed, CORRECTED, GIVEN), np.where(changed, COMPLETED, 0))
+    return Belief(new, part.astype(np.uint8), np.round(255 * certainty).astype(np.uint8))
+
+
+def relabel(
+    probabilities: Callable[[np.ndarray], np.ndarray],
+    source: Any,
+    folder: Path,
+    classes: Classes,
+    settings: Any,
+    *,
+    split: str = "",
+) -> Iterator[Change]:
+    """Write what is believed of each record of a source, and yield how it changed.
+
+    For the record `a/b` of the split `train` this writes `labels/train/a/b.png`, class indices,
+    `parts/train/a/b.png`, what became of each pixel (see `Belief`), and `confidence/train/a/b.png`,
+    the likelihood times 255. Every file is whole or absent.
+
+    Args:
+      probabilities: of an image uint8 (h, w, 3): float32 (h, w, C).
+      source: of records with "image", "label" and "id".
+      folder: new, empty, or of an earlier call.
+      classes: of the source.
+      settings: the config's section `targets`.
+      split: the subfolder that the source's files lie in.
+
+    Raises:
+      InputError: the folder cannot be written or holds something else; a record cannot be read.
+    """
+    outputs.claim(folder, COMMAND)
+    with locks.held(folder):
+        for number in range(len(source)):
+            record = source[number]
+            label = np.asarray(record["label"])
+            belief = judge(probabilities(record["image"]), label, settings, classes.ignore)
+            places = [
+                names.below(folder, "/".join(filter(None, (kind, split, f"{record['id']}.png"))))
+                for kind in ("labels", "parts", "confidence")
+            ]
+            colors.write_label(places[0], belief.label, classes)
+            colors.write_image(places[1], belief.part)
+            colors.write_image(places[2], belief.certainty)
+            yield _change(number, record["id"], label, belief, classes.number)
+
+
+def _change(number: int, identity: str, label: np.ndarray, belief: Belief, classes: int) -> Change:
+    counts = np.bincount(belief.part.reshape(-1), minlength=4)
+    new = belief.part >= CORRECTED
+    moved = np.zeros((classes, classes), np.int64)
+    corrected = belief.part == CORRECTED
+    np.add.at(moved, (label[corrected], belief.label[corrected]), 1)
+    return Change(
+        number,
+        identity,
+        tuple(float(x) for x in counts / counts.sum()),
+        float(belief.certainty[new].mean() / 255) if new.any() else 0.0,
+        moved,
+    )

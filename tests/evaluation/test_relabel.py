@@ -1,0 +1,97 @@
+"""What a network believes of its labels, as files beside them."""
+
+import types
+
+import cv2
+import numpy as np
+import pytest
+
+from arm_jax.data.folders import FolderSource
+from arm_jax.data.labels import Classes
+from arm_jax.evaluation import relabel as relabels
+from arm_jax.reporting import relabelled
+from arm_jax.run import refusals
+from arm_jax.system.errors import InputError
+from configs import base
+
+CLASSES = Classes(("sky", "road", "car"), ((0, 0, 200), (90, 90, 90), (200, 0, 0)), 255)
+SETTINGS = types.SimpleNamespace(
+    near=2.0, correct_above=0.6, correct_above_near=0.85, complete_above=0.9
+)
+
+
+def case():
+    """A label with a wrong box, and a network that knows, with 0.7 everywhere but in one corner."""
+    truth = np.zeros((24, 30), np.uint8)
+    truth[12:] = 1
+    label = truth.copy()
+    label[2:10, 3:14] = 2  # wrong; sky in truth
+    label[20:] = 255
+    p = np.where(np.eye(3, dtype=bool)[truth], 0.7, 0.15).astype(np.float32)
+    p[22:, :5] = [0.02, 0.95, 0.03]
+    return label, p
+
+
+def test_a_wrong_box_is_corrected_inside_and_a_missing_corner_completed():
+    label, p = case()
+    found = relabels.judge(p, label, SETTINGS)
+    assert (found.part == relabels.CORRECTED).any() and (found.part == relabels.COMPLETED).any()
+    # Two pixels of the box beside its edge stay: 0.7 is not enough there.
+    inside = np.zeros(label.shape, bool)
+    inside[4:8, 5:12] = True
+    np.testing.assert_array_equal(found.part == relabels.CORRECTED, inside)
+    assert np.all(found.label[inside] == 0)
+    corner = np.zeros(label.shape, bool)
+    corner[22:, :5] = True
+    np.testing.assert_array_equal(found.part == relabels.COMPLETED, corner)
+    assert np.all(found.label[corner] == 1) and np.all(found.label[20:][~corner[20:]] == 255)
+    rest = ~inside & ~corner
+    np.testing.assert_array_equal(found.label[rest], label[rest])
+    assert found.certainty[0, 0] == round(0.7 * 255)
+
+
+def test_the_folder_trains_by_one_setting_and_the_old_labels_stay(tmp_path):
+    label, p = case()
+    for folder in ("images/train/a", "labels/train/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    image = np.random.default_rng(0).integers(0, 256, (*label.shape, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "images/train/a/b.png"), image)
+    cv2.imwrite(str(tmp_path / "labels/train/a/b.png"), label)
+    before = (tmp_path / "labels/train/a/b.png").read_bytes()
+    source = FolderSource(tmp_path, "train", CLASSES)
+    target = tmp_path / "labels_relabelled"
+
+    def run():
+        return list(
+            relabels.relabel(lambda image: p, source, target, CLASSES, SETTINGS, split="train")
+        )
+
+    (change,) = run()
+    assert run()[0].shares == change.shares  # a second time, over its own files
+    believed = relabels.judge(p, label, SETTINGS)
+    again = FolderSource(tmp_path, "train", CLASSES, label_folder="labels_relabelled/labels")
+    np.testing.assert_array_equal(again[0]["label"], believed.label)
+    for kind, expected in (("parts", believed.part), ("confidence", believed.certainty)):
+        stored = cv2.imread(str(target / kind / "train/a/b.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(stored, expected)
+    assert (tmp_path / "labels/train/a/b.png").read_bytes() == before
+    assert change.id == "a/b" and sum(change.shares) == pytest.approx(1)
+    assert change.moved[2, 0] == 28 == change.moved.sum()
+
+    page = relabelled.write(target / "changes.html", [change], source, lambda _: believed, CLASSES)
+    text = page.read_text()
+    for part in ("a/b", "car", "100.0", "corrected", "data:image/webp"):
+        assert part in text
+
+    # What somebody else put there, or changed since, is not written over.
+    (target / "labels/train/a/b.png").write_bytes(before)
+    with pytest.raises(InputError, match=r"b\.png"):
+        run()
+
+
+def test_labels_that_lie_in_no_folder_are_refused():
+    config = base.get_config("smoke")
+    with pytest.raises(InputError, match=r"data\.dataset = 'scenes': --mode relabel"):
+        refusals.relabelled_folder(config, None)
+    config.data.dataset, config.data.root = "folders", "/tmp"
+    assert refusals.relabelled_folder(config, None).as_posix() == "/tmp/labels_relabelled"

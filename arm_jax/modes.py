@@ -104,7 +104,7 @@ def relabel(
     # Pages need jinja2, and nothing else here does.
     from arm_jax.reporting import relabelled
 
-    run = _restored(config, folder, checkpoint)
+    run = restore.opened(config, folder, checkpoint)
     used = run.experiment.config
     target = refusals.relabelled_folder(used, output)
     source = inputs.training_source(used)

@@ -34,8 +34,10 @@ class Found:
     notes: tuple[str, ...]
 
 
-def find(place: Places) -> Found:
+def find(place: Places, unlabelled: str = "refuse") -> Found:
     """What belongs together.
+
+    `unlabelled` = "ignore" pairs images that have no label with "".
 
     Raises InputError where there is no image, or one without a label, or two of one name.
     """
@@ -62,7 +64,10 @@ def find(place: Places) -> Found:
     else:
         notes = _unused(label_index, set(own.values()), place)
     missing = [key for key in by_id if key not in own]
-    if missing and not place.some:
+    if missing and unlabelled == "ignore" and own:
+        remark = f"{len(missing):,} of {len(by_id):,} images have no label, and are unlabelled"
+        notes, own = [*notes, remark], own | dict.fromkeys(missing, "")
+    elif missing and not place.some:
         raise _unlabelled(place, image_tree, by_id, missing, many)
     if not own:
         raise InputError(f"{place.labels}: holds no label of an image in {place.images}")

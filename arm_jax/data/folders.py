@@ -52,6 +52,7 @@ class FolderSource(FileSource):
       colors: of the classes, in the labels and in pictures; () if they are not known.
       names: pairs of a name in the labels and a class name, "" to leave it out.
       undrawn: the class of what nobody drew; "" to ignore it.
+      unlabelled: "refuse" an image without a label, or "ignore" all of its pixels.
       overlaps: one of `formats.contract.OVERLAPS`.
 
     Raises:
@@ -73,6 +74,7 @@ class FolderSource(FileSource):
         colors: Sequence[Color] = (),
         names: Sequence[tuple[str, str]] = (),
         undrawn: str = "",
+        unlabelled: str = "refuse",
         overlaps: str = OVERLAPS[0],
     ):
         for setting, value, known in (
@@ -84,7 +86,7 @@ class FolderSource(FileSource):
         place = places.places(Path(root).expanduser(), split, image_folder, label_folder)
         key = keys.find(place.for_keys())
         turn = orientation == "exif"
-        found = arrangement.find(place)
+        found = arrangement.find(place, unlabelled)
         if not isinstance(classes, Classes):
             listed = found.many.content.names if found.many else ()
             classes = _classes(classes, ignore, colors, key, undrawn, listed, place)
@@ -120,6 +122,8 @@ class FolderSource(FileSource):
             labels: Any = FormatLabels(tree, self._reading)
         else:
             labels = CollectionLabels(found.many, self._reading)
+        if unlabelled == "ignore":
+            labels = OrNone(labels, classes.ignore)
         super().__init__(Folder(place.images), labels, found.pairs, classes, turn=turn)
 
     def numbers(self) -> tuple[Path, list[Path], Table | None] | None:
@@ -156,7 +160,7 @@ class FolderSource(FileSource):
             lines.append(f"0 is {classes.names[0]} and 255 is {classes.names[1]}")
         if self._key is not None:
             lines.append(f"classes are explained by {self._key.path}")
-        if set(formats) - {pixels.INDEX.title, pixels.MASK.title}:
+        if set(formats) - {pixels.INDEX.title, pixels.MASK.title, OrNone.TITLE}:
             undrawn = reading.undrawn
             meant = "ignored" if undrawn == classes.ignore else classes.names[undrawn]
             over = {"later": "later shapes over earlier ones", "small": "small ones over large"}
@@ -188,6 +192,30 @@ class FormatLabels:
             return recognise.recognised(self._file(name), self.settings).title
         except InputError:
             return "unreadable"
+
+
+class OrNone:
+    """Labels, of which one of no name has no labelled pixel."""
+
+    TITLE = "none"
+
+    def __init__(self, labels: Any, ignore: int):
+        self._labels, self._ignore = labels, ignore
+        self.settings = (labels.settings, "or none")
+
+    def path(self, name: str) -> str:
+        return self._labels.path(name) if name else "no label"
+
+    def stamp(self, name: str) -> tuple[int, ...]:
+        return self._labels.stamp(name) if name else ()
+
+    def open(self, name: str, size: Size) -> Label | np.ndarray:
+        if name:
+            return self._labels.open(name, size)
+        return np.full(size, self._ignore, np.uint8)
+
+    def title(self, name: str) -> str:
+        return self._labels.title(name) if name else self.TITLE
 
 
 class CollectionLabels:
@@ -297,7 +325,7 @@ def _explained(reading: Reading, key: Key) -> Reading:
 def _label_images(place: Places, pairs: Sequence[tuple[str, str, str]]) -> list[Path]:
     """The label images of all splits; where they lie beside the images, of this one."""
     if place.beside:
-        found = [place.labels / label for _, _, label in pairs]
+        found = [place.labels / label for _, _, label in pairs if label]
     elif place.inner:
         above = place.root.glob(f"*/{place.label_folder}")
         found = [folder / name for folder in sorted(above) for name in Folder(folder).names()]

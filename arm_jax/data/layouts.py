@@ -30,7 +30,7 @@ class Options:
       values: pairs of stored label value and class index (or `ignore`); empty where the files hold
         class indices.
       image_folder, label_folder: below the root.
-      colors, label_names, undrawn, overlaps: see `folders.FolderSource`.
+      colors, label_names, undrawn, unlabelled, overlaps: see `folders.FolderSource`.
       orientation: "exif" turns images and labels as their EXIF orientation tells viewers, "stored"
         takes pixels as they lie in the file.
       images: how many are used, the first ones; 0 for all, or 1,000 of generated scenes.
@@ -47,6 +47,7 @@ class Options:
     colors: Sequence[tuple[int, int, int]] = ()
     label_names: Sequence[tuple[str, str]] = ()
     undrawn: str = ""
+    unlabelled: str = "refuse"
     overlaps: str = "later"
     images: int = 0
     size: tuple[int, int] = (128, 256)

@@ -61,6 +61,7 @@ def _folders(root: Path, split: str, kind: str, options: Options) -> Source:
             colors=options.colors,
             names=options.label_names,
             undrawn=options.undrawn,
+            unlabelled=options.unlabelled,
             overlaps=options.overlaps,
         )
         for part in split.split("+")

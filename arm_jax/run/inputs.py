@@ -96,6 +96,7 @@ def _open(config: FrozenConfigDict, **part: Any) -> sources.Source:
         colors=data.colors,
         label_names=data.label_names,
         undrawn=data.undrawn,
+        unlabelled=data.unlabelled,
         overlaps=data.overlaps,
         seed=config.seed,
         **part,

@@ -26,8 +26,7 @@ def check(
     """Raise InputError for what a mode will certainly refuse.
 
     Args:
-      mode: train, evaluate, report, review, predict or server.
-      mode: train, evaluate, report, predict, relabel or server.
+      mode: train, evaluate, report, review, predict, relabel or server.
       config: as from `configs.load`.
       folder: the run's.
       images: what `--input` names.

@@ -73,6 +73,8 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Pairs of a class's name in the labels and in data.classes; an empty one leaves it out."),
     ("data.colors", (), COLORS, DATA,
      "Colour of each class, in labels that are painted and in pictures; () if not known."),
+    ("data.unlabelled", "refuse", Choice(("refuse", "ignore")), DATA,
+     "Images without a label file, for folders: refuse, or take as images that nobody labelled."),
     ("data.undrawn", "", Text(), DATA,
      "Class of what nobody drew, where labels are outlines or colours; empty to ignore it."),
     ("data.overlaps", "later", Choice(("later", "small")), DATA,

@@ -107,7 +107,8 @@ class Run:
         self.state, logged = self.compiled(self.state, sharding.shard_batch(self.mesh, numpy_batch))
         values = {**logged.window._asdict(), **logged._asdict()}
         del values["window"]
-        return {name: x.item() for name, x in jax.device_get(values).items()}
+        found = jax.device_get({name: x for name, x in values.items() if x is not None})
+        return {name: x.item() for name, x in found.items()}
 
     def params(self, player: str = "segmenter") -> np.ndarray:
         return flat(self.state.params[player])

@@ -17,7 +17,7 @@ from arm_jax import modes, networks
 from arm_jax.data import check
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.run import folder as run_folder
-from arm_jax.run import loop
+from arm_jax.run import loop, restore
 from arm_jax.run.checkpoints import Checkpoints, read_miou
 from arm_jax.run.progress import Progress
 from arm_jax.system import sharding
@@ -198,3 +198,36 @@ def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, ke
     with pytest.raises(InputError, match=message.replace(".", r"\.")) as caught:
         loop.train(config(**{key: value}), tmp_path / "run")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_keeps_its_teacher(tmp_path, monkeypatch):
+    settings = {
+        "targets.average": 0.5,
+        "targets.correct": "posterior",
+        "targets.complete": "posterior",
+        "targets.complete_above": 0.1,
+        "targets.edge_weight": 4.0,
+        "targets.start": 0.2,
+        "targets.start_rule": "agreement",
+        "arm.match_loss": True,
+        "evaluation.weights": "teacher",
+    }
+    whole = loop.train(config(**settings), tmp_path / "whole", mesh=one_device())
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "after_step", killed_in(Progress.after_step, signal.SIGINT, 2))
+        with pytest.raises(Stopped):
+            loop.train(config(**settings), tmp_path / "broken", mesh=one_device())
+    continued = loop.train(config(**settings), tmp_path / "broken", mesh=one_device())
+    (expected, _), (found, _) = (
+        parameters(config(**settings), tmp_path / name) for name in ("whole", "broken")
+    )
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(whole.matrix, continued.matrix)
+    # What is evaluated, and restored, is the teacher.
+    run = restore.load(tmp_path / "whole")
+    classifier = run.state.beliefs.teacher.params["head"]["classifier"]["kernel"]
+    np.testing.assert_array_equal(run.model.head.classifier.kernel[...], classifier[...])
+    other = run.state.params["segmenter"]["head"]["classifier"]["kernel"]
+    assert np.abs(classifier[...] - other[...]).max() > 0

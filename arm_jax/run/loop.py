@@ -78,7 +78,7 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     step_function = compile_step(mesh, graphdef, experiment.transformation, experiment.method(mesh))
     kept = None
     if config.model.feature_cache:
-        model = _players(graphdef, state).segmenter
+        model = players(graphdef, state).segmenter
         kept = feature_cache.prepare(model, train_source, config)
     batches = iter(experiment.batches(train_source, kept))
     if position is not None:

@@ -11,9 +11,11 @@ import pytest
 from arm_jax import arm, experiment, optimizer, settings
 from arm_jax.networks import deeplabv3plus, resnet, segmenter
 from arm_jax.settings.rows import SETTINGS
+from arm_jax.system import errors
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Choice, Several
 from scripts import document_settings
+from tests.campaign import texts
 
 ROOT = Path(__file__).parents[1]
 DEFAULTS = settings.defaults()
@@ -37,6 +39,21 @@ def test_a_row_is_whole(row):
     assert row.kind.parse(text) == value  # what --mode show prints can be typed again
     if isinstance(row.kind, Several):
         row.kind.parse(row.kind.example)
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)
+def test_whatever_is_typed_is_a_value_or_one_line(row):
+    accepted = 0
+    for text in texts.VALUES:
+        try:
+            value = settings.parsed(row.key, text)
+        except InputError as error:
+            assert "\n" not in str(error) and 20 < len(str(error)) <= errors.LONGEST, text
+            assert str(error).startswith(row.key)
+        else:
+            assert row.kind.valid(value) == value
+            accepted += 1
+    assert accepted > 0 or isinstance(row.kind, Choice), row
 
 
 def test_the_defaults_come_from_the_rows_in_their_order():

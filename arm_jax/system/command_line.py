@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from absl import flags, logging
 
-from arm_jax.system.errors import printable
+from arm_jax.system.errors import printable, shortened
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,7 +15,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the line, and exit with status 2."""
-        print(f"error: {printable(message)}; --help lists the arguments", file=sys.stderr)
+        print(
+            f"error: {shortened(printable(message))}; --help lists the arguments", file=sys.stderr
+        )
         sys.exit(2)
 
 

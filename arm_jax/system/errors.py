@@ -4,11 +4,24 @@ import errno
 import os
 import signal
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
 
 def printable(text: str) -> str:
     """The text with line breaks, and bytes of a file name that are no UTF-8, as escapes."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+LONGEST = 950  # characters of a message, which a value may have thousands of
+
+
+def shortened(text: str) -> str:
+    """The text, of more than `LONGEST` without its middle: key and remedy are at the ends."""
+    if len(text) <= LONGEST:
+        return text
+    half = (LONGEST - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 class InputError(ValueError):
@@ -19,11 +32,27 @@ class InputError(ValueError):
     it is an ordinary `ValueError`.
 
     File names may hold line breaks, and bytes that are no UTF-8; both are shown as escapes, so
-    that every message is one line that every terminal and file takes.
+    that every message is one line that every terminal and file takes. A message of thousands of
+    characters, as a long value makes it, loses its middle.
     """
 
     def __init__(self, message: str):
-        super().__init__(printable(message))
+        super().__init__(shortened(printable(message)))
+
+
+def of_system(error: BaseException) -> str | None:
+    """One line for what the system refused, a path or room on a disk; None for other errors.
+
+    The last resort: whoever opens a file knows better what it is and what to do.
+    """
+    if not isinstance(error, OSError) or not error.strerror:
+        return None
+    if error.filename is not None:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        return shortened(printable(f"{name}: {error.strerror}; correct the path or what is there"))
+    if error.errno in _DISK:
+        return f"{error.strerror}: a file cannot be written; free some space or choose another disk"
+    return None
 
 
 class Diverged(RuntimeError):
@@ -67,7 +96,7 @@ def first_line(error: BaseException, longest: int = 200) -> str:
         if isinstance(one, OSError) and one.strerror:
             return one.strerror
     text = " ".join(str(one) for one in seen)
-    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES):
+    for code in (*_DISK, errno.EACCES):
         if os.strerror(code) in text:
             return os.strerror(code)
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -4,6 +4,7 @@ An archive, a list, a JSON file or a prepared data set may hold any name. What i
 such a name goes through here, so that none leads out of the folder that it belongs to.
 """
 
+import os
 import re
 from pathlib import Path, PureWindowsPath
 
@@ -25,10 +26,26 @@ def local(path: str | Path, title: str = "") -> Path:
             f"{start} is an address, and only folders of this machine can be used; mount it, and"
             " give its folder"
         )
+    if too_long(str(path)):
+        raise InputError(f"{start} is longer than a path can be; correct it")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # ~nobody
         raise InputError(f"{start} cannot be found ({error}); give the whole path") from error
+
+
+def too_long(path: str) -> bool:
+    """Whether no file can have this path, in bytes of a part or of all of it."""
+    parts = path.encode("utf-8", "surrogatepass").split(b"/")
+    return max(map(len, parts)) > 255 or sum(map(len, parts)) + len(parts) > 4096
+
+
+def _has_bytes(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # of a JSON file's "\\ud800"
+        return False
+    return True
 
 
 def inside(name: str, title: str) -> str:
@@ -52,6 +69,10 @@ def inside(name: str, title: str) -> str:
         reason = "is absolute"
     elif ".." in windows.parts:
         reason = "leads out of its folder"
+    elif too_long(name):
+        reason = "is longer than a path can be"
+    elif not _has_bytes(name):
+        reason = "holds half a character"
     else:
         return name
     shown = repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}...")

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
+from arm_jax.system.errors import of_system
+
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
@@ -149,7 +151,10 @@ _listener: Listener | None = None
 
 
 def start() -> None:
-    """Listen until the process ends, and let `Interrupted` end it with one line."""
+    """Listen until the process ends, and let `Interrupted` end it with one line.
+
+    So ends an error of the system that nobody has explained; `python -X dev` shows where.
+    """
     global _listener
     if _listener is None:
         _listener = Listener().__enter__()
@@ -168,8 +173,12 @@ def start() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not isinstance(error, Interrupted):
-            usual(kind, error, trace)
-            return
+            line = None if sys.flags.dev_mode else of_system(error)
+            if line is None:
+                usual(kind, error, trace)
+                return
+            tell(line)
+            os._exit(2)
         tell(f"{name(error.number)}: stopped; the same command goes on from what was saved")
         # At once, since threads and children may wait for what will not come.
         with contextlib.suppress(OSError, ValueError):

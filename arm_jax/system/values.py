@@ -37,6 +37,8 @@ class Whole:
         number = int(value)
         if not _within(number, self.low, self.high) or (self.only and number not in self.only):
             raise ValueError
+        if abs(number) >= 1 << 63:  # which no array takes
+            raise ValueError
         return number
 
     def parse(self, text: str) -> int:
@@ -59,7 +61,10 @@ class Real:
     def valid(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ValueError
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            raise ValueError from None
         if not math.isfinite(number) or not _within(number, self.low, self.high):
             raise ValueError
         if self.above is not None and number <= self.above:

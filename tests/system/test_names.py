@@ -19,6 +19,9 @@ HOSTILE = [
     "//host/share/a.png",
     "\\\\host\\share\\a.png",
     "a\0b.png",
+    "a/" + "b" * 256,
+    "a/" * 3000 + "b",
+    "\ud800.png",
     "",
     ".",
 ]
@@ -69,5 +72,7 @@ def test_addresses_are_no_folders_and_home_is_found(tmp_path, monkeypatch):
     for address in ("gs://bucket/run", "s3://b/r", "hdfs:/a", "file:///tmp/a"):
         with pytest.raises(InputError, match=f"--workdir {address} is an address"):
             names.local(address, "--workdir")
+    with pytest.raises(InputError, match="longer than a path can be"):
+        names.local("x" * 5000)
     with pytest.raises(InputError, match="~nobody-of-this-name"):
         names.local("~nobody-of-this-name/x")

@@ -82,6 +82,24 @@ time.sleep(60)
     assert len(lines) == 1 and lines[0].startswith("arm_jax: SIGTERM: stopped;")
 
 
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("open('nowhere/x')", "nowhere/x: No such file or directory; correct"),
+        ("open('x' * 300)", "xxx: File name too long; correct"),
+        ("import os; os.write(os.open('/dev/full', 1), b'x')", "No space left on device: a file"),
+        ("raise OSError('of a library')", None),
+        ("raise ValueError", None),
+    ],
+)
+def test_what_the_system_refuses_and_nobody_explained_is_one_line(code, line):
+    status, _, lines = end(start(code))
+    if line is None:
+        assert status == 1 and lines[0].startswith("Traceback")
+    else:
+        assert status == 2 and len(lines) == 1 and line in lines[0]
+
+
 def test_a_deferred_signal_is_noted_and_the_second_of_the_keyboard_ends_at_once():
     process = start(DEFERRED.format(then="print('saved', flush=True)"))
     process.send_signal(signal.SIGTERM)

@@ -17,6 +17,7 @@ from arm_jax.data import coarsen, features, pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import protocol as protocols
+from arm_jax.reporting import scores
 from arm_jax.system import sharding, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.training.objective import Method
@@ -237,7 +238,7 @@ class Experiment:
         )
 
     def write_report(self, folder: Path, result: evaluation.Result, step: int) -> None:
-        """`eval.json`, with what it takes to know what was evaluated."""
+        """`eval.json` and its tables, with what it takes to know what was evaluated."""
         data = self.config.data
         extra = {
             "step": step,
@@ -246,9 +247,6 @@ class Experiment:
             "split": data.eval_split,
             "labels": data.eval_labels,
         }
-        # Training needs no matplotlib until here, and it takes a second to import.
-        from arm_jax.reporting import scores
-
         scores.write_report(folder, result, self.classes, extra)
 
 

@@ -42,7 +42,7 @@ _INPUT = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "For predict: a folder; for server: a zip. In WORKDIR if not given. For relabel: a folder, by"
+    "For predict and report: a folder; for server: a zip. In WORKDIR if not given. For relabel: a folder, by"
     " default beside the labels.",
 )
 _SPLIT = flags.DEFINE_string(
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> None:
         elif mode == "evaluate":
             modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
         elif mode == "report":
-            modes.report(config, workdir, checkpoint)
+            modes.report(config, workdir, checkpoint, _OUTPUT.value)
         elif mode == "review":
             from arm_jax.run import review
 

@@ -4,6 +4,7 @@
 import functools
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from arm_jax.data import check
@@ -11,7 +12,7 @@ from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
 from arm_jax.evaluation import relabel as relabels
-from arm_jax.run import configs, inputs, refusals, restore
+from arm_jax.run import configs, inputs, page, refusals, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.system import names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
@@ -20,7 +21,7 @@ from arm_jax.system.errors import InputError
 def evaluate(
     config: ConfigDict | None, folder: str | Path, checkpoint: str = "latest"
 ) -> evaluation.Result:
-    """Evaluate a checkpoint on the evaluation split; writes `eval.json`.
+    """Evaluate a checkpoint on the evaluation split; writes `eval.json` and the run's page.
 
     Args:
       config: the settings to use the run with, see `restore.load`; None for its own.
@@ -32,30 +33,46 @@ def evaluate(
     experiment = run.experiment
     source = inputs.evaluation_source(experiment.config, run.classes)
     processes.once(functools.partial(check.check, source, name="evaluation", cache=run.folder))
-    result = experiment.evaluate(run.players, source, sharding.make_mesh())
+    mesh = sharding.make_mesh()
+    result = experiment.evaluate(run.players, source, mesh)
     experiment.write_report(run.folder, result, step=run.step)
+    if jax.process_index() == 0:
+        page.write(page.of(run), mesh)
     return result
 
 
-def report(config: ConfigDict | None, folder: str | Path, checkpoint: str = "latest") -> None:
-    """Draw a checkpoint's pictures into the run's folder. Arguments as for `evaluate`."""
+def report(
+    config: ConfigDict | None,
+    folder: str | Path,
+    checkpoint: str = "latest",
+    output: str | None = None,
+) -> None:
+    """Draw a checkpoint's page and figures. Nothing is evaluated.
+
+    Args:
+      config, folder, checkpoint: as for `evaluate`.
+      output: a folder to draw into; None for the run's own.
+    """
     # Nothing else needs matplotlib.
-    from arm_jax.reporting import report as reports
+    from arm_jax.reporting import report as figures
 
     run = restore.opened(config, folder, checkpoint)
-    run_folder.claim(run.folder)
-    config = run.experiment.config
-    drawn = reports.draw(
-        run.folder,
-        run.players,
-        run.state,
-        inputs.evaluation_source(config, run.classes),
-        inputs.evaluation_source(config, run.classes, labelled_as="training"),
-        run_folder.read_metrics(run.folder),
-        kind=config.arm.input,
-        p=config.arm.p,
+    target = names.local(output) if output else run.folder
+    if target == run.folder:
+        run_folder.claim(target)
+    drawing = page.Page(page.of(run), sharding.make_mesh(jax.local_devices()[:1]))
+    drawn = [drawing.write(target)]
+    drawn += figures.draw(
+        target,
+        f"{run.folder.name}, step {run.step:,}",
+        run.classes,
+        samples=drawing.spread(),
+        matrix=None if drawing.evaluated is None else drawing.evaluated.matrix,
+        histogram=run.state.histogram,
+        records=drawing.records,
+        p=run.experiment.config.arm.p,
     )
-    terminal.say("\n".join(f"drew {path}" for path in drawn))
+    terminal.say("\n".join([*drawing.notes, *(f"drew {path}" for path in drawn)]))
 
 
 def predict(

@@ -7,7 +7,8 @@ Each run has its own subfolder, ROW/seed_N, which `python -m arm_jax.main` can e
 Runs that are complete are read, one that was cut short continues: the same command goes on after
 any interruption. Config values for all rows are given as for arm_jax.main, --config.steps=1000.
 After every run WORKDIR gets table.md (mean and standard deviation over seeds, and each row's
-difference to the first, seed by seed), table.csv (a line a run) and table.json (both).
+difference to the first, seed by seed), table.csv (a line a run) and table.json (both); after the
+last one compare.html, a page with intervals, paired differences and the same images side by side.
 """
 
 import argparse
@@ -27,7 +28,7 @@ if __name__ == "__main__":
 
 from jax.sharding import Mesh
 
-from arm_jax.run import configs, grid
+from arm_jax.run import comparison, configs, grid
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
 from arm_jax.system.errors import InputError, Stopped
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         for cell in planned:
             outcomes.append(grid.run(cell, mesh))
             write(arguments.workdir, planned, outcomes, command)
+        made = grid.made(outcomes, command)
+        drawn = comparison.write(arguments.workdir, planned, outcomes, made, mesh)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -65,6 +68,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         print(f"stopped: {error}; the same command goes on", file=sys.stderr)
         return error.status
     print((arguments.workdir / "table.md").read_text())
+    print(f"report       {drawn}")
     return 0
 
 

@@ -36,7 +36,7 @@ from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
-from arm_jax.reporting import pictures
+from arm_jax.reporting import maps, pictures
 from arm_jax.run import inputs, restore
 from arm_jax.system import command_line, names, outputs
 from arm_jax.system.errors import InputError
@@ -64,7 +64,7 @@ class Seen:
 
     def intensity(self) -> np.ndarray:
         """Black where the network is certain, white where all classes are equally likely."""
-        return pictures.heat(-self.confidence, -1, 1, "gray")
+        return maps.heat(-self.confidence, -1, 1, "gray")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

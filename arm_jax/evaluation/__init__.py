@@ -6,7 +6,8 @@ nothing of training, of a run's folder or of figures.
 protocol      how an image goes through the network: whole or in windows, once or at many scales
 inference     images to labels, in bounded memory; tiles is its part
 labelled      labelled images, checked, in batches of one size
-evaluate      a labelled split to metrics; boundary scores what lies near edges
+evaluate      a labelled split to metrics; boundary scores what lies near edges, by_image has each
+              image's own
 predict       any images to label files and overlays; batching groups images by size
 server_files  predictions as the benchmarks' servers want them
 """

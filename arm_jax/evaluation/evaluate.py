@@ -16,6 +16,7 @@ from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference, labelled, metrics
 from arm_jax.evaluation.batching import delayed
+from arm_jax.evaluation.by_image import ByImage, Collector
 from arm_jax.evaluation.labelled import Example
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
@@ -34,6 +35,7 @@ class Result:
       scores: the figures over all labelled pixels.
       matrix: int64 (C, C), rows = label, columns = prediction.
       images: how many images were counted.
+      by_image: the figures of each of them.
       seconds: how long it took, compilation included.
       protocol: how the images went through the network.
       boundary: the figures over pixels near a class boundary, where they were asked for.
@@ -43,6 +45,7 @@ class Result:
     scores: metrics.Scores
     matrix: np.ndarray
     images: int
+    by_image: ByImage
     seconds: float
     protocol: Protocol
     boundary: metrics.Scores | None = None
@@ -101,8 +104,8 @@ def evaluate(
     state = processes.local_copy(mesh, state)
     put = functools.partial(sharding.shard_batch, mesh)
 
-    def counted() -> Iterator[tuple[int, jax.Array]]:
-        """The number of images of each batch and its matrices, as soon as they are dispatched."""
+    def counted() -> Iterator[tuple[list[Example], jax.Array, jax.Array]]:
+        """Each batch and what `_counted` counts of it, as soon as that is dispatched."""
         for batch in labelled.batches(
             source, protocol, local_batch, boundary_width=boundary_width, threads=threads
         ):
@@ -110,12 +113,10 @@ def evaluate(
             images = [one.image for one in full]
             found = inference.labels(graphdef, state, images, protocol, put, mesh.size)
             labels = put(_labels(full, len(batch), classes))
-            yield (
-                len(batch),
-                _counted(found, labels, number=classes.number, ignore=classes.ignore),
-            )
+            yield batch, *_counted(found, labels, number=classes.number, ignore=classes.ignore)
 
     matrices = np.zeros((1 + (boundary_width is not None), *2 * (classes.number,)), np.int64)
+    collector = Collector(len(source))
     error = None
     with tqdm(
         total=len(processes.share(len(source))),
@@ -125,16 +126,20 @@ def evaluate(
         disable=None if progress and jax.process_index() == 0 else True,
     ) as bar:
         try:
-            for images, matrix in delayed(counted(), IN_FLIGHT):
+            for batch, matrix, counts in delayed(counted(), IN_FLIGHT):
                 matrices += np.asarray(matrix)
-                bar.update(images)
+                collector.add(batch, np.asarray(counts)[: len(batch)])
+                bar.update(len(batch))
         except InputError as mistake:
             error = mistake
-    matrices = processes.total(matrices, error)
+    parts = matrices, collector.words
+    total = processes.total(np.concatenate([part.reshape(-1) for part in parts]), error)
+    matrices = total[: matrices.size].reshape(matrices.shape)
     return Result(
         scores=metrics.scores(matrices[0]),
         matrix=matrices[0],
         images=len(source),
+        by_image=Collector.finished(total[matrices.size :].reshape(collector.words.shape)),
         seconds=time.perf_counter() - start,
         protocol=protocol,
         boundary=metrics.scores(matrices[1]) if boundary_width is not None else None,
@@ -143,14 +148,26 @@ def evaluate(
 
 
 @functools.partial(jax.jit, static_argnames=("number", "ignore"))
-def _counted(prediction: jax.Array, labels: jax.Array, *, number: int, ignore: int) -> jax.Array:
-    """int32 (kinds, C, C) from predictions (b, h, w) and labels (b, kinds, h, w)."""
-    return jnp.stack(
-        [
-            metrics.confusion_matrix(prediction, labels[:, kind], number, ignore)
-            for kind in range(labels.shape[1])
-        ]
-    )
+def _counted(
+    prediction: jax.Array, labels: jax.Array, *, number: int, ignore: int
+) -> tuple[jax.Array, jax.Array]:
+    """Confusion matrices int32 (kinds, C, C), and the counts of each image int32 (b, 3, C).
+
+    The matrices are sums over the batch; the counts, of the first kind, are those of
+    `metrics.of_images`. Predictions are (b, h, w) and labels (b, kinds, h, w).
+    """
+
+    def count(prediction: jax.Array, label: jax.Array) -> jax.Array:
+        return metrics.confusion_matrix(prediction, label, number, ignore)
+
+    each = jax.vmap(count)(prediction, labels[:, 0])
+    kinds = [
+        jnp.sum(each, axis=0),
+        *(count(prediction, labels[:, kind]) for kind in range(1, labels.shape[1])),
+    ]
+    right = jnp.diagonal(each, axis1=1, axis2=2)
+    counts = jnp.stack([right, jnp.sum(each, axis=2), jnp.sum(each, axis=1)], axis=1)
+    return jnp.stack(kinds), counts
 
 
 def _labels(images: list[Example], counted: int, classes: Classes) -> np.ndarray:

@@ -5,8 +5,8 @@ windows, scales and flips into labels without ever holding full-resolution logit
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from arm_jax.evaluation.protocol import Protocol, Window
-from arm_jax.evaluation.tiles import axes, combine
+from arm_jax.evaluation.tiles import Axes, axes, combine
 from arm_jax.networks import Segmenter
 from arm_jax.networks.input import normalize
 
@@ -153,6 +153,42 @@ def labels(
     return _run(graphdef, state, batch, protocol, put, devices, True)
 
 
+def small_scores(
+    graphdef: nnx.GraphDef,
+    state: Any,
+    batch: Sequence[Prepared],
+    protocol: Protocol,
+    longest: int,
+    put: Callable[[Any], Any] = jax.device_put,
+) -> Iterator[np.ndarray]:
+    """`class_scores` of each image of a batch at a size for looking at, one image at a time.
+
+    The network sees the images as for `labels`, by the same compiled program; its scores are taken
+    at points as far apart as the pixels of an image whose longer side has at most `longest`.
+
+    Args:
+      graphdef, state, batch, protocol, put: as for `labels`.
+      longest: pixels of the longer side of a result.
+
+    Yields:
+      float32 (h, w, num_classes).
+    """
+    sizes = [_fitting(image.size, longest) for image in batch]
+    small = [replace(image, size=size) for image, size in zip(batch, sizes, strict=True)]
+    passes = [
+        (np.asarray(found), taps) for found, taps in _passes(graphdef, state, small, protocol, put)
+    ]
+    for number, size in enumerate(sizes):
+        one = slice(number, number + 1)
+        alone = [(found[one], taps[one]) for found, taps in passes]
+        yield np.asarray(combine(alone, size, average=protocol.average, as_labels=False))[0]
+
+
+def _fitting(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def _run(
     graphdef: nnx.GraphDef,
     state: Any,
@@ -162,6 +198,24 @@ def _run(
     devices: int,
     as_labels: bool,
 ) -> jax.Array:
+    return combine(
+        _passes(graphdef, state, batch, protocol, put),
+        label_size(batch),
+        average=protocol.average,
+        as_labels=as_labels,
+        put=put,
+        devices=devices,
+    )
+
+
+def _passes(
+    graphdef: nnx.GraphDef,
+    state: Any,
+    batch: Sequence[Prepared],
+    protocol: Protocol,
+    put: Callable[[Any], Any],
+) -> list[tuple[Any, list[Axes]]]:
+    """Logits of every scale and flip, and how each image of the batch is sampled from them."""
     passes = []
     for scale in range(len(protocol.scales)):
         windows = [image.views[scale][1] for image in batch]
@@ -197,14 +251,7 @@ def _run(
                 for image, window in zip(batch, windows, strict=True)
             ]
             passes.append((found, taps))
-    return combine(
-        passes,
-        label_size(batch),
-        average=protocol.average,
-        as_labels=as_labels,
-        put=put,
-        devices=devices,
-    )
+    return passes
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "window", "at_once", "mirrored"))

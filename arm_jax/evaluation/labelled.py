@@ -27,8 +27,11 @@ class Example:
     """An image, ready for the network, and its uint8 (h, w) labels.
 
     The first label has all pixels; the second, where it was asked for, those near boundaries.
+    `index` is the record's place in the source, `name` its id.
     """
 
+    index: int
+    name: str
     image: Prepared
     labels: list[np.ndarray]
 
@@ -72,4 +75,4 @@ def _read(source: Source, protocol: Protocol, boundary_width: int | None, index:
     labels = [label]
     if boundary_width is not None:
         labels.append(boundary.near_boundaries(label, boundary_width, source.classes.ignore))
-    return Example(inference.views(image, protocol), labels)
+    return Example(index, name, inference.views(image, protocol), labels)

@@ -98,6 +98,25 @@ def scores(matrix: np.ndarray) -> Scores:
     )
 
 
+def of_images(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """mIoU and aAcc of every image by itself, in percent: float64 (n,) each, nan without a label.
+
+    Args:
+      counts: integers (n, 3, C), for each image and class the pixels of the intersection, those
+        labelled and those predicted; unlabelled pixels are left out.
+
+    As in `scores`, the mean of an image is over the classes that it is labelled with or predicted.
+    """
+    intersection, labelled, predicted = np.moveaxis(np.asarray(counts, np.int64), 1, 0)
+    union = labelled + predicted - intersection
+    iou = _percent(intersection, union)
+    there = union > 0
+    number = there.sum(axis=1)
+    total = np.where(there, iou, 0).sum(axis=1)
+    miou = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+    return miou, _percent(intersection.sum(axis=1), labelled.sum(axis=1))
+
+
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """100 part / whole in float64, nan where whole is 0."""
     return np.where(whole > 0, 100.0 * part / np.maximum(whole, 1), np.nan)

@@ -1,14 +1,12 @@
-"""Figures: maps of numbers, the contact sheet, the confusion matrix.
+"""Figures: the contact sheet, the confusion matrix.
 
 They are drawn by matplotlib without pyplot, and so without any global state, a display or a window.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -18,49 +16,19 @@ from matplotlib.patches import Patch
 
 from arm_jax.data.colors import overlay
 from arm_jax.data.labels import Classes
+from arm_jax.reporting.layers import nice_limit
+from arm_jax.reporting.maps import heat
+from arm_jax.reporting.samples import Sample
 from arm_jax.system import files
 from arm_jax.system.errors import printable
 
-# Pixels without a label or weight in maps: neither end of any colour map.
-NOTHING = (150, 150, 150)
 DPI = 150
-
-
-def heat(values: np.ndarray, low: float, high: float, colors: str = "magma") -> np.ndarray:
-    """A map of numbers (h, w) as uint8 (h, w, 3) RGB, from `low` to `high`; nan becomes grey."""
-    scaled = np.clip((values - low) / (high - low), 0, 1)
-    picture = matplotlib.colormaps[colors](np.nan_to_num(scaled), bytes=True)[..., :3]
-    return np.where(np.isnan(values)[..., None], np.array(NOTHING, np.uint8), picture)
 
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG."""
     with files.whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One row of a contact sheet. What is None leaves its column out.
-
-    Attributes:
-      image: uint8 (h, w, 3) RGB.
-      label: uint8 (h, w), the fine label.
-      coarse: uint8 (h, w), the label that was trained on.
-      prediction: uint8 (h, w).
-      weight: float (h, w), relative weights, whose mean over the labelled pixels of a batch is 1;
-        nan where there is none.
-      confidence: float (h, w) in [-1, 1].
-      name: shown at the row.
-    """
-
-    image: np.ndarray
-    label: np.ndarray | None = None
-    coarse: np.ndarray | None = None
-    prediction: np.ndarray | None = None
-    weight: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    name: str = ""
 
 
 TITLES = {
@@ -83,10 +51,10 @@ def contact_sheet(samples: Sequence[Sample], classes: Classes, title: str = "") 
     columns = [
         name for name in TITLES if all(getattr(sample, name) is not None for sample in samples)
     ]
-    weights = [sample.weight for sample in samples if sample.weight is not None]
+    weights = [s.weight[np.isfinite(s.weight)] for s in samples if s.weight is not None]
     scales = {
         "confidence": (-1.0, 1.0, "viridis"),
-        "weight": (0.0, _nice_limit(weights), "magma"),
+        "weight": (0.0, nice_limit(np.concatenate([[1.0], *weights])), "magma"),
     }
     shown = _classes_shown(samples, classes)
 
@@ -191,14 +159,6 @@ def _accuracy(sample: Sample, classes: Classes) -> str:
 
 def _shortened(name: str, most: int = 24) -> str:
     return name if len(name) <= most else "…" + name[1 - most :]
-
-
-def _nice_limit(weights: Sequence[np.ndarray]) -> float:
-    """A round number that all but the highest weights stay under."""
-    values = np.concatenate([[1.0], *(weight[np.isfinite(weight)] for weight in weights)])
-    top = max(float(np.quantile(values, 0.99)), 1e-3)
-    unit = 10.0 ** np.floor(np.log10(top))
-    return float(unit * min(step for step in (1, 2, 4, 6, 8, 10) if step * unit >= top))
 
 
 def confusion(matrix: np.ndarray, classes: Classes) -> Figure:

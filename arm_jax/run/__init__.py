@@ -10,5 +10,7 @@ loop         training; prefetch, progress and signals are its parts
 inputs       the labelled images that a config names
 refusals     what a command line cannot have, answered before JAX is imported
 describe     what a run is about to do, in words
+page         what the page of a run shows
 grid         rows of a table times seeds
+comparison   what the page of a grid shows
 """

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from arm_jax import networks, settings
 from arm_jax.data import shares, sources
 from arm_jax.data.check import Checked
+from arm_jax.data.labels import Classes
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.settings.rows import TRAINING
 from arm_jax.system import files
@@ -45,32 +46,15 @@ def run(
     protocol: Protocol,
 ) -> str:
     """What is about to happen, in plain words."""
-    data = config.data
-    player = WEIGHTINGS[config.arm.kind].describe(config.arm)
-    crop = "x".join(map(str, config.augment.crop))
-    width = config.evaluation.boundary_width
-    lines = [
-        f"train on     {len(training):,} images of {_part(config, data.train_split)},"
-        f" {training.classes.number} classes,"
-        f" {_labels(config, data.train_labels, data.coarsen)}",
-        f"evaluate on  {len(evaluation):,} images of {_part(config, data.eval_split)},"
-        f" {_labels(config, data.eval_labels)}",
-        *_about(training, evaluation),
-        f"tested by    {protocol.describe()}",
-        "scores       over all labelled pixels"
-        + (f", and over those within {width} px of a class boundary" if width else ""),
-        f"network      {config.model.name}, output stride {config.model.output_stride},"
-        f" {config.model.dtype}",
-        f"starts from  {_start(config)}",
-        f"method       {config.loss.kind} loss, {player}",
-        f"schedule     {config.steps:,} steps of {config.batch_size} crops of {crop},"
-        f" about {config.steps * config.batch_size / len(training):,.1f} epochs",
-        *_besides(config),
+    stated = facts(config, training.classes, len(training), len(evaluation), protocol)
+    stated[2:2] = _about(training, evaluation)
+    lines = [f"{name:<13}{text}" for name, text in stated]
+    lines.append(
         f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
-        f" {jax.process_count()} process(es)",
-    ]
-    known = set(data.train_split.split("+")) & set(data.eval_split.split("+"))
-    if known and not data.eval_root:
+        f" {jax.process_count()} process(es)"
+    )
+    known = set(config.data.train_split.split("+")) & set(config.data.eval_split.split("+"))
+    if known and not config.data.eval_root:
         lines.append(
             f"note         {', '.join(sorted(known)) or 'the same folder'} is trained on too: the"
             " scores show that the run is sound, not how good it is"
@@ -78,15 +62,70 @@ def run(
     return "\n".join(lines)
 
 
-def _about(training: sources.Source, evaluation: sources.Source) -> list[str]:
+def _about(training: sources.Source, evaluation: sources.Source) -> list[tuple[str, str]]:
     """What the labels of both were found to be."""
     found = [sources.about(source) for source in (training, evaluation)]
     other = [line for line in found[1] if line not in found[0]]
-    lines = [("labels", line) for line in found[0]] + [("evaluated", line) for line in other]
-    return [f"{title:<12} {line}" for title, line in lines]
+    return [("labels", line) for line in found[0]] + [("evaluated", line) for line in other]
 
 
-def _besides(config: ConfigDict) -> list[str]:
+def facts(
+    config: ConfigDict,
+    classes: Classes,
+    training: int | None,
+    evaluation: int | None,
+    protocol: Protocol,
+) -> list[tuple[str, str]]:
+    """What a run trains on and evaluates on, and how: pairs of a word and a text.
+
+    Args:
+      config: complete.
+      classes: that the network tells apart.
+      training, evaluation: how many images the two splits have; None where that is not known.
+      protocol: of the evaluation.
+    """
+    data = config.data
+    player = WEIGHTINGS[config.arm.kind].describe(config.arm)
+    crop = "x".join(map(str, config.augment.crop))
+    width = config.evaluation.boundary_width
+    epochs = ""
+    if training:
+        epochs = f", about {config.steps * config.batch_size / training:,.1f} epochs"
+    return [
+        (
+            "train on",
+            f"{_images(training)} of {_part(config, data.train_split)},"
+            f" {classes.number} classes,"
+            f" {_labels(config, data.train_labels, data.coarsen)}",
+        ),
+        (
+            "evaluate on",
+            f"{_images(evaluation)} of {_part(config, data.eval_split)},"
+            f" {_labels(config, data.eval_labels)}",
+        ),
+        ("tested by", protocol.describe()),
+        (
+            "scores",
+            "over all labelled pixels"
+            + (f", and over those within {width} px of a class boundary" if width else ""),
+        ),
+        (
+            "network",
+            f"{config.model.name}, output stride {config.model.output_stride},"
+            f" {config.model.dtype}",
+        ),
+        ("starts from", _start(config)),
+        ("method", f"{config.loss.kind} loss, {player}"),
+        ("schedule", f"{config.steps:,} steps of {config.batch_size} crops of {crop}{epochs}"),
+        *_besides(config),
+    ]
+
+
+def _images(number: int | None) -> str:
+    return "images" if number is None else f"{number:,} images"
+
+
+def _besides(config: ConfigDict) -> list[tuple[str, str]]:
     """The settings of training that are not the defaults, and are in no other line."""
     changed = [
         f"{row.key} = {value!r}"
@@ -95,7 +134,7 @@ def _besides(config: ConfigDict) -> list[str]:
         and row.key not in TOLD
         and (value := settings.flat(config)[row.key]) != row.default
     ]
-    return [f"besides      {', '.join(changed)}"] if changed else []
+    return [("besides", ", ".join(changed))] if changed else []
 
 
 def _start(config: ConfigDict) -> str:

@@ -5,7 +5,8 @@ versions.jsonl  packages, Python, devices, git commit, command line, of each sta
 metrics.jsonl   one line per log step or evaluation, the same for an interrupted run
 events.*        the same for TensorBoard, and the rates
 checkpoints/    see `checkpoints`
-eval.json       the last evaluation
+eval.json       the last evaluation, with confusion.csv and images.csv
+report.html     everything worth knowing on one page
 """
 
 import contextlib
@@ -62,6 +63,8 @@ NAMES = (
     "damaged",
     "eval.json",
     "confusion.csv",
+    "images.csv",
+    "report.html",
     "confusion.png",
     "contact_sheet.png",
     "weight_and_loss.png",
@@ -170,6 +173,15 @@ def read_classes(workdir: str | Path) -> Classes:
         ) from error
 
 
+def read_images(workdir: str | Path) -> int | None:
+    """How many images a run trained on, where it recorded that."""
+    try:
+        number = json.loads((Path(workdir) / "classes.json").read_text()).get("images")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return number if isinstance(number, int) else None
+
+
 def versions() -> dict[str, Any]:
     """What this start ran on."""
     found = {}
@@ -266,6 +278,11 @@ def read_metrics(workdir: str | Path) -> list[Line]:
     """
     found, _ = _read_records(Path(workdir) / "metrics.jsonl")
     return [line for line in map(records.parsed, found) if line is not None]
+
+
+def damaged_lines(workdir: str | Path) -> int:
+    """How many lines of metrics.jsonl cannot be read. Raises InputError as `read_metrics`."""
+    return _read_records(Path(workdir) / "metrics.jsonl")[1]
 
 
 def read_starts(workdir: str | Path) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ TABLES = (
     "table.md",
     "table.csv",
     "table.json",
+    "compare.html",
     "breakdown.md",
     "breakdown.json",
     "breakdown.png",
@@ -153,22 +154,34 @@ def figure(mean: float, spread: float, digits: int = 2) -> str:
 
 
 def caption(outcomes: Sequence[Outcome], command: Sequence[str]) -> str:
-    """How to make the numbers again: command, dates, hardware."""
+    """How to make the numbers again, under a table: command, dates, hardware."""
+    facts = dict(made(outcomes, command))
+    return "\n".join(
+        [
+            f"Command: `{facts['command']}`  ",
+            f"Runs of {facts['runs of']}, on {facts['devices']}."
+            f" Tabulated on {facts['tabulated on']}.",
+        ]
+    )
+
+
+def made(outcomes: Sequence[Outcome], command: Sequence[str]) -> list[tuple[str, str]]:
+    """How to make the numbers again, as pairs of a word and a text."""
     days = sorted({day for outcome in outcomes for day in outcome.days})
     devices = sorted({device for outcome in outcomes for device in outcome.devices})
     days, devices = days or ["an unknown day"], devices or ["an unknown device"]
-    dates = " to ".join(dict.fromkeys((days[0], days[-1])))
     versions = run_folder.versions()
-    packages = versions["packages"]
-    return "\n".join(
-        [
-            f"Command: `{shlex.join(command)}`  ",
-            f"Runs of {dates}, on {', '.join(devices)}."
-            f" Tabulated on a machine with {os.cpu_count()} cores ({platform.machine()}),"
-            f" Python {versions['python']}, jax {packages['jax']},"
-            f" checkout {versions['git'] or 'unknown'}.",
-        ]
-    )
+    return [
+        ("command", shlex.join(command)),
+        ("runs of", " to ".join(dict.fromkeys((days[0], days[-1])))),
+        ("devices", ", ".join(devices)),
+        (
+            "tabulated on",
+            f"a machine with {os.cpu_count()} cores ({platform.machine()}),"
+            f" Python {versions['python']}, jax {versions['packages']['jax']},"
+            f" checkout {versions['git'] or 'unknown'}",
+        ),
+    ]
 
 
 def claim(folder: Path) -> None:

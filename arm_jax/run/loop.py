@@ -16,7 +16,7 @@ from arm_jax import settings
 from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
-from arm_jax.run import describe, feature_cache, inputs, restore
+from arm_jax.run import describe, feature_cache, inputs, page, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
@@ -150,6 +150,10 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
         batches.close()
         checkpoints.close()
     experiment.write_report(workdir, result, step=config.steps)
+    if jax.process_index() == 0:
+        players = _players(graphdef, state)
+        trained = page.Trained(workdir, experiment, players, state.histogram, config.steps)
+        page.write(trained, mesh)
     return result
 
 

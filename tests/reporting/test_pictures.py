@@ -10,7 +10,7 @@ from PIL import Image
 from arm_jax import theorem
 from arm_jax.data import colors
 from arm_jax.data.labels import generic
-from arm_jax.reporting import curves, pictures
+from arm_jax.reporting import curves, maps, pictures
 from arm_jax.system.errors import InputError
 from arm_jax.theorem import Histogram
 from arm_jax.training.records import EvaluationLine, StepLine
@@ -38,7 +38,7 @@ def test_an_overlay_leaves_unlabelled_pixels_alone():
 
 
 def test_heat_runs_from_low_to_high_and_greys_out_nothing():
-    found = pictures.heat(np.array([[-5.0, 0.0, 1.0, 9.0, np.nan]]), 0.0, 1.0, "gray")
+    found = maps.heat(np.array([[-5.0, 0.0, 1.0, 9.0, np.nan]]), 0.0, 1.0, "gray")
     np.testing.assert_array_equal(found[0, :, 0], [0, 0, 255, 255, 150])
 
 

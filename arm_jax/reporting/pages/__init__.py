@@ -20,6 +20,7 @@ names, which stand in this folder too. Data for a script goes through `parts.dat
 rendering  templates to text
 images     arrays to data URIs, within a size
 tables     tables: aligned numbers, sortable columns
+charts     lines and bars as SVG, with the values under the pointer
 
 parts.html has the macros for all of these, page.css the look (light, dark, phone, print), page.js
 what moves: layers of an image under one slider, sortable tables, values under the pointer.

@@ -75,5 +75,49 @@ function setUpSorting(table) {
   });
 }
 
+// The values of a chart under the pointer, or where the arrow keys have gone.
+function setUpChart(svg) {
+  const chart = JSON.parse(svg.dataset.chart);
+  const line = svg.querySelector(".pointer");
+  const output = svg.parentElement.querySelector("output");
+  if (!chart.series.length) return;
+  const figure = (value) => value.toLocaleString("en", { maximumFractionDigits: chart.digits });
+  const nearest = (values, at) => {
+    let best = 0;
+    values.forEach((value, i) => {
+      if (Math.abs(value - at) < Math.abs(values[best] - at)) best = i;
+    });
+    return best;
+  };
+  const longest = chart.series.reduce((a, b) => (b.at.length > a.at.length ? b : a));
+  let place = null;
+  function show(number) {
+    place = Math.min(Math.max(number, 0), longest.at.length - 1);
+    const at = longest.at[place];
+    line.removeAttribute("hidden");
+    line.setAttribute("transform", `translate(${at} 0)`);
+    const values = chart.series.map((one) => {
+      return `${one.name} ${figure(one.y[nearest(one.at, at)])}`;
+    });
+    output.textContent = [`${chart.x} ${figure(longest.x[place])}`, ...values].join(" \u00b7 ");
+  }
+  svg.addEventListener("pointermove", (event) => {
+    const box = svg.getBoundingClientRect();
+    const at = ((event.clientX - box.left) / box.width) * svg.viewBox.baseVal.width;
+    show(nearest(longest.at, at));
+  });
+  svg.addEventListener("pointerleave", () => {
+    line.setAttribute("hidden", "");
+    output.textContent = "\u00a0";
+  });
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    show(place === null ? 0 : place + step);
+  });
+}
+
 document.querySelectorAll("[data-layers]").forEach(setUpLayers);
 document.querySelectorAll("table[data-sortable]").forEach(setUpSorting);
+document.querySelectorAll("[data-chart]").forEach(setUpChart);

@@ -1,0 +1,302 @@
+"""`report.html`: everything that is worth knowing of one run, numbers first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arm_jax import theorem
+from arm_jax.data.labels import Classes
+from arm_jax.reporting import layers, pages
+from arm_jax.reporting.pages.charts import Chart, Series
+from arm_jax.reporting.pages.tables import Cell, Column, Table, figure
+from arm_jax.reporting.scores import Evaluated
+from arm_jax.theorem import Histogram
+from arm_jax.training.records import Line
+
+# With more classes the confusion matrix is an image, and has no number in its cells.
+MOST_CELLS = 25
+# Bins of confidence with less of the pixels than this have no mean worth drawing.
+LEAST_SHARE = 1e-5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run, as the page shows it.
+
+    Attributes:
+      name: of the run.
+      step: of the checkpoint.
+      steps: of the whole training.
+      classes: that the network tells apart.
+      facts: what was trained on, evaluated on and so on, pairs of a word and a text.
+      settings: those that are not the defaults: key, value, default, help.
+      versions: what the run was made with, pairs of a word and a text.
+      notes: what a reader must know before the numbers.
+      records: what the run logged.
+      evaluated: its evaluation at `step`, None if there was none.
+      histogram: the running one over confidence.
+      p: ARM's norm, None for a run without ARM.
+    """
+
+    name: str
+    step: int
+    steps: int
+    classes: Classes
+    facts: Sequence[tuple[str, str]]
+    settings: Sequence[tuple[str, str, str, str]]
+    versions: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+    records: Sequence[Line]
+    evaluated: Evaluated | None
+    histogram: Histogram
+    p: float | None
+
+
+def write(
+    path: Path, subject: Subject, groups: Sequence[tuple[str, Sequence[layers.Shown]]], width: int
+) -> Path:
+    """Write the page.
+
+    Args:
+      path: of the file.
+      subject: the run.
+      groups: images to show under headings; headings without an image are left out.
+      width: how near a class boundary an error is one of the boundary, in pixels.
+
+    Raises:
+      InputError: see `pages.write`.
+    """
+    found = [(title, images) for title, images in groups if images]
+    samples = [image.sample for _, images in found for image in images]
+    drawn = layers.Drawing(subject.classes, samples, width)
+    return pages.write(
+        path,
+        "run.html",
+        title=subject.name,
+        subject=subject,
+        numbers=numbers(subject),
+        per_class=per_class(subject) if subject.evaluated else None,
+        confusion=confusion(subject) if subject.evaluated else None,
+        groups=[(title, [drawn.card(image) for image in images]) for title, images in found],
+        legend=drawn.legend,
+        by_image=by_image(subject),
+        training=training(subject.records),
+        arm=weight_and_loss(subject.histogram, subject.p),
+        settings=settings(subject),
+    )
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the figures at the top: what it is, the figure, its unit."""
+
+    name: str
+    text: str
+    unit: str = ""
+
+
+def numbers(subject: Subject) -> list[Number]:
+    """The figures at the top; the first is the one that counts."""
+    found: list[Number] = []
+    evaluated = subject.evaluated
+    if evaluated:
+        scores = evaluated.scores
+        found += [
+            Number("mIoU" + scores.over(), figure(scores.mIoU), "%"),
+            Number("mAcc", figure(scores.mAcc), "%"),
+            Number("aAcc", figure(scores.aAcc), "%"),
+        ]
+        if boundary := evaluated.values.get("boundary"):
+            name = f"mIoU within {boundary['width']} px of a boundary"
+            found.append(Number(name, figure(boundary["mIoU"]), "%"))
+    if subject.p is not None and float(np.sum(subject.histogram.pixels)) > 0:
+        ratio = float(theorem.holder_ratio(subject.histogram, subject.p))
+        found.append(Number("Hölder ratio", figure(ratio, 3)))
+    if evaluated:
+        found.append(Number("images", figure(evaluated.values.get("images"), 0)))
+    return found
+
+
+def per_class(subject: Subject) -> Table:
+    """IoU and accuracy of every class, and how much of the labelled pixels it has."""
+    evaluated = subject.evaluated
+    assert evaluated is not None
+    scores, boundary = evaluated.scores, evaluated.values.get("boundary")
+    share = 100.0 * scores.pixels / max(int(scores.pixels.sum()), 1)
+    columns = [
+        Column("class"),
+        Column("IoU, %", 2, bar=100, help="intersection over union"),
+        Column("Acc, %", 2, help="labelled pixels that are predicted as this class"),
+    ]
+    if boundary:
+        words = f"IoU of the pixels within {boundary['width']} px of another class"
+        columns.append(Column("IoU near edges, %", 2, help=words))
+    columns.append(Column("pixels, %", 2, help="share of the labelled pixels"))
+    rows = []
+    for number, name in enumerate(subject.classes.names):
+        row: list[Any] = [Cell(name, color=subject.classes.colors[number])]
+        row += [float(scores.IoU[number]), float(scores.Acc[number])]
+        if boundary:
+            row.append(evaluated.in_boundary(number))
+        rows.append([*row, float(share[number])])
+    total: list[Any] = ["mean", scores.mIoU, scores.mAcc]
+    total += [boundary["mIoU"]] if boundary else []
+    return Table(columns, rows, totals=[[*total, None]])
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """The matrix in percent of each labelled class, and what is confused most.
+
+    `cells` has a row a labelled class: whole percents, None for a class that is not labelled. With
+    many classes `picture` stands in its place.
+    """
+
+    cells: list[list[int | None]] | None
+    picture: pages.Picture | None
+    most: Table
+
+
+def confusion(subject: Subject) -> Confusion:
+    assert subject.evaluated is not None
+    matrix, names = subject.evaluated.matrix, subject.classes.names
+    labelled = matrix.sum(axis=1, keepdims=True)
+    share = np.where(labelled > 0, 100.0 * matrix / np.maximum(labelled, 1), np.nan)
+    cells = picture = None
+    if len(matrix) <= MOST_CELLS:
+        cells = [[None if np.isnan(x) else round(float(x)) for x in row] for row in share]
+    else:
+        gray = np.nan_to_num(255 - 2.55 * share, nan=235).astype(np.uint8)
+        words = "confusion matrix: a row a labelled class, a column a predicted one, dark is 100 %"
+        picture = pages.drawing(gray[..., None].repeat(3, 2), words)
+    wrong = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
+    rows = []
+    for given, found in zip(*np.unravel_index(order, wrong.shape), strict=True):
+        if wrong[given, found]:
+            rows.append(
+                [
+                    Cell(names[given], color=subject.classes.colors[given]),
+                    Cell(names[found], color=subject.classes.colors[found]),
+                    float(share[given, found]),
+                    100.0 * float(wrong[given, found]) / max(int(wrong.sum()), 1),
+                ]
+            )
+    columns = [
+        Column("labelled"),
+        Column("predicted"),
+        Column("of the class, %", 1, help="share of the pixels labelled so"),
+        Column("of all errors, %", 1, bar=100, help="share of the pixels that are wrong"),
+    ]
+    return Confusion(cells, picture, Table(columns, rows))
+
+
+def by_image(subject: Subject) -> Chart | None:
+    """How the mIoU is spread over the images."""
+    evaluated = subject.evaluated
+    if evaluated is None or evaluated.by_image is None:
+        return None
+    values = evaluated.by_image.mIoU
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    counts, edges = np.histogram(values, bins=20, range=(0, 100))
+    middle = (edges[:-1] + edges[1:]) / 2
+    return Chart(
+        "Images by their own mIoU",
+        "mIoU of an image, %",
+        [Series("images", middle.tolist(), counts.tolist(), bars=True)],
+        x_limits=(0, 100),
+        from_zero=True,
+        digits=1,
+        note=f"median {figure(float(np.median(values)), 1)} %",
+    )
+
+
+# What a run logs, chart by chart: title, fields of its lines with their legend, from zero.
+CURVES: tuple[tuple[str, dict[str, str], bool], ...] = (
+    (
+        "Training loss",
+        {"loss": "weighted", "mean_loss": "plain mean", "auxiliary_loss": "auxiliary head"},
+        True,
+    ),
+    (
+        "Evaluation, %",
+        {"eval_mIoU": "mIoU", "eval_mAcc": "mAcc", "eval_aAcc": "aAcc"},
+        True,
+    ),
+    ("Learning rate", {"learning_rate": "segmenter"}, True),
+    (
+        "ARM",
+        {"holder_ratio": "Hölder ratio", "loss_ratio": "weighted / plain loss"},
+        False,
+    ),
+    ("Labelled pixels of a batch", {"labelled": "share"}, True),
+)
+
+
+def training(records: Sequence[Line]) -> list[Chart]:
+    """What the run logged against the step; charts without a value are left out."""
+    found = []
+    for title, fields, from_zero in CURVES:
+        series = []
+        for key, name in fields.items():
+            points = [
+                (record.step, value)
+                for record in records
+                if isinstance(value := getattr(record, key, None), int | float)
+            ]
+            series.append(Series(name, [x for x, _ in points], [y for _, y in points]))
+        chart = Chart(title, "step", series, from_zero=from_zero, digits=4)
+        if chart.shown:
+            found.append(chart)
+    return found
+
+
+def weight_and_loss(histogram: Histogram, p: float | None) -> list[Chart]:
+    """W(v) beside the best W for the measured loss, L(v), and where the pixels are.
+
+    The best W is L(v)^(1/(p-1)), Hölder's inequality (Theorem 3.1); both are scaled to a mean of 1
+    over the pixels. Without ARM (`p` None), L(v) and the pixels alone. Nothing for an empty
+    histogram.
+    """
+    pixels = np.asarray(histogram.pixels, np.float64)
+    share = pixels / max(pixels.sum(), 1.0)
+    enough = share >= LEAST_SHARE
+    if not enough.any():
+        return []
+    centers = np.asarray(theorem.bin_centers(len(pixels)), np.float64).tolist()
+
+    def drawn(values: Any) -> list[float]:
+        return np.where(enough, np.asarray(values, np.float64), np.nan).tolist()
+
+    def chart(title: str, series: Sequence[Series], **options: Any) -> Chart:
+        return Chart(title, "confidence v", series, x_limits=(-1, 1), **options)
+
+    found = []
+    if p is not None:
+        closed = f"theorem, L(v)^(1/(p\u22121)), p = {p:g}"
+        found.append(
+            chart(
+                "Relative weight W(v)",
+                [
+                    Series("learned", centers, drawn(theorem.mean_weight(histogram))),
+                    Series(closed, centers, drawn(theorem.closed_form(histogram, p)), dashed=True),
+                ],
+                from_zero=True,
+            )
+        )
+    loss = Series("L(v)", centers, drawn(theorem.mean_loss(histogram)))
+    found.append(chart("Mean loss L(v)", [loss], from_zero=True))
+    bars = Series("% of the pixels", centers, (100 * share).tolist(), bars=True)
+    found.append(chart("Pixels, %", [bars], log=True))
+    return found
+
+
+def settings(subject: Subject) -> Table:
+    """Those that are not the defaults."""
+    columns = [Column("setting"), Column("value"), Column("default"), Column("what it decides")]
+    return Table(columns, subject.settings)

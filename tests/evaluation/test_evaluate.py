@@ -13,7 +13,7 @@ import pytest
 from evaluation_standins import Records, TinySegmenter, classes, label
 from flax import nnx
 
-from arm_jax.evaluation import boundary, evaluate, inference, labelled, tiles
+from arm_jax.evaluation import boundary, evaluate, inference, labelled, metrics, tiles
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.reporting import scores
 from arm_jax.system import outputs, sharding
@@ -104,6 +104,29 @@ def test_many_sizes_go_out_before_they_fill_the_memory(model, monkeypatch):
     np.testing.assert_array_equal(run(model, sizes, batch_size=2).matrix, whole)
     assert len(sent) > 4
     assert all(len(batch) == 2 for batch in sent)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_each_image_has_its_own_figures_in_the_order_of_the_source(model, batch_size):
+    source = Records(SIZES)
+    found = run(model, batch_size=batch_size).by_image
+    for index in range(len(SIZES)):
+        record = source[index]
+        predicted, valid = inference.predict(model, record["image"]), record["label"] != 255
+        matrix = np.zeros((5, 5), np.int64)
+        np.add.at(matrix, (record["label"][valid], predicted[valid]), 1)
+        expected = metrics.scores(matrix)
+        assert found.names[index] == record["id"]
+        assert found.mIoU[index] == pytest.approx(expected.mIoU, rel=1e-12)
+        assert found.aAcc[index] == pytest.approx(expected.aAcc, rel=1e-12)
+
+
+def test_an_image_without_a_label_has_no_figure():
+    counts = np.zeros((2, 3, 4), np.int64)
+    counts[1] = [[5, 0, 0, 0], [10, 0, 0, 0], [5, 5, 0, 0]]  # half of class 0, the rest as 1
+    miou, aacc = metrics.of_images(counts)
+    np.testing.assert_array_equal(miou, [np.nan, 25.0])
+    np.testing.assert_array_equal(aacc, [np.nan, 50.0])
 
 
 def test_padding_lets_different_sizes_share_a_batch(model, monkeypatch):
@@ -239,9 +262,39 @@ def test_the_report_is_valid_json_and_holds_everything(model, tmp_path):
     assert rows[1] == "class 0," + ",".join(str(n) for n in result.matrix[0])
     assert sorted(p.name for p in path.parent.glob("[!.]*")) == [
         "confusion.csv",
-        "confusion.png",
         "eval.json",
+        "images.csv",
     ]
+
+
+def test_what_was_written_is_read_again(model, tmp_path):
+    result = run(model, SIZES[:3], batch_size=2, boundary_width=5)
+    assert scores.read(tmp_path, classes(5)) is None
+    scores.write_report(tmp_path, result, classes(5), {"step": 40})
+    found = scores.read(tmp_path, classes(5))
+    np.testing.assert_array_equal(found.matrix, result.matrix)
+    np.testing.assert_array_equal(found.by_image.mIoU, result.by_image.mIoU)
+    assert found.by_image.names == result.by_image.names
+    assert found.step == 40 and found.in_boundary(2) == result.boundary.IoU[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("eval.json", "{"),
+        ("eval.json", "[]"),
+        ("eval.json", '{"classes": [{"name": "other"}]}'),
+        ("confusion.csv", "label,class 0\nclass 0,1\n"),
+        ("confusion.csv", ""),
+        ("images.csv", "image,mIoU,aAcc\na,b\n"),
+        ("images.csv", "image,mIoU,aAcc\na,x,1\n"),
+    ],
+)
+def test_a_damaged_report_is_named(model, tmp_path, name, text):
+    scores.write_report(tmp_path, run(model, SIZES[:1], batch_size=1), classes(5))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=f"{name} cannot be read .*--mode evaluate writes it anew"):
+        scores.read(tmp_path, classes(5))
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(model, tmp_path):
@@ -275,6 +328,8 @@ graphdef, state = nnx.split(model)
 model = nnx.merge(graphdef, sharding.replicate(mesh, state))
 result = evaluate.evaluate(model, Records({sizes}), batch_size=4, mesh=mesh, progress=False)
 np.save(r"{out}/{index}.npy", result.matrix)
+np.save(r"{out}/images{index}.npy", result.by_image.mIoU)
+assert result.by_image.names[3] == Records({sizes})[3]["id"]
 class Broken(Records):
     def __getitem__(self, index):
         record = super().__getitem__(index)
@@ -287,7 +342,7 @@ except InputError as error:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_same_matrix_as_one_and_fail_together(expected, tmp_path):
+def test_two_processes_give_the_same_matrix_as_one_and_fail_together(model, expected, tmp_path):
     tests = pathlib.Path(__file__).parents[1]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment["PYTHONPATH"] = os.pathsep.join([str(tests), str(tests.parent)])
@@ -308,4 +363,6 @@ def test_two_processes_give_the_same_matrix_as_one_and_fail_together(expected, t
     printed = [process.communicate(timeout=300)[0] for process in running]
     for index in (0, 1):
         np.testing.assert_array_equal(np.load(tmp_path / f"{index}.npy"), expected)
+        alone = run(model, batch_size=4).by_image.mIoU
+        np.testing.assert_array_equal(np.load(tmp_path / f"images{index}.npy"), alone)
         assert "InputError: street/001: the label is" in printed[index]

@@ -253,3 +253,16 @@ def test_150_classes_at_2000_by_3000_fit_with_augmentation():
     program = tiles._add.lower(total, logits, rows, columns, average="probabilities")
     used = program.compile().memory_analysis().temp_size_in_bytes
     assert used < 8 * tiles.TILE_BYTES
+
+
+def test_small_scores_are_those_of_the_image_made_smaller(model):
+    pictures = [image(32, 48, seed) for seed in (0, 1)]
+    how = Protocol(multiple=8)
+    prepared = [inference.views(one, how) for one in pictures]
+    graphdef, state = nnx.split(model)
+    whole = list(inference.small_scores(graphdef, state, prepared, how, longest=999))
+    small = list(inference.small_scores(graphdef, state, prepared, how, longest=24))
+    for picture, found, half in zip(pictures, whole, small, strict=True):
+        scores = inference.class_scores(model, picture, how)
+        np.testing.assert_allclose(found, scores, atol=1e-5)
+        np.testing.assert_allclose(half, stretched(scores, (16, 24)), atol=1e-5)

@@ -128,9 +128,9 @@ def test_compare_tabulates_mean_spread_and_paired_gain(made_up_training, tmp_pat
     arguments = [*rows("base", "arm"), "--seeds=0,1,2", f"--workdir={tmp_path}"]
     assert compare.main(arguments) == 0
     table = (tmp_path / "table.md").read_text()
-    assert (
-        table.strip() == capsys.readouterr().out.split("\n---")[-1].strip()[-len(table) :].strip()
-    )
+    *printed, last = capsys.readouterr().out.rstrip().splitlines()
+    assert "\n".join(printed).rstrip().endswith(table.rstrip())
+    assert last == f"report       {tmp_path / 'compare.html'}"
     head, _, base, arm, *_ = table.splitlines()
     assert head == (
         "| row | runs | mIoU, % | mIoU above smoke,base | mAcc, % | aAcc, % | Hölder ratio |"
@@ -152,6 +152,22 @@ def test_compare_tabulates_mean_spread_and_paired_gain(made_up_training, tmp_pat
     ]
     report = json.loads((tmp_path / "table.json").read_text())
     assert report["rows"][1]["gain"] == [11.0, 1.0] and len(report["runs"]) == 6
+
+
+def test_compare_leaves_a_page_with_intervals(made_up_training, tmp_path, open_page):
+    arguments = [*rows("base", "arm", "linear_focusing"), "--seeds=0,1,2"]
+    assert compare.main([*arguments, f"--workdir={tmp_path}"]) == 0
+    page = open_page(tmp_path / "compare.html")
+    lines = [
+        row.locator("th, td").all_text_contents() for row in page.locator("#rows tbody tr").all()
+    ]
+    # t of 2 degrees of freedom over the root of 3 is 2.484.
+    assert lines[0][:5] == ["smoke,base", "3 of 3", "41.00 ± 2.48", "\u2013", "\u2013"]
+    assert lines[1][:5] == ["smoke,arm", "3 of 3", "52.00 ± 4.97", "+11.00 ± 2.48", "3 of 3"]
+    assert lines[2][:5] == ["smoke,linear_focusing", "0 of 3", *3 * ["\u2013"]]
+    assert page.locator("#runs tbody tr").count() == 9
+    assert page.get_by_text("not finite").count() == 3
+    assert page.locator("#images").count() == 0
 
 
 def test_compare_trains_only_what_is_missing(made_up_training, tmp_path):

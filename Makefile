@@ -22,9 +22,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-demo: $(READY)  ## train ARM on generated street scenes, evaluate, draw (minutes on two cores)
+demo: $(READY)  ## train ARM on generated street scenes, evaluate, leave a page (minutes on two cores)
 	$(BIN)/python -m arm_jax.main --config configs/demo.py --workdir runs/demo
-	$(BIN)/python -m arm_jax.main --workdir runs/demo --mode report
 
 test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2

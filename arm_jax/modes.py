@@ -203,7 +203,7 @@ def server(
 
 
 def show(result: evaluation.Result, folder: str | Path) -> None:
-    """The table of an evaluation, and how its images went through the network."""
+    """The table of an evaluation, how its images went through the network, where the page is."""
     lines = [
         metrics.table(result.scores, run_folder.read_classes(folder).names),
         f"{result.images:,} images; {result.protocol.describe()}",
@@ -214,4 +214,7 @@ def show(result: evaluation.Result, folder: str | Path) -> None:
             f" aAcc {result.boundary.aAcc:.2f}, mAcc {result.boundary.mAcc:.2f},"
             f" mIoU {result.boundary.mIoU:.2f}"
         )
+    report = Path(folder) / page.FILE
+    if report.exists():
+        lines.append(f"report       {report}")
     terminal.say("\n".join(lines))

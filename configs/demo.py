@@ -1,7 +1,8 @@
 """The main job in minutes on two CPU cores: ARM on coarse labels of generated street scenes.
 
-`make demo` runs this and draws the figures. ResNet-18 DeepLabv3+ at output stride 16, from
-scratch; the short run needs a larger learning rate for ARM (see `arm.lr_multiplier`).
+`make demo` runs this and leaves the page runs/demo/report.html. ResNet-18 DeepLabv3+ at output
+stride 16, from scratch; the short run needs a larger learning rate for ARM (see
+`arm.lr_multiplier`).
 
     python -m arm_jax.main --config configs/demo.py --workdir runs/demo
 """

@@ -189,7 +189,7 @@ def curves(rows: Rows) -> list[Chart]:
                     found.setdefault(record.step, []).append(float(value))
         steps = sorted(found)
         series.append(Series(name, steps, [float(np.mean(found[step])) for step in steps]))
-    chart = Chart("mIoU while training, mean over seeds, %", "step", series, digits=2)
+    chart = Chart("mIoU while training, mean over seeds, %", "step", series, whole=True, digits=2)
     return [chart] if chart.shown and len(rows) <= MOST_CURVES else []
 
 

@@ -77,6 +77,7 @@ def write(
         "run.html",
         title=subject.name,
         subject=subject,
+        words=_words(subject),
         numbers=numbers(subject),
         per_class=per_class(subject) if subject.evaluated else None,
         confusion=confusion(subject) if subject.evaluated else None,
@@ -87,6 +88,16 @@ def write(
         arm=weight_and_loss(subject.histogram, subject.p),
         settings=settings(subject),
     )
+
+
+def _words(subject: Subject) -> str:
+    """The line under the title."""
+    facts = dict(subject.facts)
+    known = [facts[name] for name in ("network", "method") if name in facts]
+    if subject.evaluated and "evaluate on" in facts:
+        known.append(f"evaluated on {facts['evaluate on']}")
+    step = f"step {figure(subject.step, 0)} of {figure(subject.steps, 0)}"
+    return " \u00b7 ".join([*known, step])
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ def per_class(subject: Subject) -> Table:
         rows.append([*row, float(share[number])])
     total: list[Any] = ["mean", scores.mIoU, scores.mAcc]
     total += [boundary["mIoU"]] if boundary else []
-    return Table(columns, rows, totals=[[*total, None]])
+    return Table(columns, rows, totals=[[*total, ""]])
 
 
 @dataclass(frozen=True)
@@ -250,7 +261,7 @@ def training(records: Sequence[Line]) -> list[Chart]:
                 if isinstance(value := getattr(record, key, None), int | float)
             ]
             series.append(Series(name, [x for x, _ in points], [y for _, y in points]))
-        chart = Chart(title, "step", series, from_zero=from_zero, digits=4)
+        chart = Chart(title, "step", series, from_zero=from_zero, whole=True, digits=4)
         if chart.shown:
             found.append(chart)
     return found

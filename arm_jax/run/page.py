@@ -49,14 +49,14 @@ def of(run: restore.Run) -> Trained:
 
 
 def write(run: Trained, mesh: Mesh) -> None:
-    """Write a run's page after it was evaluated, and report where it is.
+    """Write a run's page after it was evaluated.
 
     The scores are there already: what goes wrong here is reported and stops nothing.
     """
     try:
-        terminal.say(f"report       {Page(run, mesh).write(run.folder)}")
+        Page(run, mesh).write(run.folder)
     except (InputError, jax.errors.JaxRuntimeError) as error:
-        terminal.say(f"{run.folder / FILE} was not drawn: {first_line(error)}")
+        terminal.say(f"{run.folder / FILE} is not of this evaluation: {first_line(error)}")
 
 
 class Page:

@@ -37,13 +37,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Thinned:
-    """At most MOST_POINTS points of a series: means, and what their neighbours lie between."""
+    """At most MOST_POINTS points of a series: means, and what their neighbours lie between.
+
+    `apart` is the least distance of the series' own points, 1 for a single one.
+    """
 
     x: np.ndarray
     y: np.ndarray
     low: np.ndarray
     high: np.ndarray
     is_thinned: bool
+    apart: float
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Chart:
       x_limits: of the axis; by default from the first point to the last.
       from_zero: whether the axis of y begins at 0.
       log: whether it is logarithmic, where values of 0 are left out.
+      whole: whether the axis of x has marks at whole numbers alone.
       digits: decimals of a value under the pointer.
       note: beside the title.
     """
@@ -75,6 +80,7 @@ class Chart:
     x_limits: tuple[float, float] | None = None
     from_zero: bool = False
     log: bool = False
+    whole: bool = False
     digits: int = 3
     note: str = ""
 
@@ -124,7 +130,8 @@ class Chart:
     @property
     def x_ticks(self) -> list[Tick]:
         low, high = self._x_range
-        return [Tick(float(self.to_x(x)), short(x)) for x in _within(low, high, 6)]
+        marks = [x for x in _within(low, high, 6) if not self.whole or x == int(x)]
+        return [Tick(float(self.to_x(x)), text) for x, text in _labelled(marks)]
 
     @property
     def y_ticks(self) -> list[Tick]:
@@ -135,7 +142,7 @@ class Chart:
             values = [10.0**power for power in range(first, last + 1, step)]
         else:
             values = _within(low, high, 5)
-        return [Tick(float(self.to_y(y)), short(y)) for y in values]
+        return [Tick(float(self.to_y(y)), text) for y, text in _labelled(values)]
 
     def line(self, points: Thinned) -> str:
         """The path of a line."""
@@ -155,8 +162,7 @@ class Chart:
 
     def bars(self, points: Thinned) -> str:
         """The path of all bars."""
-        apart = np.diff(points.x).min() if len(points.x) > 1 else 1.0
-        half = 0.5 * float(self.to_x(apart) - self.to_x(0.0)) * 0.88
+        half = 0.5 * float(self.to_x(points.apart) - self.to_x(0.0)) * 0.88
         floor = HEIGHT - BOTTOM
         return "".join(
             f"M{x - half:.1f} {floor}V{y:.1f}H{x + half:.1f}V{floor}Z"
@@ -192,9 +198,10 @@ class Chart:
 def _thinned(series: Series, positive: bool) -> Thinned:
     x, y = np.asarray(series.x, np.float64), np.asarray(series.y, np.float64)
     there = np.isfinite(x) & np.isfinite(y) & ((y > 0) | (not positive))
+    apart = float(np.diff(x).min()) if len(x) > 1 else 1.0
     x, y = x[there], y[there]
     if len(x) <= MOST_POINTS:
-        return Thinned(x, y, y, y, False)
+        return Thinned(x, y, y, y, False, apart)
     starts = np.linspace(0, len(x), MOST_POINTS, endpoint=False).astype(int)
     counts = np.diff([*starts, len(x)])
     return Thinned(
@@ -203,14 +210,17 @@ def _thinned(series: Series, positive: bool) -> Thinned:
         np.minimum.reduceat(y, starts),
         np.maximum.reduceat(y, starts),
         True,
+        apart,
     )
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """A range that is not empty."""
-    if high > low:
-        return low, high
-    return low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    """A range that is wide enough for its marks to differ in four digits."""
+    least = 2e-3 * max(abs(low), abs(high))
+    if high == low:
+        return low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    margin = max(0.0, least - (high - low)) / 2
+    return low - margin, high + margin
 
 
 def nice(low: float, high: float, most: int = 5) -> list[float]:
@@ -226,6 +236,15 @@ def _within(low: float, high: float, most: int) -> list[float]:
     """Of `nice`, what lies between, the ends included."""
     margin = 1e-9 * (high - low)
     return [x for x in nice(low, high, most) if low - margin <= x <= high + margin]
+
+
+def _labelled(marks: Sequence[float]) -> list[tuple[float, str]]:
+    """Marks with their texts, which all have the decimals that one of them needs."""
+    found = [short(mark) for mark in marks]
+    if all("e" not in text for text in found):
+        decimals = max((len(text.partition(".")[2]) for text in found), default=0)
+        found = [f"{mark:,.{decimals}f}".replace("-", "\u2212") for mark in marks]
+    return list(zip(marks, found, strict=True))
 
 
 def short(value: float) -> str:

@@ -140,9 +140,10 @@ class Chart:
             first, last = round(math.log10(low)), round(math.log10(high))
             step = max(1, (last - first) // 4)
             values = [10.0**power for power in range(first, last + 1, step)]
+            marks = [(value, short(value)) for value in values]
         else:
-            values = _within(low, high, 5)
-        return [Tick(float(self.to_y(y)), text) for y, text in _labelled(values)]
+            marks = _labelled(_within(low, high, 5))
+        return [Tick(float(self.to_y(y)), text) for y, text in marks]
 
     def line(self, points: Thinned) -> str:
         """The path of a line."""

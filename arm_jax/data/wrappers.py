@@ -145,6 +145,10 @@ class WithoutFold:
         """The record, its images as files if the source has them."""
         return encoded(self._source, self._kept[index])
 
+    def image(self, index: int) -> Any:
+        """The image alone, as a file if the source has one."""
+        return image(self._source, self._kept[index])
+
     def named(self, index: int) -> tuple[str, str]:
         """The id, and where the image lies on the disk, or ""."""
         return named(self._source, self._kept[index])

@@ -112,8 +112,14 @@ def test_features_stand_for_the_images(number):
     found = jax.jit(model.frozen_features)(images)
     assert PARTS[number - 1] in found and set(found) <= set(PARTS[:number])
     for mode in (model, networks.training(model)):
-        call = jax.jit(lambda x, mode=mode: mode(x, auxiliary=True, dropout_key=jax.random.key(0)))
-        for one, other in zip(call(images), call(found), strict=True):
+        graphdef, state = nnx.split(mode)
+
+        @jax.jit
+        def call(state, x, graphdef=graphdef):
+            merged = nnx.merge(graphdef, state)
+            return merged(x, auxiliary=True, dropout_key=jax.random.key(0))
+
+        for one, other in zip(call(state, images), call(state, found), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 

@@ -6,6 +6,7 @@ import re
 
 import claims
 import evidence
+import jax
 import jax.numpy as jnp
 import measure
 import numpy as np
@@ -18,8 +19,10 @@ from arm_jax import networks
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import evaluate
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.run import inputs
+from arm_jax.run import inputs, restore
+from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
+from arm_jax.weights import export
 from configs import base
 
 
@@ -150,3 +153,59 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch):
     assert "ARM helps (71.94, 70.33) | +1.00 ± 0.00 (n 2) | 0.000 | shown |" in text
     assert evidence.main(command(tmp_path, *options, "--table")) == 0 and len(made) == 9
     assert evidence.main(command(tmp_path, "--kinds", "coarse")) == 2
+
+
+BENCH = """
+from arm_jax.configs import base
+
+
+def get_config(argument=None):
+    config = base.get_config("smoke")
+    config.data.size = (32, 64)
+    config.augment.crop = (32, 32)
+    config.augment.ratio = (1.0, 1.0)
+    config.augment.jitter = False
+    config.evaluation.size = (32, 64)
+    config.model.freeze = ("stem", "stage1", "stage2", "stage3")
+    config.model.feature_cache = True
+    return base.apply_rows(config, argument)
+"""
+
+
+@pytest.mark.slow
+def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkeypatch, capsys):
+    tiny.shrink(monkeypatch)
+    start = networks.create(
+        "deeplabv3plus_resnet18",
+        STREET_SCENES.number,
+        output_stride=16,
+        rngs=networks.segmenter.nnx.Rngs(5),
+    )
+    export.save_safetensors(start, tmp_path / "start.safetensors")
+    (tmp_path / "bench.py").write_text(BENCH)
+    arguments = [
+        str(tmp_path / "bench.py"),
+        *("--workdir", str(tmp_path / "runs"), "--kinds", "hard,fine", "--rows", "base"),
+        *("--seeds", "0", f"--config.model.pretrained={tmp_path / 'start.safetensors'}"),
+        f"--config.model.feature_folder={tmp_path / 'features'}",
+    ]
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    assert evidence.main(arguments, mesh) == 0
+    lines = (tmp_path / "runs" / "results.jsonl").read_text()
+    found = [json.loads(line) for line in lines.splitlines()]
+    assert [(one["kind"], one["row"]) for one in found] == [("hard", "base"), ("fine", "base")]
+    assert all(0 < one["mIoU"] < 100 and 0 <= one["ece"] <= 100 for one in found)
+    assert "| hard | `base` | 1 |" in capsys.readouterr().out
+
+    # Kept features give the figures of the images.
+    run = restore.load(tmp_path / "runs" / "hard" / "base" / "seed_0")
+    config = evidence.settings.frozen(run.experiment.config, {"model.feature_cache": False})
+    source = inputs.evaluation_source(config, run.classes)
+    by_images = measure.figures(run.model, source, config)
+    by_features = measure.figures(run.model, source, run.experiment.config)
+    assert by_features.aAcc == pytest.approx(by_images.aAcc, abs=0.3)
+
+    (tmp_path / "runs" / "table.md").unlink()
+    monkeypatch.delattr(evidence, "made")
+    assert evidence.main([*arguments, "--config.log_every=1"], mesh) == 0
+    assert (tmp_path / "runs" / "table.md").exists()

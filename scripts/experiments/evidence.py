@@ -47,7 +47,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "fine": {"data.coarsen": "", "data.train_labels": "fine"},
 }
 FINE, BASE = "fine", "base"
-ROWS = ("base", "linear", "arm")
+# `matched`: steps as long as the base model's.
+ROWS = ("base", "linear", "arm", "linear,matched", "arm,matched", "recipe", "recipe_arm")
 # The training's own evaluation only shows that the run is sound: the test split is measured after.
 SOUND = {"data.eval_images": 8, "keep": 1}
 METRICS = tuple(field.name for field in dataclasses.fields(measure.Figures))

@@ -42,8 +42,8 @@ _INPUT = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "For predict and report: a folder; for server: a zip. In WORKDIR if not given. For relabel: a folder, by"
-    " default beside the labels.",
+    "For predict and report: a folder; for server: a zip. In WORKDIR if not given. For relabel: a"
+    " folder, by default beside the labels.",
 )
 _SPLIT = flags.DEFINE_string(
     "split", None, "For review: a split of the training data; by default the one trained on."

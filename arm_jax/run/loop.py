@@ -151,9 +151,12 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
         checkpoints.close()
     experiment.write_report(workdir, result, step=config.steps)
     if jax.process_index() == 0:
-        players = _players(graphdef, state)
-        trained = page.Trained(workdir, experiment, players, state.histogram, config.steps)
-        page.write(trained, mesh)
+        page.write(
+            page.Trained(
+                workdir, experiment, players(graphdef, state), state.histogram, config.steps
+            ),
+            mesh,
+        )
     return result
 
 

@@ -68,20 +68,26 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
         remark = f"{len(missing):,} of {len(by_id):,} images have no label, and are unlabelled"
         notes, own = [*notes, remark], own | dict.fromkeys(missing, "")
     elif missing and not place.some:
-        raise _unlabelled(place, image_tree, by_id, missing, many)
+        suffix = Path(next(iter(own.values()), "a.png")).suffix
+        raise _unlabelled(place, image_tree, by_id, missing, many, suffix)
     if not own:
         raise InputError(f"{place.labels}: holds no label of an image in {place.images}")
     return Found([(key, by_id[key], own[key]) for key in sorted(own)], many, tuple(notes))
 
 
 def _unlabelled(
-    place: Places, tree: Folder, by_id: dict[str, str], missing: list[str], many: Many | None
+    place: Places,
+    tree: Folder,
+    by_id: dict[str, str],
+    missing: list[str],
+    many: Many | None,
+    suffix: str,
 ) -> InputError:
     if many is None and place.beside and len(missing) == len(by_id):
         # No label anywhere: the folder of labels is what lacks.
         return absent(place.root / place.label_folder)
     lacks = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
-    where = place.labels / f"{missing[0]}.png" if many is None else f"in {many.path}"
+    where = place.labels / f"{missing[0]}{suffix}" if many is None else f"in {many.path}"
     return InputError(
         f"{tree.path(by_id[missing[0]])}: has no label {where}{lacks}; add it or remove the image"
     )

@@ -117,4 +117,4 @@ def listed_in(many: Many, by_id: dict[str, str], place: Places) -> tuple[dict[st
 
 def left_alone(start: str, names: set[str], what: str) -> list[str]:
     """A note on names that nothing was found for; none without such names."""
-    return [f"{start} {len(names)} {what}, the first {min(names)!r}"] if names else []
+    return [f"{start} {what}: {len(names)}, the first {min(names)!r}"] if names else []

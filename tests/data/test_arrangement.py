@@ -90,7 +90,7 @@ def test_labels_and_images_without_the_other_are_named(tmp_path):
     file.write_text(json.dumps(content))
     source = opened(tmp_path)
     assert source.about()[-1] == (
-        f"{file}: names 1 images that are not there, the first '../../secret.png'"
+        f"{file}: names images that are not there: 1, the first '../../secret.png'"
     )
     save(tmp_path / "images" / "train" / "z.png", label_kinds.image())
     with pytest.raises(InputError, match=r"z\.png: has no label in .*annotations\.json; add it"):
@@ -104,8 +104,23 @@ def test_labels_and_images_without_the_other_are_named(tmp_path):
     assert (
         opened(tmp_path / "other")
         .about()[-1]
-        .endswith("labels/train: has 1 labels without an image, the first 'x.png'")
+        .endswith("labels/train: has labels without an image: 1, the first 'x.png'")
     )
+
+
+def test_labelmes_list_numbers_what_is_ignored_minus_one(tmp_path):
+    """As its labelme2voc.py does; _background_ is what nobody drew."""
+    for _, place, name in label_kinds.each(tmp_path):
+        stored = np.where(label_kinds.label() == 255, 0, label_kinds.label() + 1)
+        save(place / f"{name}.png", stored.astype(np.uint8))
+    text = "__ignore__\n_background_\n" + "".join(f"{name}\n" for name in NAMES)
+    (tmp_path / "labels.txt").write_text(text)
+    source = opened(tmp_path, classes=())
+    assert source.classes.names == NAMES
+    np.testing.assert_array_equal(source[0]["label"], label_kinds.label())
+    (tmp_path / "labels" / "train" / "b.png").unlink()
+    with pytest.raises(InputError, match=r"b\.png: has no label .*labels/train/b\.png; add it"):
+        opened(tmp_path)
 
 
 def test_of_two_files_for_many_images_one_is_chosen(tmp_path):

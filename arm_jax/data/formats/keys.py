@@ -139,7 +139,7 @@ def _names(text: str) -> Key:
     numbers = tuple(range(first, first + len(names)))
     if first:
         names, numbers = names[1:], numbers[1:]
-    return _key(names, numbers=numbers)
+    return _key(names, numbers=numbers, written_for_undrawn="_background_" in names)
 
 
 def _mapillary(text: str) -> Key | None:

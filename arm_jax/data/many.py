@@ -3,6 +3,7 @@
 The names in such a file are compared with those of the images that there are, and never opened.
 """
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def file_for(place: Places, names: Sequence[str]) -> Many | None:
     """
     if place.label_root.is_file():
         path = place.label_root
-        found = recognise.collected(_opened(path))
+        found = _collected(path)
         if found is None:
             raise InputError(f"{path}: is no file with the labels of many images")
         return Many(path, *found)
@@ -43,7 +44,7 @@ def file_for(place: Places, names: Sequence[str]) -> Many | None:
     of_split = [path for path in paths if place.split and place.split in path.stem]
     best: list[tuple[int, Many]] = []
     for path in of_split or paths:
-        found = recognise.collected(_opened(path))
+        found = _collected(path)
         if found is not None:
             many = Many(path, *found)
             best.append((len(_matches(many, names, place)), many))
@@ -63,8 +64,15 @@ def file_for(place: Places, names: Sequence[str]) -> Many | None:
     return chosen[0] if chosen else None
 
 
-def _opened(path: Path) -> File:
-    return File(read_bytes(path), str(path), path.suffix.lower())
+def _collected(path: Path) -> tuple[Collection, Collected] | None:
+    status = path.stat()
+    return _read(path, (status.st_size, status.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: Path, stamp: tuple[int, int]) -> tuple[Collection, Collected] | None:
+    """Parsed once for all splits and checks of a process; `stamp` changes with the file."""
+    return recognise.collected(File(read_bytes(path), str(path), path.suffix.lower()))
 
 
 def _jsons(folder: Path) -> list[Path]:

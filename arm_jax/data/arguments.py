@@ -15,6 +15,7 @@ _SETTINGS = {
     "--label-names": "data.label_names",
     "--colors": "data.colors",
     "--undrawn": "data.undrawn",
+    "--unlabelled": "data.unlabelled",
     "--overlaps": "data.overlaps",
     "--orientation": "data.orientation",
     "--image-folder": "data.image_folder",

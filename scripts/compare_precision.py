@@ -28,6 +28,7 @@ from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.run import inputs, restore
+from arm_jax.settings.rows import DTYPES
 from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     restore.add_arguments(parser)
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16"))
+    parser.add_argument("--dtype", default="bfloat16", choices=DTYPES[1:])
     parser.add_argument("--images", type=int, help="how many; all if not given")
     arguments, overrides = command_line.parse(parser, argv)
     try:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
     return subprocess.run(
         [sys.executable, "-m", "arm_jax.main", *arguments],
         cwd=cwd,
@@ -69,7 +69,7 @@ runpy.run_module("arm_jax.main", run_name="__main__", alter_sys=True)
 
 def answered(tmp_path, *arguments):
     """Exit status, last line of the output, whether JAX was imported, and CPU seconds."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
     with open(tmp_path / "printed", "w+") as file:
         child = subprocess.Popen(
             [sys.executable, "-c", WATCHED, *arguments],

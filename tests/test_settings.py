@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from arm_jax import arm, experiment, optimizer, settings
-from arm_jax.networks import deeplabv3plus, resnet, segmenter
+from arm_jax.networks import deeplabv3plus, resnet
 from arm_jax.settings.rows import SETTINGS
 from arm_jax.system import errors
 from arm_jax.system.errors import InputError
@@ -69,7 +69,6 @@ def test_the_choices_are_those_of_the_code():
     choices = {row.key: row.kind.names for row in SETTINGS if isinstance(row.kind, Choice)}
     assert choices["arm.input"] == (*arm.CONFIDENCES, "s")
     assert choices["arm.decay"] == optimizer.ARM_DECAYS
-    assert set(choices["model.dtype"]) == set(map(str, segmenter.DTYPES))
     strides = settings.BY_KEY["model.output_stride"].kind.only
     assert strides == tuple(deeplabv3plus.RATES)
     for stride in strides:

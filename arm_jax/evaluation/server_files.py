@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -22,14 +22,12 @@ from arm_jax.data import labels
 from arm_jax.data.images import decode_image, decode_label, encode_png
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.trees import Tree
-from arm_jax.evaluation.predict import Prediction, predictions
+from arm_jax.evaluation.predict import UNWRITTEN, Prediction, predictions
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.system import files
 from arm_jax.system.errors import InputError
 from arm_jax.system.parallel import ordered
-
-UNWRITTEN = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class Server:
       classes: of the predictions.
       table: from the values in the files to class indices.
       image: pattern of a test image's file name; its first group names the prediction.
-      result: pattern of a prediction's file name.
       size: (height, width) that every prediction must have; None for the size of its image.
       images: how many test images there are, where the benchmark states it.
     """
@@ -50,7 +47,6 @@ class Server:
     classes: Classes
     table: Table
     image: re.Pattern
-    result: re.Pattern
     size: tuple[int, int] | None = None
     images: int | None = None
 
@@ -66,7 +62,6 @@ SERVERS = {
         labels.CITYSCAPES,
         labels.CITYSCAPES_TABLE,
         image=re.compile(r"([a-z-]+_\d{6}_\d{6}_leftImg8bit)\.png"),
-        result=re.compile(r"([a-z-]+_\d{6}_\d{6}).*\.png"),
         size=(1024, 2048),
         images=1525,
     ),
@@ -76,11 +71,13 @@ SERVERS = {
         labels.ADE20K,
         labels.ADE20K_TABLE,
         image=re.compile(r"(ADE_(?:test|val)_\d{8})\.jpg"),
-        result=re.compile(r"(ADE_(?:test|val)_\d{8})\.png"),
     ),
 }
 
-Digests: TypeAlias = Mapping[str, tuple[tuple[int, ...], bytes]]
+# Shape and hash of class indices.
+Digest: TypeAlias = tuple[tuple[int, ...], bytes]
+# Of every file of a zip, by name.
+Digests: TypeAlias = Mapping[str, Digest]
 
 
 def write_zip(
@@ -122,7 +119,7 @@ def write_zip(
             f"{server.classes.number}; use a model trained on it"
         )
     names = _test_images(images, server)
-    digests: dict[str, tuple[tuple[int, ...], bytes]] = {}
+    digests: dict[str, Digest] = {}
 
     def read(path: Path) -> np.ndarray:
         image = decode_image(images.read(path.as_posix()), images.path(path.as_posix()))
@@ -162,49 +159,37 @@ def write_zip(
                 archive.writestr(name, data)
                 digests[name] = digest
                 bar.update()
-        return check_zip(temporary, server, digests)
+        check_zip(temporary, server, digests)
+    remarks = [f"{len(names)} predictions for {server.name}, checked"]
+    if server.images is not None and len(names) != server.images:
+        remarks.append(
+            f"{server.name}'s test split has {server.images} images: the server will refuse this "
+            f"zip of {len(names)}"
+        )
+    return remarks
 
 
-def check_zip(path: str | Path, server: Server, digests: Digests | None = None) -> list[str]:
-    """Open a zip and read every prediction as the server will.
+def check_zip(path: Path, server: Server, digests: Digests) -> None:
+    """Read every file of a zip as the server will.
 
     Args:
       path: of the zip.
       server: the one it is meant for.
-      digests: for each expected file, shape and digest of the class indices it must hold.
-
-    Returns:
-      Remarks for a person to read.
+      digests: of the class indices that each file must hold.
 
     Raises:
-      InputError: the zip or a file in it is broken, wrongly named, of a wrong size, holds values
-        that are no class of the server, or something else than was predicted.
+      InputError: the zip or a file in it is broken, or a file holds something else.
     """
-    found: dict[str, str] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.endswith("/"):
-                    continue
-                match = server.result.fullmatch(PurePosixPath(name).name)
-                if match is None:
-                    raise InputError(f"{path}: {name} is no name of a {server.name} prediction")
-                if match[1] in found:
-                    raise InputError(f"{path}: {found[match[1]]} and {name} are the same image")
-                found[match[1]] = name
-                _check_file(archive.read(name), f"{path}: {name}", server, name, digests)
-    except (OSError, zipfile.BadZipFile) as error:
+            for name, digest in digests.items():
+                label = server.table(decode_label(archive.read(name), f"{path}: {name}"))
+                if _digest(label) != digest:
+                    raise InputError(
+                        f"{path}: {name} does not read back as what was predicted; write it again"
+                    )
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no whole zip ({error}); write it again") from error
-    missing = sorted(set(digests or ()) - set(found.values()))
-    if missing:
-        raise InputError(f"{path}: {len(missing)} predictions are missing, first {missing[0]}")
-    remarks = [f"{len(found)} predictions for {server.name}, checked"]
-    if server.images is not None and len(found) != server.images:
-        remarks.append(
-            f"{server.name}'s test split has {server.images} images: the server will refuse this "
-            f"zip of {len(found)}"
-        )
-    return remarks
 
 
 def _test_images(images: Tree, server: Server) -> list[Path]:
@@ -227,29 +212,12 @@ def _test_images(images: Tree, server: Server) -> list[Path]:
     return paths
 
 
-def _encode(server: Server, one: Prediction) -> tuple[str, bytes, tuple[tuple[int, ...], bytes]]:
+def _encode(server: Server, one: Prediction) -> tuple[str, bytes, Digest]:
     label = one.label()
     match = server.image.fullmatch(one.name.name)
     assert match is not None
-    return f"{match[1]}.png", encode_png(server.values[label]), (label.shape, _digest(label))
+    return f"{match[1]}.png", encode_png(server.values[label]), _digest(label)
 
 
-def _check_file(
-    data: bytes, title: str, server: Server, name: str, digests: Digests | None
-) -> None:
-    stored = decode_label(data, title)
-    if server.size is not None and stored.shape != server.size:
-        raise InputError(
-            f"{title} is {stored.shape[1]}x{stored.shape[0]} pixels, not "
-            f"{server.size[1]}x{server.size[0]}"
-        )
-    label = server.table(stored)
-    wrong = np.unique(stored[label >= server.classes.number])
-    if wrong.size:
-        raise InputError(f"{title} holds the values {wrong.tolist()}, which are no class")
-    if digests is not None and (label.shape, _digest(label)) != digests.get(name):
-        raise InputError(f"{title} does not read back as what was predicted; write it again")
-
-
-def _digest(label: np.ndarray) -> bytes:
-    return hashlib.blake2b(label.tobytes(), digest_size=16).digest()
+def _digest(label: np.ndarray) -> Digest:
+    return label.shape, hashlib.blake2b(label.tobytes(), digest_size=16).digest()

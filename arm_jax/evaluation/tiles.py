@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from arm_jax.evaluation.protocol import Window
-from arm_jax.networks.resampling import TILE_BYTES, Taps, bilinear, merged, tile_count
+from arm_jax.networks import row_tiles
+from arm_jax.networks.resampling import Taps, bilinear, merged
+from arm_jax.networks.row_tiles import TILE_BYTES
 
 Axes = tuple[Taps, Taps]
 # (indices int32, weights float32), each (b, outputs, taps): the taps of a batch along one axis.
@@ -117,7 +119,7 @@ def combine(
     height, width = size
     batch, *_, classes = passes[0][0].shape
     row_bytes = 4 * classes * width * -(-batch // devices)
-    tiles = tile_count(height, row_bytes, TILE_BYTES)
+    tiles = row_tiles.count(height, row_bytes, TILE_BYTES)
     tile = -(-height // tiles)
     logits = [one for one, _ in passes]
     rows = [_table([row for row, _ in axes], tile * tiles) for _, axes in passes]
@@ -125,7 +127,7 @@ def combine(
     if len(passes) == 1 and as_labels and isinstance(logits[0], jax.Array):
         found = _labels(logits[0], put(rows[0]), columns[0], tile=tile)
     else:
-        found = _in_turn(logits, rows, columns, tile, average, as_labels, put)
+        found = _one_by_one(logits, rows, columns, tile, average, as_labels, put)
     return found[:, :height]
 
 
@@ -163,15 +165,10 @@ def _resampled(logits: jax.Array, rows: Table, columns: Table) -> jax.Array:
 def _labels(logits: jax.Array, rows: Table, columns: Table, *, tile: int) -> jax.Array:
     """Labels of one pass, all tiles in one program."""
 
-    def split(table: jax.Array) -> jax.Array:  # (b, tiles * tile, k) -> (tiles, b, tile, k)
-        batch, _, taps = table.shape
-        return jnp.moveaxis(table.reshape(batch, -1, tile, taps), 1, 0)
-
-    found = jax.lax.map(
-        lambda rows: _argmax(_resampled(logits, rows, columns)), jax.tree.map(split, rows)
+    cut = jax.tree.map(lambda table: row_tiles.cut(table, tile), rows)
+    return row_tiles.in_turn(
+        lambda rows: _argmax(_resampled(logits, rows, columns)), cut, height=rows[0].shape[1]
     )
-    found = jnp.moveaxis(found, 0, 1)
-    return found.reshape(found.shape[0], -1, found.shape[3])
 
 
 @jax.jit
@@ -179,7 +176,7 @@ def _argmax(scores: jax.Array) -> jax.Array:
     return jnp.argmax(scores, axis=-1).astype(jnp.uint8)
 
 
-def _in_turn(
+def _one_by_one(
     logits: Sequence[Any],
     rows: Sequence[Table],
     columns: Sequence[Table],

@@ -9,6 +9,7 @@ backbones   BACKBONES: resnet, resnest
 parts       what a backbone and a head must bring along; names: what other packages call them
 freezing    parts of a backbone that are not trained
 layers      convolutions and their norms; batchnorm, depthwise, pooling, winograd, resampling
+row_tiles   maps of the full resolution, a few rows at a time
 summary     parameters and multiply-adds, part by part
 """
 

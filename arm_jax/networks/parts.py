@@ -57,7 +57,7 @@ class FourStages(nnx.Module):
         """What the part of this name, one of `PARTS`, makes of what the one before it returns."""
         if name == "stem":
             return self.stem(x)
-        call = nnx.remat(_call) if self.remat else _call
+        call = nnx.remat(called) if self.remat else called
         for block in self.stages[PARTS.index(name) - 1]:
             x = call(block, x)
         return x
@@ -67,8 +67,18 @@ class FourStages(nnx.Module):
         return self.stem if name == "stem" else self.stages[PARTS.index(name) - 1]
 
 
-def _call(block: Any, x: jax.Array) -> jax.Array:
-    return block(x)
+def merged(graphdef: nnx.GraphDef, *states: nnx.State) -> Any:
+    """`nnx.merge`, with variables of the module's own.
+
+    A module that is differentiated, or whose `BatchNorm`s write to it, owns the variables that it
+    is merged from; these may belong to the trace around, or be wanted afterwards as they were.
+    """
+    return nnx.merge(graphdef, *jax.tree.map(lambda x: x, states))
+
+
+def called(module: Any, *arguments: Any) -> jax.Array:
+    """`module(*arguments)`, as a function for `nnx.remat`."""
+    return module(*arguments)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

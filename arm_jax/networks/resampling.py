@@ -16,8 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Full-resolution scores that exist at one time, per device.
-TILE_BYTES = 32 * 2**20
 # A sum of more is one gather and a reduction: the gradient of an enlargement eight times or more.
 MOST_TERMS = 8
 
@@ -149,11 +147,6 @@ def merged(index: np.ndarray, weight: np.ndarray) -> Taps:
     merged_index[row[used], slot[used]] = index[used]
     np.add.at(merged_weight, (row[used], slot[used]), weight[used])
     return Taps(merged_index, merged_weight)
-
-
-def tile_count(height: int, row_bytes: int, tile_bytes: int = TILE_BYTES) -> int:
-    """The number of tiles of equal height to make `height` rows in, `tile_bytes` at a time."""
-    return -(-height // max(tile_bytes // row_bytes, 1))
 
 
 def _gathered(x: jax.Array, axis: int, taps: Taps) -> jax.Array:

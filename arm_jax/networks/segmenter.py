@@ -13,12 +13,10 @@ from arm_jax.networks import deeplabv3plus, ocr
 from arm_jax.networks.backbones import BACKBONES
 from arm_jax.networks.fcn import FcnHead
 from arm_jax.networks.freezing import read_parts
-from arm_jax.networks.parts import Backbone, Head
+from arm_jax.networks.parts import Backbone, Head, called
+from arm_jax.settings.rows import DTYPES
 from arm_jax.system.errors import InputError
 from arm_jax.system.registry import Entry, Registry
-
-DTYPES = ("float32", "bfloat16", "float16")
-
 
 HEADS = Registry("head", Head, deeplabv3plus=deeplabv3plus.HEAD, ocr=ocr.HEAD)
 
@@ -179,7 +177,7 @@ class Segmenter(nnx.Module):
         if dropout_key is not None:
             main_key, auxiliary_key = jax.random.split(dropout_key)
         features = self.backbone(images)
-        call = nnx.remat(_call) if self.remat else _call
+        call = nnx.remat(called) if self.remat else called
         coarse = None
         if self.needs_coarse:
             coarse = call(self.auxiliary_head, features[2], auxiliary_key)
@@ -194,10 +192,6 @@ class Segmenter(nnx.Module):
 def _sizes(part: Backbone | Head, architecture: Architecture) -> dict[str, Any]:
     """The part's sizes, as the architecture has them."""
     return {name: architecture.sizes.get(name, usual) for name, usual in part.sizes.items()}
-
-
-def _call(module: Any, *arguments: Any) -> jax.Array:
-    return module(*arguments)
 
 
 def create(

@@ -65,7 +65,7 @@ def _parts(model: Segmenter, images: jax.ShapeDtypeStruct) -> Iterator[Part]:
     features = []
     for number, stage in enumerate(model.backbone.stages, start=1):
         if stage:
-            row, x = _measure(f"stage {number}", stage, x, _in_turn)
+            row, x = _measure(f"stage {number}", stage, x, _chained)
             yield row
         features.append(x)
     auxiliary, coarse = _measure("auxiliary head", model.auxiliary_head, features[2], _without_key)
@@ -95,7 +95,7 @@ def _measure(
     return Part(name, parameters, analysis["flops"] / 2, output.shape), output
 
 
-def _in_turn(blocks: Any, x: jax.Array) -> jax.Array:
+def _chained(blocks: Any, x: jax.Array) -> jax.Array:
     for block in blocks:
         x = block(x)
     return x

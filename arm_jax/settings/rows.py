@@ -28,6 +28,8 @@ class Setting:
     help: str
 
 
+# What convolutions are computed in, the most exact first.
+DTYPES = ("float32", "bfloat16", "float16")
 COUNT, NUMBER, FRACTION = Whole(1), Whole(0), Real(0, 1)
 NAME = Name()  # `experiment.TABLES` has the tables
 SIZE = Several(COUNT, 2, "height, width")
@@ -130,7 +132,7 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Variant of the backbone, to fit published weights; empty for the usual one."),
     ("model.output_stride", 8, Whole(only=(8, 16, 32)), NETWORK,
      "Image pixels for each position of the backbone's last features."),
-    ("model.dtype", "bfloat16", Choice(("float32", "bfloat16", "float16")), NETWORK,
+    ("model.dtype", "bfloat16", Choice(DTYPES), NETWORK,
      "Type that convolutions compute in; parameters stay float32."),
     ("model.remat", False, Flag(), NOTHING,
      "Compute activations again in the backward pass, on GPUs and TPUs, to save memory."),

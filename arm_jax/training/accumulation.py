@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from arm_jax import networks
+from arm_jax.networks.parts import merged
 from arm_jax.training.records import Terms
 from arm_jax.training.state import Players, Weighting
 
@@ -64,9 +65,7 @@ def value_and_grad(
     def network(
         params: nnx.State, statistics: nnx.State, images: Any, key: jax.Array
     ) -> tuple[tuple[jax.Array, jax.Array], nnx.State]:
-        # Both copied: a module with `remat` owns the variables that it is merged from, and these
-        # belong to the trace around the loop.
-        model = nnx.merge(graphdef, *jax.tree.map(lambda x: x, (params, statistics)))
+        model = merged(graphdef, params, statistics)
         scores = networks.training(model)(images, auxiliary=True, dropout_key=key)
         return scores, nnx.state(model, nnx.Not(nnx.Param))
 

@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from arm_jax.networks.resampling import TILE_BYTES, bilinear, resize, tile_count
+from arm_jax.networks import row_tiles
+from arm_jax.networks.resampling import bilinear, resize
+from arm_jax.networks.row_tiles import TILE_BYTES
 from arm_jax.softmax import KEPT
 
 
@@ -60,8 +62,8 @@ def by_rows(
         part = part.reshape(batch, rows, *rest)
         return function(resize(part, (rows, width)), labels)
 
-    cut = jax.tree.map(lambda x: _cut(x, rows), labels)
-    return _joined(_in_turn(tile, starts, blocks, cut), height)
+    cut = jax.tree.map(lambda x: row_tiles.cut(x, rows), labels)
+    return row_tiles.in_turn(_rematerialized(tile), starts, blocks, cut, height=height)
 
 
 def in_tiles(
@@ -82,38 +84,23 @@ def in_tiles(
         tiles = _tiles(x.shape, bytes_a_pixel, devices, tile_bytes)
         if tiles == 1:
             return function(x)
-        return _joined(_in_turn(function, _cut(x, -(-x.shape[1] // tiles))), x.shape[1])
+        height = x.shape[1]
+        cut = row_tiles.cut(x, -(-height // tiles))
+        return row_tiles.in_turn(_rematerialized(function), cut, height=height)
 
     return tiled
 
 
 def _tiles(shape: tuple[int, ...], bytes_a_pixel: int, devices: int, tile_bytes: int) -> int:
     batch, height, width = shape
-    return tile_count(height, bytes_a_pixel * width * -(-batch // devices), tile_bytes)
+    return row_tiles.count(height, bytes_a_pixel * width * -(-batch // devices), tile_bytes)
 
 
-def _in_turn(function: Callable[..., Any], *parts: Any) -> Any:
-    """`function` of one tile after the other; of its inside only `KEPT` is, for the gradient."""
+def _rematerialized(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of whose inside only `KEPT` is, for the gradient."""
     # A loop's iterations cannot be merged, so the recomputation need not be guarded against it.
     policy = jax.checkpoint_policies.save_only_these_names(KEPT)
-    once = jax.checkpoint(function, prevent_cse=False, policy=policy)
-    return jax.lax.map(lambda x: once(*x), parts)
-
-
-def _cut(x: jax.Array, rows: int) -> jax.Array:
-    """(b, h, w) to (tiles, b, rows, w), filled up with zeros."""
-    batch, height, width = x.shape
-    grown = jnp.pad(x, ((0, 0), (0, -height % rows), (0, 0)))
-    return jnp.moveaxis(grown.reshape(batch, -1, rows, width), 1, 0)
-
-
-def _joined(tiles: Any, height: int) -> Any:
-    """(tiles, b, rows, w) to (b, height, w), for every array of a tree."""
-
-    def join(x: jax.Array) -> jax.Array:
-        return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1, x.shape[3])[:, :height]
-
-    return jax.tree.map(join, tiles)
+    return jax.checkpoint(function, prevent_cse=False, policy=policy)
 
 
 def _blocks(in_length: int, out_length: int, rows: int) -> tuple[np.ndarray, np.ndarray]:

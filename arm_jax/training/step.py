@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from arm_jax import schedules, theorem
 from arm_jax.data import jitter
 from arm_jax.networks.input import normalize
+from arm_jax.networks.parts import merged
 from arm_jax.system import sharding
 from arm_jax.system.compilation import all_true
 from arm_jax.training import accumulation
@@ -83,8 +84,7 @@ def train_step(
     Returns:
       The next state, and what there is to log.
     """
-    # Merged modules own the variables that they are merged from, and BatchNorm writes to its own.
-    players = nnx.merge(graphdef, state.params, jax.tree.map(lambda x: x, state.statistics))
+    players = merged(graphdef, state.params, state.statistics)
     config, images = method.config, network_input(batch, method)
     labels = batch["label"]
     given, beliefs = _believed(players, state, batch, method)

@@ -40,6 +40,7 @@ from arm_jax import settings
 from arm_jax.data import labels
 from arm_jax.experiment import Experiment
 from arm_jax.run import configs
+from arm_jax.settings.rows import DTYPES
 from arm_jax.system import (
     command_line,
     compilation,
@@ -49,8 +50,6 @@ from arm_jax.system import (
     sharding,
 )
 from arm_jax.system.errors import InputError
-
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         help="instead of the config's (its evaluation.batch_size with --forward)",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, help="instead of the config's")
+    parser.add_argument("--precision", choices=DTYPES, help="instead of the config's")
     parser.add_argument("--classes", default="cityscapes", choices=labels.BY_NAME)
     parser.add_argument("--forward", action="store_true", help="inference instead of training")
     parser.add_argument(

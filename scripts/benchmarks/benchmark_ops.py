@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from benchmarking import operations, report, timing
 from tqdm import tqdm
 
+from arm_jax.settings.rows import DTYPES
 from arm_jax.system import command_line, files, host_memory, outputs
 from arm_jax.system.errors import InputError
 
@@ -37,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--crop", type=int, nargs=2, default=(512, 1024), help="height and width")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument(
-        "--precision", default="bfloat16", choices=("float32", "bfloat16", "float16")
-    )
+    parser.add_argument("--precision", default="bfloat16", choices=DTYPES)
     parser.add_argument("--only", default="", help="those whose name has this in it")
     parser.add_argument("--repeat", type=int, default=10, help="turns of each (default 10)")
     parser.add_argument("--json", type=Path, help="file for the figures")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from arm_jax.evaluation import protocol, tiles
-from arm_jax.networks import resampling
+from arm_jax.networks import resampling, row_tiles
 
 
 def dense(taps, size):
@@ -51,9 +51,9 @@ def test_the_gradient_gathers_by_the_transposed_table():
 
 
 def test_as_many_tiles_as_memory_asks_for():
-    assert resampling.tile_count(100, row_bytes=10, tile_bytes=1000) == 1
-    assert resampling.tile_count(101, row_bytes=10, tile_bytes=1000) == 2
-    assert resampling.tile_count(7, row_bytes=10, tile_bytes=1) == 7
+    assert row_tiles.count(100, row_bytes=10, tile_bytes=1000) == 1
+    assert row_tiles.count(101, row_bytes=10, tile_bytes=1000) == 2
+    assert row_tiles.count(7, row_bytes=10, tile_bytes=1) == 7
 
 
 def test_a_chain_is_the_product_of_its_matrices():

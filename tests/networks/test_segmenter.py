@@ -9,6 +9,7 @@ from flax import nnx
 from tiny import sizes
 
 from arm_jax import networks
+from arm_jax.networks.parts import merged
 from arm_jax.system.errors import InputError
 
 # A network with every part, one block a stage and hardly any channels: quick to compile.
@@ -344,7 +345,7 @@ def test_rematerialisation_changes_neither_gradient_nor_statistics():
         @jax.jit
         def gradient(params, statistics):
             def total(params):
-                model = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, statistics))
+                model = merged(graphdef, params, statistics)
                 scores = networks.training(model)(
                     images, auxiliary=True, dropout_key=jax.random.key(1)
                 )

@@ -193,7 +193,7 @@ def test_one_and_eight_devices_label_a_copied_run_alike_without_a_config(tmp_pat
             env={
                 **os.environ,
                 "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+                "JAX_NUM_CPU_DEVICES": str(devices),
             },
             capture_output=True,
             text=True,

@@ -19,6 +19,7 @@ from arm_jax import networks
 from arm_jax.data import jitter
 from arm_jax.networks import Segmenter
 from arm_jax.networks.input import normalize
+from arm_jax.networks.parts import called, merged
 from arm_jax.training.objective import Method, from_scores
 from arm_jax.training.state import Players
 
@@ -90,10 +91,6 @@ def inference(model: Segmenter, images: jax.Array, extent: jax.Array) -> Program
     return programs
 
 
-def _call(module: Any, *inputs: Any) -> Any:
-    return module(*inputs)
-
-
 def _one_way(module: Any, inputs: tuple[Any, ...]) -> tuple[Callable[[], Any], Any]:
     """`module(*inputs)` as a program in evaluation mode, and what it returns."""
     graphdef, state = nnx.split(module)
@@ -114,9 +111,9 @@ def _both_ways(
     first, *others = inputs
 
     def apply(params: Any, first: Any, rest: Any, others: Any) -> Any:
-        merged = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, rest))
-        call = nnx.remat(_call) if remat else _call
-        return call(merged, first, *others), nnx.state(merged, nnx.Not(nnx.Param))
+        own = merged(graphdef, params, rest)
+        call = nnx.remat(called) if remat else called
+        return call(own, first, *others), nnx.state(own, nnx.Not(nnx.Param))
 
     @jax.jit
     def program(params: Any, first: Any, rest: Any, others: Any, cotangent: Any) -> Any:
@@ -149,8 +146,9 @@ def _objective(
     @jax.jit
     def program(params: Any, scores: Any, coarse: Any, rest: Any, labels: jax.Array) -> Any:
         def total(params: Any, scores: Any, coarse: Any) -> Any:
-            merged = nnx.merge(graphdef, params, jax.tree.map(lambda x: x, rest))
-            terms = from_scores(merged, scores, coarse, labels, method, jnp.bool_(True))
+            terms = from_scores(
+                merged(graphdef, params, rest), scores, coarse, labels, method, jnp.bool_(True)
+            )
             return terms.total, terms
 
         return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(params, scores, coarse)

@@ -29,9 +29,9 @@ from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
 from arm_jax.system import command_line, names, outputs
-from arm_jax.system.errors import InputError
 
 
+@command_line.answered
 def main() -> int:
     parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -45,16 +45,12 @@ def main() -> int:
     )
     parser.add_argument("--out", default="", help="folder for sheets of samples")
     arguments = parser.parse_args()
-    try:
-        found = {split: check(arguments, split) for split in arguments.splits.split(",")}
-        if any(one.problems for one in found.values()):
-            return 2
-        counted = {split or "all": one.checked() for split, one in found.items()}
-        classes = next(iter(found.values())).classes
-        table, remarks = shares.judge(classes, counted, write=source_arguments.override)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    found = {split: check(arguments, split) for split in arguments.splits.split(",")}
+    if any(one.problems for one in found.values()):
         return 2
+    counted = {split or "all": one.checked() for split, one in found.items()}
+    classes = next(iter(found.values())).classes
+    table, remarks = shares.judge(classes, counted, write=source_arguments.override)
     print("\n".join([table, *(f"warning: {remark}" for remark in remarks)]))
     return 0
 

@@ -23,10 +23,10 @@ from tqdm import tqdm
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data import coarsen, colors, images, sources
 from arm_jax.system import command_line, locks, names, outputs, parallel
-from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
 
+@command_line.answered
 def main() -> int:
     parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -40,16 +40,12 @@ def main() -> int:
     parser.add_argument("--out", required=True, help="a new folder, or one of this script's")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 works in this one")
     arguments = parser.parse_args()
-    try:
-        names_of_splits = arguments.splits.split(",")
-        splits = {name: source_arguments.opened(arguments, name) for name in names_of_splits}
-        out = outputs.claim(arguments.out, "coarsen")
-        with locks.held(out):
-            for split, source in splits.items():
-                write_split(arguments, source, split, out)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    names_of_splits = arguments.splits.split(",")
+    splits = {name: source_arguments.opened(arguments, name) for name in names_of_splits}
+    out = outputs.claim(arguments.out, "coarsen")
+    with locks.held(out):
+        for split, source in splits.items():
+            write_split(arguments, source, split, out)
     return 0
 
 

@@ -31,7 +31,6 @@ from jax.sharding import Mesh
 from arm_jax.run import comparison, configs, grid
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
-from arm_jax.system.errors import InputError, Stopped
 
 METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
 # Column of the table -> its title and digits. `gain` is explained at `summary`.
@@ -45,6 +44,7 @@ COLUMNS = {
 }
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -52,21 +52,14 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     grid.add_rows(parser, seeds="0,1,2,3,4")
     arguments, overrides = command_line.parse(parser, argv)
     command = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]
-    try:
-        outcomes: list[Outcome] = []
-        grid.claim(arguments.workdir)
-        planned = cells(arguments.rows, arguments.seeds, arguments.workdir, overrides)
-        for cell in planned:
-            outcomes.append(grid.run(cell, mesh))
-            write(arguments.workdir, planned, outcomes, command)
-        made = grid.made(outcomes, command)
-        drawn = comparison.write(arguments.workdir, planned, outcomes, made, mesh)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Stopped as error:
-        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
-        return error.status
+    outcomes: list[Outcome] = []
+    grid.claim(arguments.workdir)
+    planned = cells(arguments.rows, arguments.seeds, arguments.workdir, overrides)
+    for cell in planned:
+        outcomes.append(grid.run(cell, mesh))
+        write(arguments.workdir, planned, outcomes, command)
+    made = grid.made(outcomes, command)
+    drawn = comparison.write(arguments.workdir, planned, outcomes, made, mesh)
     print((arguments.workdir / "table.md").read_text())
     print(f"report       {drawn}")
     return 0

@@ -50,6 +50,7 @@ class Agreement:
     scores: tuple[metrics.Scores, metrics.Scores]
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -58,17 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", default="bfloat16", choices=DTYPES[1:])
     parser.add_argument("--images", type=int, help="how many; all if not given")
     arguments, overrides = command_line.parse(parser, argv)
-    try:
-        if arguments.images is not None and arguments.images < 1:
-            raise InputError(f"--images = {arguments.images}; it must be at least 1")
-        run = restore.from_arguments(arguments, overrides)
-        exact, half = run.in_precision("float32"), run.in_precision(arguments.dtype)
-        source = inputs.evaluation_source(run.experiment.config, run.classes)
-        indices = spread(len(source), arguments.images)
-        found = compare(exact, half, source, indices, run.experiment.protocol)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.images is not None and arguments.images < 1:
+        raise InputError(f"--images = {arguments.images}; it must be at least 1")
+    run = restore.from_arguments(arguments, overrides)
+    exact, half = run.in_precision("float32"), run.in_precision(arguments.dtype)
+    source = inputs.evaluation_source(run.experiment.config, run.classes)
+    indices = spread(len(source), arguments.images)
+    found = compare(exact, half, source, indices, run.experiment.protocol)
     print(summary(found, arguments.dtype))
     return 0
 

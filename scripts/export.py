@@ -27,6 +27,7 @@ from arm_jax.weights import export, weight_names
 SUFFIXES = (".safetensors", ".stablehlo")
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -40,27 +41,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments, overrides = command_line.parse(parser, argv)
     output = arguments.output
-    try:
-        is_program = output.suffix == SUFFIXES[1]
-        if output.suffix not in SUFFIXES:
-            raise InputError(f"{output} ends in neither of {' and '.join(SUFFIXES)}")
-        if is_program and (arguments.size is None or min(arguments.size) < 1):
-            raise InputError(f"{output} needs --size HEIGHT WIDTH, what images it is for")
-        given = {"--names": arguments.names, "--size": arguments.size, "--dtype": arguments.dtype}
-        other = ["--names"] if is_program else ["--size", "--dtype"]
-        for option in (option for option in other if given[option]):
-            raise InputError(f"{option} does not go with {output}; leave it out")
-        outputs.refuse_foreign_file(output)
-        run = restore.from_arguments(arguments, overrides)
-        model = run.in_precision(arguments.dtype) if arguments.dtype else run.model
-        if is_program:
-            export.save_stablehlo(model, output, tuple(arguments.size))
-        else:
-            names = arguments.names or weight_names.OWN
-            export.save_safetensors(model, output, names)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    is_program = output.suffix == SUFFIXES[1]
+    if output.suffix not in SUFFIXES:
+        raise InputError(f"{output} ends in neither of {' and '.join(SUFFIXES)}")
+    if is_program and (arguments.size is None or min(arguments.size) < 1):
+        raise InputError(f"{output} needs --size HEIGHT WIDTH, what images it is for")
+    given = {"--names": arguments.names, "--size": arguments.size, "--dtype": arguments.dtype}
+    other = ["--names"] if is_program else ["--size", "--dtype"]
+    for option in (option for option in other if given[option]):
+        raise InputError(f"{option} does not go with {output}; leave it out")
+    outputs.refuse_foreign_file(output)
+    run = restore.from_arguments(arguments, overrides)
+    model = run.in_precision(arguments.dtype) if arguments.dtype else run.model
+    if is_program:
+        export.save_stablehlo(model, output, tuple(arguments.size))
+    else:
+        names = arguments.names or weight_names.OWN
+        export.save_safetensors(model, output, names)
     print(f"wrote {output}")
     return 0
 

@@ -67,6 +67,7 @@ class Seen:
         return maps.heat(-self.confidence, -1, 1, "gray")
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,31 +79,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threshold", type=float, help="of v, from -1 to 1")
     arguments, overrides = command_line.parse(parser, argv)
     output = arguments.output or arguments.workdir / "low_confidence"
-    try:
-        if arguments.images < 1:
-            raise InputError(f"--images = {arguments.images}; it must be at least 1")
-        run = restore.from_arguments(arguments, overrides)
-        outputs.claim(output, "low_confidence")
-        if arguments.input is None:
-            source = inputs.evaluation_source(run.experiment.config, run.classes)
-            found = from_source(run.model, source, arguments.images)
-        else:
-            found = from_folder(run.model, arguments.input, output, arguments.images)
-        seen = list(found)
-        threshold = arguments.threshold
-        if threshold is None:
-            threshold = float(
-                np.quantile(np.concatenate([one.confidence.ravel() for one in seen]), PAINTED)
-            )
-        for one in seen:
-            maps = {"painted": one.painted(threshold), "intensity": one.intensity()}
-            for kind, drawn in maps.items():
-                colors.write_image(names.below(output / kind, f"{one.name}.png"), drawn)
-        title = f"{arguments.workdir.name}, step {run.step:,}: v < {threshold:.3g}"
-        pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.images < 1:
+        raise InputError(f"--images = {arguments.images}; it must be at least 1")
+    run = restore.from_arguments(arguments, overrides)
+    outputs.claim(output, "low_confidence")
+    if arguments.input is None:
+        source = inputs.evaluation_source(run.experiment.config, run.classes)
+        found = from_source(run.model, source, arguments.images)
+    else:
+        found = from_folder(run.model, arguments.input, output, arguments.images)
+    seen = list(found)
+    threshold = arguments.threshold
+    if threshold is None:
+        threshold = float(
+            np.quantile(np.concatenate([one.confidence.ravel() for one in seen]), PAINTED)
+        )
+    for one in seen:
+        maps = {"painted": one.painted(threshold), "intensity": one.intensity()}
+        for kind, drawn in maps.items():
+            colors.write_image(names.below(output / kind, f"{one.name}.png"), drawn)
+    title = f"{arguments.workdir.name}, step {run.step:,}: v < {threshold:.3g}"
+    pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
     print(summary(seen, threshold, run.classes.ignore))
     print(f"images are in {output}")
     return 0

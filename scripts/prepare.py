@@ -20,6 +20,7 @@ from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
 
+@command_line.answered
 def main() -> int:
     parser = command_line.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", help=f"one of: {', '.join(prepare.builder_names())}")
@@ -29,17 +30,13 @@ def main() -> int:
     parser.add_argument("--splits", default="train,val", help="for folders: separated by commas")
     source_arguments.add_meaning(parser)
     arguments = parser.parse_args()
-    try:
-        folder = prepare.ensure(
-            arguments.dataset,
-            arguments.data_dir,
-            config=own(arguments) if arguments.dataset == "folders" else arguments.config,
-            source=arguments.source,
-        )
-        print(folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folder = prepare.ensure(
+        arguments.dataset,
+        arguments.data_dir,
+        config=own(arguments) if arguments.dataset == "folders" else arguments.config,
+        source=arguments.source,
+    )
+    print(folder)
     return 0
 
 

@@ -14,9 +14,9 @@ import jax
 
 from arm_jax.networks import ARCHITECTURES, BACKBONES, summary
 from arm_jax.system import command_line
-from arm_jax.system.errors import InputError
 
 
+@command_line.answered
 def main() -> int:
     parser = command_line.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", help=f"one of: {', '.join(ARCHITECTURES)}")
@@ -32,17 +32,13 @@ def main() -> int:
         return 0
     # Counting needs no accelerator, and not every one can tell.
     jax.config.update("jax_platforms", "cpu")
-    try:
-        rows = summary.parts(
-            arguments.name,
-            arguments.num_classes,
-            tuple(arguments.size),
-            output_stride=arguments.output_stride,
-            variant=arguments.variant,
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    rows = summary.parts(
+        arguments.name,
+        arguments.num_classes,
+        tuple(arguments.size),
+        output_stride=arguments.output_stride,
+        variant=arguments.variant,
+    )
     print(summary.table(rows))
     return 0
 

@@ -1,13 +1,16 @@
-"""Arguments of the scripts, and the config overrides among them."""
+"""Arguments of the scripts, the config overrides among them, and exit statuses."""
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn, ParamSpec
 
 from absl import flags, logging
 
-from arm_jax.system.errors import printable, shortened
+from arm_jax.system.errors import InputError, Stopped, printable, shortened
+
+Arguments = ParamSpec("Arguments")
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,3 +41,20 @@ def parse(
         flags.FLAGS.mark_as_parsed()
     logging.set_verbosity(logging.FATAL)
     return arguments, rest
+
+
+def answered(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """A script's `main`, with one line and an exit status for what the user can fix or stopped."""
+
+    @functools.wraps(main)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except Stopped as error:
+            print(f"stopped: {error}; the same command goes on", file=sys.stderr)
+            return error.status
+
+    return wrapped

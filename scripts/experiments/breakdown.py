@@ -41,7 +41,7 @@ from arm_jax.reporting import pictures
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
-from arm_jax.system.errors import InputError, Stopped
+from arm_jax.system.errors import InputError
 
 ALIKE = 1.1  # weights within this factor count as equal in words
 # What is averaged over seeds; with a title, factor and digits where the table shows it.
@@ -57,6 +57,7 @@ AVERAGED: dict[str, tuple[str, float, int] | None] = {
 }
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser = command_line.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -70,21 +71,14 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     options = sys.argv[1:] if argv is None else argv
     command = ["python", "scripts/experiments/breakdown.py", *options]
     folder = arguments.workdir
-    try:
-        grid.claim(folder)
-        points: list[dict[str, Any]] = []
-        outcomes = []
-        for flip, cell in cells(arguments, overrides):
-            outcome = grid.run(cell, mesh)
-            outcomes.append(outcome)
-            points.append(point(flip, cell, outcome))
-            write(folder, points, grid.caption(outcomes, command))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Stopped as error:
-        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
-        return error.status
+    grid.claim(folder)
+    points: list[dict[str, Any]] = []
+    outcomes = []
+    for flip, cell in cells(arguments, overrides):
+        outcome = grid.run(cell, mesh)
+        outcomes.append(outcome)
+        points.append(point(flip, cell, outcome))
+        write(folder, points, grid.caption(outcomes, command))
     print((folder / "breakdown.md").read_text())
     return 0
 

@@ -4,25 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arm_batches import learned, random_batch
 from flax import nnx
 
-from arm_jax import arm, losses
+from arm_jax import arm
 
 CLASSES = [2, 3, 19, 150]
 HALVES = [jnp.float16, jnp.bfloat16, jnp.float32]
-
-
-def random_batch(classes=5, shape=(4, 6, 7), seed=0):
-    """Logits, labels with ignored pixels, and where there are labels."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    logits = 3.0 * jax.random.normal(keys[0], (*shape, classes))
-    labels = jax.random.randint(keys[1], shape, 0, classes)
-    labels = jnp.where(jax.random.bernoulli(keys[2], 0.3, shape), 255, labels)
-    return logits, labels, losses.valid_pixels(labels)
-
-
-def learned(seed=0):
-    return arm.Arm(rngs=nnx.Rngs(seed))
 
 
 # Confidence

@@ -5,24 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from arm_batches import learned, random_batch
 from flax import linen, nnx
 from jax.sharding import PartitionSpec
 
 from arm_jax import arm, losses, optimizer
 from arm_jax.system import sharding
-
-
-def random_batch(classes=5, shape=(4, 6, 7), seed=0):
-    """Logits, labels with ignored pixels, and where there are labels."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    logits = 3.0 * jax.random.normal(keys[0], (*shape, classes))
-    labels = jax.random.randint(keys[1], shape, 0, classes)
-    labels = jnp.where(jax.random.bernoulli(keys[2], 0.3, shape), 255, labels)
-    return logits, labels, losses.valid_pixels(labels)
-
-
-def learned(seed=0):
-    return arm.Arm(rngs=nnx.Rngs(seed))
 
 
 def objective(module, logits, labels, detach=True, **options):

@@ -11,20 +11,15 @@ import pytest
 from flax import nnx
 from goldens import fill
 from safetensors.numpy import save_file
-from tiny import LEAST, sizes
+from weight_standins import as_mmsegmentation, refusal, tiny, values
 
 from arm_jax import networks
 from arm_jax.system.errors import InputError
 from arm_jax.weights import pretrained, published, weight_names
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
+
 BACKBONES = np.load(GOLDENS / "networks_backbones.npz")
-
-
-def tiny(name="deeplabv3plus_resnet50", classes=5, **options):
-    return networks.create(
-        name, classes, **{"rngs": nnx.Rngs(0), **sizes(name, **LEAST), **options}
-    )
 
 
 def abstract(name, **options):
@@ -35,32 +30,6 @@ def reference_file(golden):
     """A backbone's file, by the keys and shapes that its package gives it."""
     shapes = json.loads(str(BACKBONES[f"{golden} shapes"]))
     return {key: fill.tensor(key, tuple(shape)) for key, shape in shapes.items()}
-
-
-def as_mmsegmentation(model, change=()):
-    """What mmsegmentation would store of the model's shapes, filled by the rule."""
-    names = weight_names.foreign_names(model, "mmsegmentation")
-    variables = weight_names.variables(model)
-    state = {}
-    for our, key in names.items():
-        shape = weight_names.shape_there(variables[our].shape, "mmsegmentation")
-        state[key] = fill.tensor(key, shape)
-    return {**state, **dict(change)}
-
-
-def values(model):
-    variables = weight_names.variables(model)
-    return {name: np.asarray(variable[...]) for name, variable in variables.items()}
-
-
-def refusal(model, source):
-    """The one line that refuses the source; the model must be untouched."""
-    before = values(model)
-    with pytest.raises(InputError) as error:
-        pretrained.load(model, source)
-    jax.tree.map(np.testing.assert_array_equal, values(model), before)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # The layouts
@@ -308,77 +277,3 @@ def test_files_that_are_not_weights(tmp_path):
         assert ("no such file" in message) == name.startswith("missing")
         assert ("refused, because its pickle asks for" in message) == name.startswith("code")
     assert "holds no tensors" in refusal(model, {"state_dict": {}})
-
-
-# The Hub
-
-
-def hub(monkeypatch, download):
-    """Puts `download(repository, name, local_files_only)` in place of the Hub's client."""
-    import huggingface_hub
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-
-
-def test_the_hub_is_asked_for_safetensors_first(tmp_path, monkeypatch):
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    model = tiny()
-    save_file(as_mmsegmentation(model), tmp_path / "weights.safetensors")
-    asked = []
-
-    def download(repository, name, local_files_only):
-        if local_files_only:
-            raise LocalEntryNotFoundError("not here")
-        asked.append((repository, name))
-        if name == "model.safetensors":
-            raise EntryNotFoundError("404")
-        return str(tmp_path / "weights.safetensors")
-
-    hub(monkeypatch, download)
-    assert not pretrained.load(model, "hf://owner/net").fresh
-    assert not pretrained.load(model, "hf://owner/net/folder/file.safetensors").fresh
-    assert asked == [
-        ("owner/net", "model.safetensors"),
-        ("owner/net", "pytorch_model.bin"),
-        ("owner/net", "folder/file.safetensors"),
-    ]
-
-
-def test_what_is_in_the_cache_needs_no_network(tmp_path, monkeypatch):
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    model = tiny()
-    save_file(as_mmsegmentation(model), tmp_path / "cached.safetensors")
-
-    def download(repository, name, local_files_only):
-        assert local_files_only
-        if name == "model.safetensors":
-            raise LocalEntryNotFoundError("not here")
-        return str(tmp_path / "cached.safetensors")
-
-    hub(monkeypatch, download)
-    assert not pretrained.load(model, "hf://owner/net").fresh
-
-
-def test_without_a_network_the_hub_gives_one_line(monkeypatch, capfd):
-    from huggingface_hub.errors import LocalEntryNotFoundError
-    from huggingface_hub.utils import logging
-
-    client = logging.get_logger("huggingface_hub.utils._http")
-    level = logging.get_verbosity()
-
-    def offline(repository, name, local_files_only):
-        if not local_files_only:
-            client.warning("Name or service not known; retrying")
-        raise LocalEntryNotFoundError("Name or service not known\nRetrying")
-
-    hub(monkeypatch, offline)
-    message = refusal(tiny(), "hf://timm/resnet101c.none")
-    assert message == "hf://timm/resnet101c.none: not in the cache, and the Hub cannot be reached"
-    assert "owner/repository" in refusal(tiny(), "hf://resnet101c")
-    assert "retrying" not in "".join(capfd.readouterr()) and logging.get_verbosity() == level
-
-
-def test_an_address_that_the_client_refuses_is_one_line():
-    assert "cannot be downloaded" in refusal(tiny(), "hf://owner/not a name")

@@ -106,7 +106,7 @@ class Experiment:
 
     Attributes:
       config: every setting, checked.
-      classes: what the network tells apart.
+      classes: that the network predicts.
       protocol: how images are evaluated.
       schedule: the segmenter's learning rate by step.
       transformation: SGD down for the segmenter, SGD up for ARM.

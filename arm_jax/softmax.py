@@ -11,7 +11,7 @@ KEPT = "softmax_normalizer"
 
 @jax.custom_vjp
 def log_softmax(logits: jax.Array) -> jax.Array:
-    """`jax.nn.log_softmax` over the last axis, of float32, with a gradient of its own.
+    """`jax.nn.log_softmax` over the last axis, of float32, with its own gradient.
 
     Its gradient needs the largest logit and the sum of exponentials, which `jax.checkpoint` would
     compute again: they are named `KEPT`, for its policy.

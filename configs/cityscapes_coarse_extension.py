@@ -1,7 +1,7 @@
 """Cityscapes Coarse Extension: trained on gtCoarse of train_extra, evaluated on fine val.
 
 Sec. 4.1 of the paper gives this name to the 19,998 images with coarse labels alone, and T = 200,000
-of 16 crops for "about 160 epochs" (Sec. 4.2) are 160 passes over so many images: train_extra by
+of 16 crops for "about 160 epochs" (Sec. 4.2) are 160 passes over these images: train_extra by
 itself. Whether its appendix, in which the Extension raises the test mIoU of Table 6 from 71.96 to
 73.90 (Sec. 4.5), adds them to the coarse labels of train and val is not said. For that there are
 the rows `with_train` (139 epochs) and `with_trainval` (136). One image of the release is broken and

@@ -115,7 +115,7 @@ def _summary(problems: list[str], records: int, name: str, cache: str | Path | N
 
 
 def _load(file: Path | None) -> dict[str, dict[str, Any]]:
-    """The cached results by name; what is missing or damaged is looked at again."""
+    """The cached results by name; what is missing or damaged is checked again."""
     try:
         stored = {} if file is None else json.loads(file.read_text())
         return {name: entry for name, entry in stored.items() if _is_whole(entry)}

@@ -65,7 +65,7 @@ class Header:
     Attributes:
       kind: as Pillow calls it: PNG, JPEG, TIFF, ...
       stored: height and width of the stored pixels.
-      orientation: 1 to 8, how EXIF tells viewers to turn them; 1 is as they are stored.
+      orientation: 1 to 8, how EXIF asks to turn them; 1 is as they are stored.
       bits: of a sample, where it is known (PNG, TIFF), else 8.
       bands: samples a pixel, where it is known (TIFF), else 0.
       numbers: "unsigned", or what else the samples are (TIFF): "signed" or "float".

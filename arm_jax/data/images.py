@@ -17,7 +17,7 @@ from arm_jax.data.labels import Meaning
 from arm_jax.system.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-# How the values of `data.orientation` are called: as EXIF tells viewers, or as pixels are stored.
+# How the values of `data.orientation` are called: as EXIF asks, or as pixels are stored.
 ORIENTATIONS = ("exif", "stored")
 _COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -51,7 +51,7 @@ def decode_image(
       name: what to call it in a message.
       box: top, left, height and width of the part to return; None for all. Of a PNG, what lies
         below it is not decoded.
-      turn: whether to turn the image as its EXIF orientation tells viewers.
+      turn: whether to turn the image as its EXIF orientation asks.
 
     Raises:
       InputError: it is cut off, too large, no image, or a TIFF of other numbers or bands.
@@ -280,7 +280,7 @@ def probe_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]
     """
     header = headers.read(data, name)
     if header.kind == "JPEG" and b"\xff\xd9" not in data[-4096:]:
-        # Some writers leave rubbish behind the end; only a full look can tell.
+        # Some writers leave rubbish behind the end; only decoding all of it can show that.
         decode_image(data, name)
     return header.size if turn else header.stored
 
@@ -288,8 +288,8 @@ def probe_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]
 def verify_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]:
     """(height, width) of an image that can be decoded to its end.
 
-    A PNG tells by checksums, in a sixth of the time of decoding; other files are decoded. Raises
-    InputError for a file that is cut off, damaged, or no image.
+    A PNG has checksums, verified in a sixth of the time of decoding; other files are decoded.
+    Raises InputError for a file that is cut off, damaged, or no image.
     """
     size = probe_image(data, name, turn=turn)
     if data[:8] != headers.PNG:

@@ -1,7 +1,7 @@
 """Training batches without end: shuffled, augmented, and the same for the same (seed, step).
 
 Example number p of the stream, counted over all epochs and processes, is a function of the seed
-and p alone: Grain's global shuffle says which record it is, and its random numbers are seeded by p.
+and p alone: Grain's global shuffle chooses the record, and its random numbers are seeded by p.
 So the position is one number, and what a batch holds depends neither on how many workers and
 threads made it nor on how many processes share it.
 """

@@ -65,5 +65,5 @@ def image(source: Source, index: int) -> Any:
 
 
 def fingerprint(source: Source) -> str:
-    """A string that changes when the stored data do; "" for a source that cannot tell."""
+    """A string that changes when the stored data do; "" for a source that cannot detect it."""
     return source.fingerprint() if hasattr(source, "fingerprint") else ""

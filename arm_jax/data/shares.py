@@ -138,7 +138,7 @@ def _listed(classes: Classes, indices: Sequence[int]) -> str:
 def sizes(source: Source) -> tuple[Counter[tuple[int, int]], int]:
     """(height, width) of up to `SAMPLED` records spread over a source, and how many are turned.
 
-    Turned are images that are read as their EXIF orientation tells viewers.
+    Turned are images that are read as their EXIF orientation asks.
     """
     number = 1 if getattr(source, "trusted", False) else SAMPLED
     found: Counter[tuple[int, int]] = Counter()

@@ -67,7 +67,7 @@ class JoinedSource:
         return inspect(*self._find(index))
 
     def fingerprint(self) -> str:
-        """Changes when one of the sources does; "" when one cannot tell."""
+        """Changes when one of the sources does; "" when one cannot detect it."""
         parts = [fingerprint(source) for source in self._sources]
         return " + ".join(parts) if all(parts) else ""
 

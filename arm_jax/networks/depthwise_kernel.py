@@ -24,9 +24,9 @@ else:
 
 TAPS = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
 
-# Nine float32 sums of so many numbers are what four warps hold in their registers.
+# Nine float32 sums of this many numbers are what four warps hold in their registers.
 PIXELS, CHANNELS = 16, 64
-# About so many programs keep a card busy; each leaves a sum of its own for a second pass.
+# About this many programs keep a card busy; each leaves a sum for a second pass.
 PROGRAMS = 2048
 
 

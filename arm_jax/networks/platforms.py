@@ -1,7 +1,7 @@
 """What pays on one platform and costs on another: one row a platform, chosen when XLA compiles.
 
-Figures are of compiled programs (docs/performance.md, "Compiled, not run") unless a row says
-otherwise. A platform without a row of its own has the plain forms.
+Figures are of compiled programs (docs/performance.md, "Compiled, not run") unless a row states
+otherwise. A platform without a row has the plain forms.
 """
 
 import dataclasses

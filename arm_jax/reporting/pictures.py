@@ -44,7 +44,7 @@ TITLES = {
 def contact_sheet(samples: Sequence[Sample], classes: Classes, title: str = "") -> Figure:
     """Rows of samples, columns of what is known about them, and a legend of the classes shown.
 
-    Labels are drawn over a pale image, so that unlabelled pixels can be told from classes. The
+    Labels are drawn over a pale image, so that unlabelled pixels differ from classes. The
     colour scale of the weights is shared by all rows. Under each prediction stands the share of
     labelled pixels that it has right.
     """

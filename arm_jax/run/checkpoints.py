@@ -186,7 +186,7 @@ class Checkpoints:
         """Finish the last save and stop the background threads. Raises InputError as `save`."""
         if self._manager is None:
             return
-        if self._failed:  # said already
+        if self._failed:  # reported already
             with contextlib.suppress(Exception):
                 self._manager.close()
             return
@@ -266,7 +266,7 @@ def find_damage(folder: Path, *, small: bool = False) -> str | None:
 
     Args:
       folder: of the checkpoint.
-      small: look at scores and position alone, not at the arrays.
+      small: read scores and position alone, not the arrays.
     """
     only = ("metrics/", "input/") if small else None
     damage = digests.compare(folder, only)

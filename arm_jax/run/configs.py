@@ -90,7 +90,7 @@ def _every(config: FrozenConfigDict | None) -> Iterator[str]:
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The overrides among a command line's arguments: the others, and `--config.KEY=VALUE`.
 
-    As absl has it, the value may be an argument of its own, and a setting that is True or False
+    As absl has it, the value may be a separate argument, and a setting that is True or False
     may be given as `--config.KEY` or `--noconfig.KEY`.
     """
     others: list[str] = []

@@ -63,7 +63,7 @@ def compare(folder: Path, only: tuple[str, ...] | None = None) -> str | None:
 
     Args:
       folder: of a checkpoint.
-      only: beginnings of the names to look at; None for all.
+      only: beginnings of the names to compare; None for all.
     """
     try:
         text = (folder / FILE).read_bytes()

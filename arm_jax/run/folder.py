@@ -228,7 +228,7 @@ class MetricsLog:
             self._events = Events(workdir, purge_step=start_step + 1)
 
     def _take_over(self, start_step: int) -> list[dict[str, Any]]:
-        """The records up to a step; what is missing or damaged is said, and kept aside."""
+        """The records up to a step; what is missing or damaged is reported, and kept aside."""
         found, damaged = _read_records(self._path)
         kept = [record for record in found if record["step"] <= start_step]
         if damaged:

@@ -78,7 +78,7 @@ class Stopped(RuntimeError):
 
 
 def first_line(error: BaseException, longest: int = 200) -> str:
-    """What an error of another library says, in one line: the system's own reason if it has one.
+    """The message of another library's error, in one line: the system's own reason if it has one.
 
     Libraries wrap an `OSError` in others, or quote what the system said in the middle of a text of
     many lines; that reason is what a person can act on.

@@ -63,7 +63,7 @@ def save_safetensors(
 ) -> dict[str, np.ndarray]:
     """Write `tensors(model, names)` to a `.safetensors` file, and return them.
 
-    The file's metadata says what network it is. `pretrained.load` reads both kinds back.
+    The file's metadata names the network. `pretrained.load` reads both kinds back.
     In PyTorch: `model.load_state_dict(safetensors.torch.load_file(path))`.
 
     Raises:

@@ -1,7 +1,7 @@
 """Weights that others have trained, into our networks.
 
 torchvision, timm and mmsegmentation call the same tensors by different names; `weight_names` has
-the tables, and the file's own keys tell which one applies. Whatever does not fit is found before
+the tables, and the file's own keys decide which one applies. Whatever does not fit is found before
 anything is changed.
 """
 
@@ -78,7 +78,7 @@ def load(model: Segmenter, source: str | Path | Mapping[str, Any]) -> Report:
 
     Returns:
         What was loaded, left out and left fresh. Weights that were exported from a network of
-        another output stride or variant fit, and predict otherwise: a note says so, and a warning.
+        another output stride or variant fit, and predict otherwise: a note and a warning report it.
 
     Raises:
         InputError: the source cannot be read, holds nothing of this network, or does not fit it,

@@ -109,7 +109,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    # The library raises errors of its own, of the system, and KeyError for types of numbers that
+    # The library raises its own errors, the system's, and KeyError for types of numbers that
     # NumPy lacks.
     try:
         yield
@@ -185,7 +185,7 @@ def _download(address: str) -> Path:
                     ) from None
             except EntryNotFoundError:
                 continue
-            # The client raises errors of its own, of its HTTP library and of the system.
+            # The client raises its own errors, its HTTP library's and the system's.
             except Exception as error:
                 reason = " ".join(str(error).split()).partition(". ")[0]
                 raise InputError(f"{address}: cannot be downloaded ({reason})") from None
@@ -194,7 +194,7 @@ def _download(address: str) -> Path:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Without a network the client says so a dozen times before it gives up."""
+    """Without a network the client logs a dozen retries before it gives up."""
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()

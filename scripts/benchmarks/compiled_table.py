@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="print the tables, compile nothing")
     parser.add_argument("--few", action="store_true", help="small networks, for another version")
     parser.add_argument("--only", default="", help="cells whose name contains this")
-    parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after so many")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after this time")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds a cell")
     arguments = parser.parse_args(argv)
     rows = runpy.run_path(str(child.CHECKOUT / "configs" / "base.py"))["ROWS"]

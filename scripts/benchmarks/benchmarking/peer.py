@@ -19,7 +19,7 @@ class Peer:
     """A network that waits for its turn; see scripts/benchmarks/peers/turns.py.
 
     Attributes:
-        facts: what the process says of itself, such as "torch" and "parameters".
+        facts: what the process reports of itself, such as "torch" and "parameters".
         peak_bytes: the most memory that it has held on its device; None on CPUs.
     """
 
@@ -99,7 +99,7 @@ def check(peers: Sequence[Peer], network: str, parameters: int) -> None:
 def figures(
     peers: Sequence[Peer], found: dict[str, list[timing.Turn]], ours: str
 ) -> dict[str, Any]:
-    """name -> what a peer says of itself, its time, and that over the time of the turns `ours`."""
+    """name -> what a peer reports of itself, its time, and that over the time of turns `ours`."""
     return {
         one.name: one.facts
         | timing.Timing.of(found[f"peer {one.name}"])._asdict()

@@ -25,8 +25,8 @@ from arm_jax.networks import batchnorm, platforms
 
 # Of x: the mean (c,) and the mean of x x^T (c, c).
 Moments = tuple[jax.Array, jax.Array]
-# What comes out, mean and variance of the product; what is kept, of which each form reads one.
-Forward = tuple[jax.Array, jax.Array, jax.Array, tuple[jax.Array, Moments]]
+# Gradients of x, kernel, scale and bias.
+Gradients = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
 # Products of x with itself cost in / out of the convolution's own.
 _LEAST_WIDENING = 2
@@ -68,28 +68,37 @@ def normalized_product(
 
 
 def _forward(x, kernel, scale, bias, shift, identity, relu):
-    def form(chosen, *arrays):
-        way = from_moments if chosen else one_by_one
-        return functools.partial(way, relu=relu)(*arrays)
+    def form(by_moments, x, kernel, scale, bias, shift, identity):
+        # A form keeps one for its gradient, and has the other's place filled; XLA drops that.
+        ins, outs = kernel.shape
+        product = jnp.zeros((*x.shape[:-1], outs), x.dtype)
+        moments = jnp.zeros((ins,), jnp.float32), jnp.zeros((ins, ins), jnp.float32)
+        if by_moments:
+            y, mean, var, moments = from_moments(x, kernel, scale, bias, identity, relu)
+        else:
+            y, mean, var, product = one_by_one(x, kernel, scale, bias, shift, identity, relu)
+        return y, mean, var, product, moments
 
     arrays = (x, kernel, scale, bias, shift, identity)
-    y, mean, var, kept = platforms.choose("widening_from_moments", form, *arrays)
+    y, mean, var, *kept = platforms.choose("widening_from_moments", form, *arrays)
     added = None if identity is None else jnp.zeros(())  # There is one: its gradient is due.
-    return (y, mean, var), (x, kernel, scale, shift, added, y, mean, var, kept)
+    return (y, mean, var), (x, kernel, scale, shift, added, y, mean, var, *kept)
 
 
 def _backward(relu, kept, cotangents):
-    x, kernel, scale, shift, added, y, mean, var, (product, moments) = kept
+    x, kernel, scale, shift, added, y, mean, var, product, moments = kept
     gradient = cotangents[0]
     if relu:
         gradient = jnp.where(y > 0, gradient, jnp.zeros((), y.dtype))
 
-    def form(chosen, *arrays):
-        return (pull_by_moments if chosen else pull_one_by_one)(*arrays)
+    def form(by_moments, product, moments, *arrays):
+        return (
+            pull_by_moments(moments, *arrays) if by_moments else pull_one_by_one(product, *arrays)
+        )
 
     arrays = (x, kernel, scale, mean, lax.rsqrt(var + batchnorm.EPSILON), gradient)
     of_x, of_kernel, of_scale, of_bias = platforms.choose(
-        "widening_from_moments", form, *arrays, product, moments
+        "widening_from_moments", form, product, moments, *arrays
     )
     of_identity = None if added is None else gradient
     return of_x, of_kernel, of_scale, of_bias, jnp.zeros_like(shift), of_identity
@@ -112,13 +121,6 @@ def _gram(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum("pk,pl->kl", _flat(a), _flat(b), preferred_element_type=jnp.float32)
 
 
-def _kept(x: jax.Array, channels: int) -> tuple[jax.Array, Moments]:
-    """What one form keeps for its gradient and the other does not; XLA drops what is not read."""
-    ins = x.shape[-1]
-    product = jnp.zeros((*x.shape[:-1], channels), x.dtype)
-    return product, (jnp.zeros((ins,), jnp.float32), jnp.zeros((ins, ins), jnp.float32))
-
-
 def one_by_one(
     x: jax.Array,
     kernel: jax.Array,
@@ -127,27 +129,29 @@ def one_by_one(
     shift: jax.Array,
     identity: jax.Array | None,
     relu: bool,
-) -> Forward:
-    """The convolution, then its BatchNorm, the sum and the ReLU."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The convolution, then its BatchNorm, the sum and the ReLU.
+
+    Returns:
+        As `normalized_product`, and the product.
+    """
     product = (_flat(x) @ kernel.astype(x.dtype)).reshape(*x.shape[:-1], -1)
     y, mean, var = batchnorm.normalize(product, scale, bias, shift, False)
     y = y if identity is None else y + identity
     y = jnp.maximum(y, 0) if relu else y
-    return y, mean, var, (product, _kept(x, kernel.shape[1])[1])
+    return y, mean, var, product
 
 
 def pull_one_by_one(
+    product: jax.Array,
     x: jax.Array,
     kernel: jax.Array,
     scale: jax.Array,
     mean: jax.Array,
     inverse: jax.Array,
     gradient: jax.Array,
-    product: jax.Array,
-    moments: Moments,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Gradients of x, kernel, scale and bias from the one behind BatchNorm, and the product."""
-    del moments
+) -> Gradients:
+    """From the product, and the gradient behind BatchNorm."""
     kept = (product, scale, mean, inverse)
     nothing = jnp.zeros_like(mean)
     of_product, of_scale, of_bias, _ = batchnorm.normalize_backward(
@@ -163,12 +167,14 @@ def from_moments(
     kernel: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
-    shift: jax.Array,
     identity: jax.Array | None,
     relu: bool,
-) -> Forward:
-    """BatchNorm's mean and variance first, then everything in one product."""
-    del shift
+) -> tuple[jax.Array, jax.Array, jax.Array, Moments]:
+    """BatchNorm's mean and variance first, then everything in one product.
+
+    Returns:
+        As `normalized_product`, and the moments of x.
+    """
     pixels = x.size // x.shape[-1]
     weights = kernel.astype(x.dtype).astype(jnp.float32)
     average = jnp.mean(_flat(x).astype(jnp.float32), 0)
@@ -187,22 +193,19 @@ def from_moments(
     if relu:
         # Or `y > 0` becomes a comparison of the sum, which is then stored as well.
         y = lax.optimization_barrier(jnp.maximum(y, 0))
-    product, _ = _kept(x, kernel.shape[1])
-    return y.reshape(*x.shape[:-1], -1), mean, var, (product, (average, squares))
+    return y.reshape(*x.shape[:-1], -1), mean, var, (average, squares)
 
 
 def pull_by_moments(
+    moments: Moments,
     x: jax.Array,
     kernel: jax.Array,
     scale: jax.Array,
     mean: jax.Array,
     inverse: jax.Array,
     gradient: jax.Array,
-    product: jax.Array,
-    moments: Moments,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The same, from the moments of x instead of the product."""
-    del product
+) -> Gradients:
+    """From the moments of x, and the gradient behind BatchNorm."""
     average, squares = moments
     pixels = x.size // x.shape[-1]
     weights = kernel.astype(x.dtype).astype(jnp.float32)

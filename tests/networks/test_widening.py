@@ -22,15 +22,15 @@ def arrays(dtype, with_identity):
 
 def results(form, values, relu, cotangent):
     """Everything a form gives, as float64: value, mean, variance and all gradients."""
-    x, kernel, scale, *_ = values
-    forward, backward = {
-        "moments": (widening.from_moments, widening.pull_by_moments),
-        "one by one": (widening.one_by_one, widening.pull_one_by_one),
-    }[form]
-    y, mean, var, kept = forward(*values, relu)
+    x, kernel, scale, bias, shift, identity = values
+    if form == "moments":
+        pull = widening.pull_by_moments
+        y, mean, var, kept = widening.from_moments(x, kernel, scale, bias, identity, relu)
+    else:
+        pull = widening.pull_one_by_one
+        y, mean, var, kept = widening.one_by_one(x, kernel, scale, bias, shift, identity, relu)
     gradient = jnp.where(y > 0, cotangent, 0).astype(y.dtype) if relu else cotangent
-    inverse = 1 / jnp.sqrt(var + 1e-5)
-    pulled = backward(x, kernel, scale, mean, inverse, gradient, *kept)
+    pulled = pull(kept, x, kernel, scale, mean, 1 / jnp.sqrt(var + 1e-5), gradient)
     names = ("y", "mean", "var", "of x", "of kernel", "of scale", "of bias")
     return {
         name: np.asarray(a, np.float64)

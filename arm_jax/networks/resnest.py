@@ -5,6 +5,7 @@ reduction 4. `VARIANTS`, at the bottom, has the two ways in which published weig
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jax.typing import DTypeLike
 
 from arm_jax.networks.layers import BatchNorm, Conv, ConvNorm
 from arm_jax.networks.pooling import average_pool
-from arm_jax.networks.resnet import BlockPlan, Variant, make_shortcut
+from arm_jax.networks.resnet import Block, BlockPlan, Variant
 
 RADIX = 2
 REDUCTION = 4
@@ -53,34 +54,23 @@ class SplitAttention(nnx.Module):
         return (splits * attention).sum(0)
 
 
-class SplitAttentionBottleneck(nnx.Module):
+class SplitAttentionBottleneck(Block):
     """1x1, split attention, an average where the block strides, 1x1 to four times the width."""
 
     expansion = 4
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        plan: BlockPlan,
-        *,
-        variant: ResNeStVariant,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        out_channels = width * self.expansion
-        self.conv1 = ConvNorm(in_channels, width, 1, dtype=dtype, rngs=rngs)
-        self.conv2 = SplitAttention(width, dilation=plan.dilation, dtype=dtype, rngs=rngs)
-        self.conv3 = ConvNorm(width, out_channels, 1, zero_init=True, dtype=dtype, rngs=rngs)
-        self.shortcut = make_shortcut(
-            in_channels, out_channels, plan, variant=variant, dtype=dtype, rngs=rngs
-        )
+    def add_convolutions(
+        self, ins: int, width: int, plan: BlockPlan, variant: ResNeStVariant, common: dict[str, Any]
+    ) -> None:
+        self.conv1 = ConvNorm(ins, width, 1, **common)
+        self.conv2 = SplitAttention(width, dilation=plan.dilation, **common)
+        self.conv3 = ConvNorm(width, width * self.expansion, 1, zero_init=True, **common)
         self.stride = plan.stride
         strided = plan.nominal_stride if variant.average_when_dilated else plan.stride
         self.averages = strided > 1
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        identity = x if self.shortcut is None else self.shortcut(x)
+        identity = self.around(x)
         x = self.conv2(nnx.relu(self.conv1(x)))
         if self.averages:
             x = average_pool(x, 3, self.stride, padding=1)

@@ -7,7 +7,7 @@ its contraction at the start of a stage, and multi-grid are in `stage_plan`.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import jax
 from flax import nnx
@@ -44,23 +44,6 @@ class BlockPlan:
     stride: int
     nominal_stride: int
     dilation: int
-
-
-class Block(Protocol):
-    """What `ResNet` asks of a kind of residual block."""
-
-    expansion: int
-
-    def __call__(
-        self,
-        in_channels: int,
-        width: int,
-        plan: BlockPlan,
-        *,
-        variant: Variant,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ) -> nnx.Module: ...
 
 
 def stage_plan(
@@ -148,87 +131,82 @@ class Shortcut(nnx.Module):
         return self.projection(x)
 
 
-def make_shortcut(
-    in_channels: int,
-    out_channels: int,
-    plan: BlockPlan,
-    *,
-    variant: Variant,
-    dtype: DTypeLike,
-    rngs: nnx.Rngs,
-) -> Shortcut | None:
-    """The shortcut of a block, or None where the identity fits."""
-    if plan.stride == 1 and in_channels == out_channels:
-        return None
-    average = variant.average_shortcut
-    return Shortcut(in_channels, out_channels, plan.stride, average=average, dtype=dtype, rngs=rngs)
+class Block(nnx.Module):
+    """A residual block: convolutions, and a projection around them where the identity does not fit.
+
+    Args:
+        in_channels: of the block's input; it returns `width * expansion`.
+        width: channels of its inner convolutions.
+        plan: its stride and dilation.
+        variant: a row of `VARIANTS`.
+        dtype: compute dtype of the convolutions.
+    """
+
+    expansion: int
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        plan: BlockPlan,
+        *,
+        variant: Variant,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        common: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
+        self.add_convolutions(in_channels, width, plan, variant, common)
+        out_channels = width * self.expansion
+        self.shortcut = None
+        if plan.stride > 1 or in_channels != out_channels:
+            average = variant.average_shortcut
+            self.shortcut = Shortcut(
+                in_channels, out_channels, plan.stride, average=average, **common
+            )
+
+    def add_convolutions(
+        self, ins: int, width: int, plan: BlockPlan, variant: Any, common: dict[str, Any]
+    ) -> None:
+        """Set the block's convolutions, each made with `common`: dtype and rngs."""
+        raise NotImplementedError
+
+    def around(self, x: jax.Array) -> jax.Array:
+        """What is added to the last convolution's output."""
+        return x if self.shortcut is None else self.shortcut(x)
 
 
-class BasicBlock(nnx.Module):
+class BasicBlock(Block):
     """Two 3x3 convolutions. Only the first one is dilated, as in mmsegmentation."""
 
     expansion = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        plan: BlockPlan,
-        *,
-        variant: Variant,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        self.conv1 = ConvNorm(
-            in_channels,
-            width,
-            3,
-            stride=plan.stride,
-            dilation=plan.dilation,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.conv2 = ConvNorm(width, width, 3, zero_init=True, dtype=dtype, rngs=rngs)
-        self.shortcut = make_shortcut(
-            in_channels, width, plan, variant=variant, dtype=dtype, rngs=rngs
-        )
+    def add_convolutions(
+        self, ins: int, width: int, plan: BlockPlan, variant: Variant, common: dict[str, Any]
+    ) -> None:
+        self.conv1 = ConvNorm(ins, width, 3, stride=plan.stride, dilation=plan.dilation, **common)
+        self.conv2 = ConvNorm(width, width, 3, zero_init=True, **common)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        identity = x if self.shortcut is None else self.shortcut(x)
-        x = nnx.relu(self.conv1(x))
-        return self.conv2(x, identity=identity, relu=True)
+        identity = self.around(x)
+        return self.conv2(nnx.relu(self.conv1(x)), identity=identity, relu=True)
 
 
-class Bottleneck(nnx.Module):
+class Bottleneck(Block):
     """1x1, 3x3 (strided and dilated), 1x1 to four times the width."""
 
     expansion = 4
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        plan: BlockPlan,
-        *,
-        variant: Variant,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        out_channels = width * self.expansion
+    def add_convolutions(
+        self, ins: int, width: int, plan: BlockPlan, variant: Variant, common: dict[str, Any]
+    ) -> None:
         stride1, stride2 = (plan.stride, 1) if variant.stride_first else (1, plan.stride)
-        self.conv1 = ConvNorm(in_channels, width, 1, stride=stride1, dtype=dtype, rngs=rngs)
-        self.conv2 = ConvNorm(
-            width, width, 3, stride=stride2, dilation=plan.dilation, dtype=dtype, rngs=rngs
-        )
-        self.conv3 = ConvNorm(width, out_channels, 1, zero_init=True, dtype=dtype, rngs=rngs)
-        self.shortcut = make_shortcut(
-            in_channels, out_channels, plan, variant=variant, dtype=dtype, rngs=rngs
-        )
+        self.conv1 = ConvNorm(ins, width, 1, stride=stride1, **common)
+        self.conv2 = ConvNorm(width, width, 3, stride=stride2, dilation=plan.dilation, **common)
+        self.conv3 = ConvNorm(width, width * self.expansion, 1, zero_init=True, **common)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        identity = x if self.shortcut is None else self.shortcut(x)
-        x = nnx.relu(self.conv1(x))
-        x = nnx.relu(self.conv2(x))
+        identity = self.around(x)
+        x = nnx.relu(self.conv2(nnx.relu(self.conv1(x))))
         return self.conv3(x, identity=identity, relu=True)
 
 
@@ -251,7 +229,7 @@ class ResNet(FourStages):
 
     def __init__(
         self,
-        block: Block,
+        block: type[Block],
         depths: Sequence[int],
         *,
         variant: Variant,

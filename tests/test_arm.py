@@ -11,6 +11,9 @@ from arm_jax import arm
 
 CLASSES = [2, 3, 19, 150]
 HALVES = [jnp.float16, jnp.bfloat16, jnp.float32]
+# One program instead of one an operation, each of which is compiled.
+confidence = jax.jit(arm.confidence, static_argnames=("kind", "detach"))
+normalize = jax.jit(arm.normalize, static_argnames=("p", "groups"))
 
 
 # Confidence
@@ -21,10 +24,10 @@ HALVES = [jnp.float16, jnp.bfloat16, jnp.float32]
 def test_confidence_spans_its_range(kind, classes):
     uniform = jnp.zeros(classes)
     one_hot = jnp.zeros(classes).at[0].set(1e4)
-    ends = arm.confidence(jnp.stack([uniform, one_hot]), kind)
+    ends = confidence(jnp.stack([uniform, one_hot]), kind)
     np.testing.assert_allclose(ends, [-1, 1], atol=3e-6)
     sharpness = jnp.linspace(0.1, 12.0, 40)
-    v = arm.confidence(sharpness[:, None] * jax.nn.one_hot(0, classes)[None], kind)
+    v = confidence(sharpness[:, None] * jax.nn.one_hot(0, classes)[None], kind)
     assert v.shape == (40,)
     assert np.all(np.diff(v) > 0)
 
@@ -33,13 +36,13 @@ def test_confidence_spans_its_range(kind, classes):
 def test_variance_is_the_mean_over_classes(classes):
     p = np.random.default_rng(0).dirichlet(np.ones(classes), size=50)
     by_definition = 2 * classes**2 / (classes - 1) * p.var(axis=-1) - 1  # numpy: population
-    np.testing.assert_allclose(arm.confidence(jnp.log(p)), by_definition, atol=1e-6)
+    np.testing.assert_allclose(confidence(jnp.log(p)), by_definition, atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", CLASSES)
 def test_variance_of_a_two_way_tie(classes):
     tie = jnp.full(classes, -1e4).at[:2].set(0.0)
-    np.testing.assert_allclose(arm.confidence(tie), 1 - 2 * classes / (2 * classes - 2), atol=1e-6)
+    np.testing.assert_allclose(confidence(tie), 1 - 2 * classes / (2 * classes - 2), atol=1e-6)
 
 
 def test_other_kinds_equal_their_float64_definitions():
@@ -51,7 +54,7 @@ def test_other_kinds_equal_their_float64_definitions():
         "entropy": 1 + 2 * np.sum(p * np.log(p), -1) / np.log(19),
     }
     for kind, v in expected.items():
-        np.testing.assert_allclose(arm.confidence(jnp.log(p), kind), v, atol=3e-6, err_msg=kind)
+        np.testing.assert_allclose(confidence(jnp.log(p), kind), v, atol=3e-6, err_msg=kind)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -67,9 +70,8 @@ def test_confidence_is_stable_at_the_extremes(kind, dtype):
         jnp.full(19, 6e4).at[3].set(-6e4),
     ]
     logits = jnp.stack(rows).astype(dtype)
-    v, gradient = jax.vmap(jax.value_and_grad(lambda z: arm.confidence(z, kind, detach=False)))(
-        logits
-    )
+    function = jax.value_and_grad(lambda z: arm.confidence(z, kind, detach=False))
+    v, gradient = jax.jit(jax.vmap(function))(logits)
     assert v.dtype == jnp.float32
     assert np.all((v >= -1) & (v <= 1)), v
     assert np.all(np.isfinite(gradient)), gradient
@@ -100,9 +102,8 @@ def test_kl_uncertainty_as_confidence():
 @pytest.mark.parametrize("dtype", HALVES)
 def test_kl_uncertainty_is_stable_at_the_extremes(dtype):
     log_s = jnp.array([-1e4, -5.0, 0.0, 5.0, 1e4]).astype(dtype)
-    v, gradient = jax.vmap(
-        jax.value_and_grad(lambda a: arm.uncertainty_confidence(a, detach=False))
-    )(log_s)
+    function = jax.value_and_grad(lambda a: arm.uncertainty_confidence(a, detach=False))
+    v, gradient = jax.jit(jax.vmap(function))(log_s)
     assert v.dtype == jnp.float32
     np.testing.assert_allclose(v, [1, np.tanh(2.5), 0, -np.tanh(2.5), -1], atol=1e-6)
     assert np.all(np.isfinite(gradient)) and np.all(gradient <= 0)
@@ -151,7 +152,7 @@ def test_linear_arm_is_the_normalised_gini_impurity():
 def test_weights_sum_to_one_over_valid_pixels(p):
     _, _, valid = random_batch()
     raw = jax.random.uniform(jax.random.key(1), valid.shape)
-    w = arm.normalize(raw, valid, p)
+    w = normalize(raw, valid, p)
     np.testing.assert_allclose(w.sum(), 1.0, rtol=1e-6)
     assert np.all(w[~valid] == 0)
     np.testing.assert_allclose(w[valid] / w[valid][0], raw[valid] / raw[valid][0], rtol=1e-5)
@@ -167,9 +168,10 @@ def test_scale_of_the_weights_is_free(p):
     def gain(raw):
         return jnp.sum(arm.normalize(raw, valid, p) * loss)
 
-    value, gradient = jax.value_and_grad(gain)(raw)
+    value_and_grad = jax.jit(jax.value_and_grad(gain))
+    value, gradient = value_and_grad(raw)
     for scale in (2.0**-60, 2.0**40):
-        scaled_value, scaled_gradient = jax.value_and_grad(gain)(raw * scale)
+        scaled_value, scaled_gradient = value_and_grad(raw * scale)
         np.testing.assert_allclose(scaled_value, value, rtol=1e-6)
         np.testing.assert_allclose(scaled_gradient * scale, gradient, atol=1e-6)
 
@@ -177,10 +179,11 @@ def test_scale_of_the_weights_is_free(p):
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
 def test_nothing_to_weight_gives_zeros(p):
     valid = jnp.ones((2, 3), bool)
+    weigh = jax.jit(
+        jax.value_and_grad(lambda raw, mask: jnp.sum(arm.normalize(raw, mask, p) * 3.0))
+    )
     for raw, mask in ((jnp.zeros((2, 3)), valid), (jnp.ones((2, 3)), ~valid)):
-        value, gradient = jax.value_and_grad(
-            lambda raw, mask=mask: jnp.sum(arm.normalize(raw, mask, p) * 3.0)
-        )(raw)
+        value, gradient = weigh(raw, mask)
         assert value == 0
         assert np.all(gradient == 0)
 
@@ -200,12 +203,12 @@ def test_groups_are_normalised_by_themselves():
     _, _, valid = random_batch()
     valid = valid.at[2].set(False)
     raw = jax.random.uniform(jax.random.key(1), valid.shape)
-    w = arm.normalize(raw, valid, groups=4)
+    w = normalize(raw, valid, groups=4)
     for i in (0, 1, 3):
-        np.testing.assert_allclose(w[i], arm.normalize(raw[i], valid[i]) / 3, rtol=1e-5)
+        np.testing.assert_allclose(w[i], normalize(raw[i], valid[i]) / 3, rtol=1e-5)
     assert np.all(w[2] == 0)  # an image without labels leaves its share to the others
-    pairs = arm.normalize(raw, valid, groups=2)
-    np.testing.assert_allclose(pairs[:2], arm.normalize(raw[:2], valid[:2]) / 2, rtol=1e-5)
+    pairs = normalize(raw, valid, groups=2)
+    np.testing.assert_allclose(pairs[:2], normalize(raw[:2], valid[:2]) / 2, rtol=1e-5)
 
 
 def test_norm_below_one_is_refused():

@@ -1,5 +1,7 @@
 """The parts of the networks against plain definitions of what they compute."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,17 @@ from arm_jax.networks.resnet import stage_plan
 
 def normal(seed, *shape):
     return jax.random.normal(jax.random.key(seed), shape)
+
+
+def value_and_gradients(function, cotangent, *arguments):
+    """The function's value, and the gradients of its product with `cotangent`, in one program."""
+
+    @jax.jit
+    def program(cotangent, *arguments):
+        value, pull = jax.vjp(function, *arguments)
+        return value, *pull(cotangent)
+
+    return program(cotangent, *arguments)
 
 
 # 10 reaches over the columns of 11 x 9 and not over the rows, 12 over both.
@@ -33,12 +46,9 @@ def test_depthwise_equals_the_grouped_convolution_and_its_gradients(dilation):
             feature_group_count=6,
         )
 
-    def value_and_gradients(f):
-        value, pullback = jax.vjp(jax.jit(f), x, kernel)
-        return value, *pullback(weight)
-
-    got = value_and_gradients(lambda x, k: layers.convolve(x, k, dilation=dilation, groups=6))
-    for a, b in zip(got, value_and_gradients(grouped), strict=True):
+    ours = functools.partial(layers.convolve, dilation=dilation, groups=6)
+    got, expected = (value_and_gradients(f, weight, x, kernel) for f in (ours, grouped))
+    for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -66,11 +76,12 @@ def test_pointwise_equals_the_convolution_and_its_gradients(stride):
             x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    value, pull = jax.vjp(lambda x, k: layers.convolve(x, k, stride=stride), x, kernel)
-    expected, pull_expected = jax.vjp(plain, x, kernel)
+    cotangent = normal(2, 2, -(-7 // stride), 8 // stride, 10)
+    ours = functools.partial(layers.convolve, stride=stride)
+    value, *gradients = value_and_gradients(ours, cotangent, x, kernel)
+    expected, *gradients_expected = value_and_gradients(plain, cotangent, x, kernel)
     np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
-    cotangent = normal(2, *expected.shape)
-    for a, b in zip(pull(cotangent), pull_expected(cotangent), strict=True):
+    for a, b in zip(gradients, gradients_expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -182,16 +193,19 @@ def test_resize_keeps_half_precision():
 def test_scores_are_not_rounded_and_their_gradients_have_the_types_of_what_they_are_of():
     x = normal(0, 2, 5, 4, 64).astype(jnp.bfloat16)
     kernel, cotangent = normal(1, 64, 7), normal(2, 2, 5, 4, 7)
-    value, pull = jax.vjp(lambda x, kernel: product(x, kernel, jnp.float32), x, kernel)
+
+    def ours(x, kernel):
+        return product(x, kernel, jnp.float32)
 
     def exact(x, kernel):
         kernel = kernel.astype(jnp.bfloat16).astype(jnp.float32)
         return jnp.einsum("bhwc,cn->bhwn", x, kernel, precision=lax.Precision.HIGHEST)
 
-    expected, pull_exact = jax.vjp(exact, x.astype(jnp.float32), kernel)
+    value, *gradients = value_and_gradients(ours, cotangent, x, kernel)
+    expected, *exact_ones = value_and_gradients(exact, cotangent, x.astype(jnp.float32), kernel)
     assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
-    for got, wanted, like in zip(pull(cotangent), pull_exact(cotangent), (x, kernel), strict=True):
+    for got, wanted, like in zip(gradients, exact_ones, (x, kernel), strict=True):
         assert got.dtype == like.dtype
         got, wanted = (np.asarray(a, np.float32) for a in (got, wanted))
         assert np.abs(got - wanted).max() < 2e-2 * np.abs(wanted).max()
@@ -207,7 +221,7 @@ def test_the_kernel_gradient_of_a_1x1_in_half_precision_is_not_rounded(stride):
     def loss(params):
         return jnp.sum(nnx.merge(graphdef, params)(x).astype(jnp.float32) * cotangent)
 
-    got = jax.grad(loss)(params)["kernel"][...][0, 0]
+    got = jax.jit(jax.grad(loss))(params)["kernel"][...][0, 0]
     rounded = (
         array.astype(jnp.bfloat16).astype(jnp.float32)
         for array in (x[:, ::stride, ::stride], cotangent)

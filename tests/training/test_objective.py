@@ -110,7 +110,7 @@ def test_arm_sees_the_named_confidence_and_climbs_the_named_signal(changes):
         module = nnx.merge(graph, params, rest).arm
         return jnp.sum(arm.normalize(module(v), valid, config.arm.p, groups=groups) * climbed)
 
-    got, wanted = (jax.tree.leaves(jax.grad(f)(params)) for f in (total, expected))
+    got, wanted = (jax.tree.leaves(jax.jit(jax.grad(f))(params)) for f in (total, expected))
     assert max(np.abs(x).max() for x in wanted) > 1e-4
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -36,7 +36,7 @@ def test_gradient_of_detached_weights_is_exactly_zero():
     def total(v):
         return arm.adversarial_objective(module, v, loss, valid).total
 
-    assert np.all(jax.grad(total)(arm.confidence(logits, detach=False)) == 0)
+    assert np.all(jax.jit(jax.grad(total))(arm.confidence(logits, detach=False)) == 0)
 
 
 def test_uncoupled_segmenter_has_exactly_the_gradient_of_cross_entropy():
@@ -74,10 +74,10 @@ def test_one_gradient_serves_both_players(coupled):
         weights = arm.normalize(nnx.merge(graph, params)(v), valid)
         return jnp.sum((weights if coupled else valid / valid.sum()) * loss)
 
-    for_segmenter, for_arm = jax.grad(total, argnums=(0, 1))(logits, params)
-    np.testing.assert_allclose(for_segmenter, jax.grad(descended)(logits), atol=1e-8)
+    for_segmenter, for_arm = jax.jit(jax.grad(total, argnums=(0, 1)))(logits, params)
+    np.testing.assert_allclose(for_segmenter, jax.jit(jax.grad(descended))(logits), atol=1e-8)
     for got, expected in zip(
-        jax.tree.leaves(for_arm), jax.tree.leaves(jax.grad(climbed)(params)), strict=True
+        jax.tree.leaves(for_arm), jax.tree.leaves(jax.jit(jax.grad(climbed))(params)), strict=True
     ):
         np.testing.assert_allclose(got, expected, atol=1e-6)
     assert max(np.abs(x).max() for x in jax.tree.leaves(for_arm)) > 1e-4
@@ -113,11 +113,13 @@ def test_segmenter_that_sees_the_weights():
         w = nnx.merge(graph, params)(arm.confidence(logits, detach=False))
         return jnp.sum(arm.normalize(w, valid) * losses.cross_entropy(logits, labels))
 
-    got = jax.grad(total, argnums=(0, 1))(logits, params)
-    expected = jax.grad(expression, argnums=(0, 1))(logits, params)
+    got = jax.jit(jax.grad(total, argnums=(0, 1)))(logits, params)
+    expected = jax.jit(jax.grad(expression, argnums=(0, 1)))(logits, params)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    detached = jax.grad(lambda z: objective(nnx.merge(graph, params), z, labels).total)(logits)
+    detached = jax.jit(jax.grad(lambda z: objective(nnx.merge(graph, params), z, labels).total))(
+        logits
+    )
     assert np.abs(got[0] - detached).max() > 1e-4
 
 
@@ -135,7 +137,7 @@ def test_arm_may_climb_another_loss():
         w = nnx.merge(graph, params)(arm.confidence(logits))
         return jnp.sum(arm.normalize(w, valid) * signal)
 
-    expected = jax.tree.leaves(jax.grad(climbed)(params))
+    expected = jax.tree.leaves(jax.jit(jax.grad(climbed))(params))
     for a, b, c in zip(
         jax.tree.leaves(gradient(signal=signal)), expected, jax.tree.leaves(gradient()), strict=True
     ):
@@ -186,7 +188,9 @@ def test_batch_without_labels_moves_nobody(detach, average_over):
         )
         return o.total, o
 
-    (value, o), gradients = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(logits, params)
+    (value, o), gradients = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))(
+        logits, params
+    )
     assert value == 0
     assert o.ratio == 1
     assert o.pixels == 0
@@ -256,7 +260,7 @@ def test_four_lines_for_any_model(segmenter):
         o = arm.adversarial_objective(nnx.merge(graph, players["arm"]), v, loss, valid)
         return o.total
 
-    before, gradients = jax.value_and_grad(q)(players)
+    before, gradients = jax.jit(jax.value_and_grad(q))(players)
     updates, _ = tx.update(gradients, tx.init(players), players)
     moved = optax.apply_updates(players, updates)
     assert q({**players, "segmenter": moved["segmenter"]}) < before - 1e-5

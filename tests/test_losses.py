@@ -45,7 +45,9 @@ def test_cross_entropy(dtype):
 
 def test_gradient_of_cross_entropy():
     logits, labels = random_batch()
-    gradient = jax.grad(lambda z: losses.cross_entropy(z, labels).sum())(jnp.asarray(logits))
+    gradient = jax.jit(jax.grad(lambda z: losses.cross_entropy(z, labels).sum()))(
+        jnp.asarray(logits)
+    )
     one_hot = (labels[..., None] == np.arange(7)).astype(float)
     expected = (jax.nn.softmax(logits) - one_hot) * (labels != 255)[..., None]
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
@@ -77,8 +79,10 @@ def test_generalized_cross_entropy(q):
     np.testing.assert_allclose(loss, expected, rtol=2e-5, atol=1e-6)
     assert np.all((loss >= 0) & (loss <= 1 / q))
     # Its gradient is p^q times that of cross entropy.
-    gradient = jax.grad(lambda z: losses.generalized_cross_entropy(z, labels, q).sum())(logits)
-    of_ce = jax.grad(lambda z: losses.cross_entropy(z, labels).sum())(logits)
+    gradient = jax.jit(jax.grad(lambda z: losses.generalized_cross_entropy(z, labels, q).sum()))(
+        logits
+    )
+    of_ce = jax.jit(jax.grad(lambda z: losses.cross_entropy(z, labels).sum()))(logits)
     factor = np.where(valid, np.exp(q * log_p), 0)[..., None]
     np.testing.assert_allclose(gradient, factor * of_ce, atol=2e-6)
 
@@ -91,8 +95,8 @@ def test_generalized_cross_entropy_at_its_limits():
         losses.generalized_cross_entropy(logits, labels, 1e-5), of_ce, rtol=1e-3, atol=1e-6
     )
     hopeless = jnp.array([-1e4, 1e4])
-    value, gradient = jax.value_and_grad(
-        lambda z: losses.generalized_cross_entropy(z, jnp.array(0), 0.1)
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda z: losses.generalized_cross_entropy(z, jnp.array(0), 0.1))
     )(hopeless)
     assert value == 10
     assert np.all(np.isfinite(gradient))
@@ -119,12 +123,12 @@ def test_gradients_of_kl_inside_the_limits():
     logits, labels = random_batch()
     log_s = np.random.default_rng(1).normal(size=labels.shape).astype(np.float32)
     log_p, valid = reference_log_p(logits, labels)
-    for_logits, for_log_s = jax.grad(lambda z, a: losses.kl(z, a, labels).sum(), argnums=(0, 1))(
-        logits, log_s
-    )
+    for_logits, for_log_s = jax.jit(
+        jax.grad(lambda z, a: losses.kl(z, a, labels).sum(), argnums=(0, 1))
+    )(logits, log_s)
     expected = np.where(valid, 0.5 - np.exp(-log_s) * -log_p, 0)
     np.testing.assert_allclose(for_log_s, expected, rtol=1e-5, atol=1e-6)
-    of_ce = jax.grad(lambda z: losses.cross_entropy(z, labels).sum())(logits)
+    of_ce = jax.jit(jax.grad(lambda z: losses.cross_entropy(z, labels).sum()))(logits)
     np.testing.assert_allclose(for_logits, np.exp(-log_s)[..., None] * of_ce, rtol=1e-4, atol=1e-6)
 
 
@@ -132,7 +136,7 @@ def test_kl_outside_its_limits_can_only_come_back():
     certain, wrong = jnp.array([20.0, 0.0]), jnp.array([-20.0, 0.0])
 
     def slope(logits, log_s):
-        return jax.grad(lambda a: losses.kl(logits, a, jnp.array(0)))(log_s)
+        return jax.jit(jax.grad(lambda a: losses.kl(logits, a, jnp.array(0))))(log_s)
 
     assert slope(certain, -6.0) == 0  # descent would lower log s further
     assert slope(wrong, -6.0) < -100  # descent raises it

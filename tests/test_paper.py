@@ -121,7 +121,7 @@ def test_if_both_norms_are_differentiated_p_means_nothing():
     """The reason for the stop_gradient: w / |w|_p / |..|_1 = w / |w|_1, and all is p = 1."""
     w = jnp.array([0.9, 0.5, 0.2])
     gradients = [
-        jax.grad(lambda w, p=p: jnp.sum(normalize_differentiating_both(w, p) * LOSS))(w)
+        jax.jit(jax.grad(lambda w, p=p: jnp.sum(normalize_differentiating_both(w, p) * LOSS)))(w)
         for p in (1.0, 2.0, 3.0)
     ]
     np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-6)
@@ -142,7 +142,7 @@ def test_analytic_gradient(p):
     """dQ/dw_j = (l_j - Q_p u_j^(p-1)) / |w|_1 with u = w / |w|_p and Q_p = sum u l."""
     rng = np.random.default_rng(0)
     w, loss = rng.uniform(0.05, 1, 50), rng.exponential(size=50)
-    gradient = jax.grad(lambda w: jnp.sum(arm.normalize(w, jnp.ones(50, bool), p) * loss))(
+    gradient = jax.jit(jax.grad(lambda w: jnp.sum(arm.normalize(w, jnp.ones(50, bool), p) * loss)))(
         jnp.asarray(w, jnp.float32)
     )
     u = w / np.sum(w**p) ** (1 / p)

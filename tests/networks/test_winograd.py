@@ -14,6 +14,7 @@ def normal(seed, *shape):
     return jax.random.normal(jax.random.key(seed), shape)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def value_and_gradients(way, x, kernel, cotangent):
     value, pull = jax.vjp(way, x, kernel)
     return value, *pull(cotangent)
@@ -37,7 +38,8 @@ def test_the_folded_gradients_equal_the_plain_ones(size, dilation):
     x, kernel, cotangent = normal(0, 2, *size, 5), normal(1, 3, 3, 5, 7), normal(2, 2, *size, 7)
     plain = functools.partial(winograd.plain, dilation=dilation)
     _, *expected = value_and_gradients(plain, x, kernel, cotangent)
-    for a, b in zip(winograd.pull_folded(dilation, x, kernel, cotangent), expected, strict=True):
+    pull_folded = jax.jit(winograd.pull_folded, static_argnums=0)
+    for a, b in zip(pull_folded(dilation, x, kernel, cotangent), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * float(jnp.abs(b).max()))
 
 

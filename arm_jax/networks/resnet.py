@@ -156,13 +156,11 @@ class Block(nnx.Module):
     ):
         common: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         self.add_convolutions(in_channels, width, plan, variant, common)
-        out_channels = width * self.expansion
-        self.shortcut = None
-        if plan.stride > 1 or in_channels != out_channels:
-            average = variant.average_shortcut
-            self.shortcut = Shortcut(
-                in_channels, out_channels, plan.stride, average=average, **common
-            )
+        outs, average = width * self.expansion, variant.average_shortcut
+        fits = plan.stride == 1 and in_channels == outs
+        self.shortcut = (
+            None if fits else Shortcut(in_channels, outs, plan.stride, average=average, **common)
+        )
 
     def add_convolutions(
         self, ins: int, width: int, plan: BlockPlan, variant: Any, common: dict[str, Any]

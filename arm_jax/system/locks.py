@@ -77,7 +77,7 @@ def held(folder: str | Path, *, wait: float = 0.0, name: str = LOCK) -> Iterator
 
 
 def _sign(path: Path) -> None:
-    """Say in the file who holds it. On a full disk it stays unsaid, and the lock holds."""
+    """Name the holder in the file. On a full disk the name is missing, and the lock holds."""
     text = json.dumps(
         {
             "host": socket.gethostname(),

@@ -1,7 +1,7 @@
 """The value map that was probably meant, where labels store other numbers than class indices."""
 
-import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -53,14 +53,18 @@ class Stored:
         """What can be done about names that are no classes."""
         pairs = []
         for name, _ in self._names.most_common(_LONGEST):
-            alike = [known for known in self._classes.names if known.lower() == name.lower()]
-            near = alike or difflib.get_close_matches(name, self._classes.names, 1)
-            pairs.append(f"({_quoted(name)},{_quoted(near[0] if near else '')})")
+            alike = [known for known in self._classes.names if _bare(known) == _bare(name)]
+            pairs.append(f"({_quoted(name)},{_quoted(alike[0] if alike else '')})")
         mapping = write("data.label_names", f"({','.join(pairs)},)")
         return (
-            f"{counted(self._names)} are no classes; add them to data.classes, or give each the"
-            f' class it is, or "" to leave it out: {mapping}'
+            f"names that are no classes: {counted(self._names)}; add them to data.classes, or give"
+            f' each the class it is, or "" to leave it out: {mapping}'
         )
+
+
+def _bare(name: str) -> str:
+    """What is left of a name without case, blanks and a plural. A cat is no car."""
+    return re.sub(r"[\W_]+", "", name.lower()).removesuffix("s")
 
 
 def _quoted(text: str) -> str:

@@ -109,6 +109,7 @@ def test_names_are_paired_left_out_or_counted(tmp_path):
     with pytest.raises(InputError, match=r"a\.json: 'dirt' \(2\), 'Car' \(1\) are none of the cla"):
         source[0]
     hint = survey.survey(source, progress=False).hint
+    assert hint.startswith("names that are no classes: 'dirt' (2), 'Car' (1); add them to")
     assert hint.endswith("""--config.data.label_names='(("dirt",""),("Car","car"),)'""")
     with pytest.raises(InputError, match="label_names='"):
         for _ in range(2):

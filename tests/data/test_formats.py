@@ -353,6 +353,16 @@ def test_a_yolo_line_that_is_no_polygon_is_named(tmp_path, line, message):
     assert (opened(tmp_path, **options)[0]["label"] == 255).all()
 
 
+def test_numbers_of_names_that_are_no_classes_are_named_or_left_out(tmp_path):
+    label_kinds.yolo(tmp_path)
+    with pytest.raises(InputError, match=r"numbers '1 building' \(1\) are none of the 2 classes"):
+        opened(tmp_path, classes=("sky", "road"))[0]
+    names = (("building", ""),)
+    label = opened(tmp_path, classes=("sky", "road"), label_names=names)[0]["label"]
+    wanted = np.array([1, 255, 0, *[255] * 253], np.uint8)[label_kinds.label()]
+    np.testing.assert_array_equal(label, wanted)
+
+
 def test_numbers_from_1_are_suggested_for_outlines_too(tmp_path):
     label_kinds.yolo(tmp_path)
     (tmp_path / "data.yaml").unlink()

@@ -129,8 +129,10 @@ def _values(drawing: Drawing, reading: Reading, path: str) -> list[int]:
         unknown.names = names
         raise unknown
     if numbers:
+        called = dict(reading.meaning.names)
+        shown = Counter({f"{k} {called[k]}" if k in called else k: n for k, n in numbers.items()})
         error = UnknownValues(
-            f"{path}: the class numbers {counted(numbers)} are none of the"
+            f"{path}: the class numbers {counted(shown)} are none of the"
             f" {reading.classes.number} classes; correct the file, the class list or the value map"
         )
         if table is None:

@@ -5,6 +5,7 @@ added a lock, so that processes that start together prepare once, the removal of
 left (and of nothing else), and errors in one line.
 """
 
+import contextlib
 import errno
 import importlib
 import io
@@ -12,7 +13,6 @@ import math
 import os
 import shutil
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from arm_jax.system.errors import InputError
 # How a data set's folder is known that was prepared before, and what a version's folder holds.
 KNOWN_BY = ("*/dataset_info.json", "*/*/dataset_info.json")
 _RECORDS = ("*.array_record*", "features.json", "metadata.json")
+_HALVES = "incomplete.*"
 DATASETS = shipped.folder("datasets")
 
 
@@ -91,12 +92,16 @@ def ensure(
                     builder.progress = progress
                     # The builders show bars of their own, with the time left.
                     tfds.disable_progress_bar()
-                    with redirect_stdout(io.StringIO()):
+                    with contextlib.redirect_stdout(io.StringIO()):
                         builder.download_and_prepare(
                             download_dir=str(folder.parent / "incomplete.downloads"),
                             download_config=tfds.download.DownloadConfig(manual_dir=manual),
                         )
                     _remove_leftovers(folder)
+        elif any(folder.parent.glob(_HALVES)):
+            # Left by one that was killed when all was there; or another version's, being prepared.
+            with contextlib.suppress(InputError), locks.held(data_dir / name):
+                _remove_leftovers(folder)
     except (OSError, RuntimeError) as error:
         reason = _system_reason(error)
         if reason is None:
@@ -122,7 +127,7 @@ def _remove_leftovers(folder: Path) -> None:
     Raises InputError if that folder holds anything but files of a preparation.
     """
     if folder.parent.is_dir():
-        for path in folder.parent.glob("incomplete.*"):
+        for path in folder.parent.glob(_HALVES):
             shutil.rmtree(path)
     if folder.is_dir() and not (folder / "dataset_info.json").is_file():
         for path in sorted(folder.iterdir()):

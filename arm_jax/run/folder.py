@@ -48,13 +48,14 @@ PACKAGES = (
 )
 
 
+CLASSES = "classes.json"
 # What a run writes into its folder, beside TensorBoard's event files, whose names are unique. Other
 # files may lie there too.
 NAMES = (
     "config.json",
     "versions.jsonl",
     "metrics.jsonl",
-    "classes.json",
+    CLASSES,
     "parameters.txt",
     "checked_labels.json",
     "problems_training.txt",
@@ -139,7 +140,7 @@ def write_classes(workdir: Path, classes: Classes, images: int | None = None) ->
 
     Raises InputError when a run that continues had others: its data moved, but not all of it.
     """
-    path = workdir / "classes.json"
+    path = workdir / CLASSES
     if is_run(workdir) and path.exists():
         before = read_classes(workdir)
         if before.names != classes.names:
@@ -161,7 +162,7 @@ def write_classes(workdir: Path, classes: Classes, images: int | None = None) ->
 
 def read_classes(workdir: str | Path) -> Classes:
     """The classes of a run. Raises InputError when the file is missing or damaged."""
-    path = Path(workdir) / "classes.json"
+    path = Path(workdir) / CLASSES
     try:
         stored = json.loads(path.read_text())
         colors = tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"])

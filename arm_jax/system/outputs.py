@@ -10,6 +10,7 @@ as well, but none by the name of one of the run's own.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -104,6 +105,14 @@ class Journal:
         """Whether the file `name` was written by the command of this folder, and is unchanged."""
         if self.reserved is not None and name.split("/")[0] in self.reserved:
             return True
+        return self.holds(name)
+
+    def lists(self, name: str) -> bool:
+        """Whether the file was ever written by a command."""
+        return name in self._files
+
+    def holds(self, name: str) -> bool:
+        """Whether the file is one that a command wrote, as it wrote it."""
         path = self.folder / name
         stamps = self._files.get(name)
         if not stamps or path.is_symlink() or not path.is_file():
@@ -185,10 +194,10 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{_TEMPORARY}{os.getpid()}.{path.name}")
 
 
-def _remove_leftovers(folder: Path, below: bool) -> None:
-    """Remove unfinished files of processes that were killed."""
+def _remove_leftovers(folder: Path, below: bool, name: str = "*") -> None:
+    """Remove unfinished files of processes that were killed; of one `name` if it is given."""
     found = folder.rglob if below else folder.glob
-    for path in found(f"{_TEMPORARY}*"):
+    for path in found(f"{_TEMPORARY}*.{name}"):
         number = path.name[len(_TEMPORARY) :].partition(".")[0]
         if number.isdecimal() and not is_running(int(number)):
             with contextlib.suppress(OSError):
@@ -266,6 +275,13 @@ def _owner(path: Path) -> tuple[Journal, str]:
     return journal(parent), path.name
 
 
+def was_changed(path: Path) -> bool:
+    """Whether a file that a command wrote holds something else now."""
+    with _lock:
+        found, name = _owner(path)
+        return path.is_file() and found.lists(name) and not found.holds(name)
+
+
 def refuse_foreign_file(path: str | Path) -> None:
     """Raise InputError if something stands at `path` that no command wrote, or that was changed.
 
@@ -298,4 +314,6 @@ def record(temporary: Path, path: Path) -> None:
     entry = {"size": status.st_size, "time": status.st_mtime_ns, "digest": digest(temporary)}
     with _lock:
         found, name = _owner(path)
+        if found.command is None:  # no command that claims the folder will see to it
+            _remove_leftovers(path.parent, below=False, name=glob.escape(path.name))
         found.add({"file": name, **entry})

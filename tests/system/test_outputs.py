@@ -150,3 +150,28 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="cannot be written"):
             outputs.claim(path, "predict")
+
+
+def test_a_file_that_was_changed_since_is_known_and_a_copy_is_not_taken_for_one(tmp_path):
+    outputs.claim(tmp_path / "run", "a run", names=("a.json",))
+    path = tmp_path / "run" / "a.json"
+    with files.whole(path) as temporary:
+        temporary.write_text("1")
+    assert not outputs.was_changed(path)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy", copy_function=shutil.copyfile)
+    assert not outputs.was_changed(tmp_path / "copy" / "a.json")
+    path.write_text("2")
+    assert outputs.was_changed(path)
+    path.unlink()
+    assert not outputs.was_changed(path)
+    assert not outputs.was_changed(tmp_path / "run" / "other.json")
+
+
+def test_a_single_file_takes_away_what_a_killed_process_left_of_it(tmp_path):
+    left = tmp_path / ".arm_jax.part.999999999.w.bin"
+    other = tmp_path / ".arm_jax.part.999999999.v.bin"
+    for path in (left, other):
+        path.write_bytes(b"half")
+    with files.whole(tmp_path / "w.bin") as temporary:
+        temporary.write_bytes(b"all")
+    assert not left.exists() and other.exists()

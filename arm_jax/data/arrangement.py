@@ -87,7 +87,10 @@ def _unlabelled(
         # No label anywhere: the folder of labels is what lacks.
         return absent(place.root / place.label_folder)
     lacks = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
-    where = place.labels / f"{missing[0]}{suffix}" if many is None else f"in {many.path}"
+    folder = place.labels
+    if len(missing) == len(by_id) and folder == place.label_root and not place.inner:
+        folder = place.label_root / place.split  # it may be the split's folder that lacks
+    where = folder / f"{missing[0]}{suffix}" if many is None else f"in {many.path}"
     return InputError(
         f"{tree.path(by_id[missing[0]])}: has no label {where}{lacks}; add it or remove the image"
     )

@@ -123,6 +123,16 @@ def test_labelmes_list_numbers_what_is_ignored_minus_one(tmp_path):
         opened(tmp_path)
 
 
+def test_the_folder_of_a_splits_labels_is_named_if_it_lacks(tmp_path):
+    label_kinds.index(tmp_path)
+    shutil.rmtree(tmp_path / "labels" / "train")
+    with pytest.raises(InputError, match=r"a\.png: has no label .*labels/train/a\.png \(nor"):
+        opened(tmp_path)
+    for name in label_kinds.SPLITS["train"]:  # the labels of all splits in one folder
+        save(tmp_path / "labels" / f"{name}.png", label_kinds.label())
+    assert ids(opened(tmp_path)) == ["a", "b"]
+
+
 def test_of_two_files_for_many_images_one_is_chosen(tmp_path):
     label_kinds.coco(tmp_path)
     text = (tmp_path / "annotations.json").read_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from arm_jax import settings
 from arm_jax.data import check
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
@@ -124,23 +125,25 @@ def relabel(
     run = restore.opened(config, folder, checkpoint)
     used = run.experiment.config
     target = refusals.relabelled_folder(used, output)
-    source = inputs.training_source(used)
     weights = used.evaluation.weights
-    terminal.say(f"believing    the {weights} of step {run.step}, of {len(source):,} images")
+    parts = used.data.train_split.split("+")
+    found = [
+        inputs.training_source(settings.frozen(used, {"data.train_split": part})) for part in parts
+    ]
+    number = sum(len(source) for source in found)
+    terminal.say(f"believing    the {weights} of step {run.step}, of {number:,} images")
 
-    def belief(change: relabels.Change) -> relabels.Belief:
-        record = source[change.number]
-        p, label = run.probabilities(record["image"]), record["label"]
-        return relabels.judge(p, label, used.targets, run.classes.ignore)
+    def belief(record: dict) -> relabels.Belief:
+        p = run.probabilities(record["image"])
+        return relabels.judge(p, record["label"], used.targets, run.classes.ignore)
 
     changes = []
-    for change in relabels.relabel(
-        run.probabilities, source, target, run.classes, used.targets, split=used.data.train_split
-    ):
-        changes.append(change)
-        _, _, corrected, completed = change.shares
-        terminal.say(f"{change.id}: {corrected:.1%} corrected, {completed:.1%} completed")
-    page = relabelled.write(target / "changes.html", changes, source, belief, run.classes)
+    for part, source in zip(parts, found, strict=True):
+        for change in relabels.relabel(belief, source, target, run.classes, split=part):
+            changes.append(change)
+            _, _, corrected, completed = change.shares
+            terminal.say(f"{change.name}: {corrected:.1%} corrected, {completed:.1%} completed")
+    page = relabelled.write(target / "changes.html", changes, belief, run.classes)
     labels = target / "labels"
     root = names.local(used.data.root, "data.root")
     inside = labels.is_relative_to(root)

@@ -40,15 +40,17 @@ class Change:
     """How one image's label changed.
 
     Attributes:
-      number: of the record in the source.
-      id: of the record.
+      source: of the record.
+      number: of the record in it.
+      name: its split and id.
       shares: of the pixels, by part: UNKNOWN, GIVEN, CORRECTED, COMPLETED.
       certainty: mean of the corrected and completed pixels, in [0, 1]; 0 for none.
       moved: int64 (C, C) corrected pixels by drawn class and believed class.
     """
 
+    source: Any
     number: int
-    id: str
+    name: str
     shares: tuple[float, ...]
     certainty: float
     moved: np.ndarray
@@ -84,11 +86,10 @@ def judge(p: np.ndarray, label: np.ndarray, settings: Any, ignore: int = 255) ->
 
 
 def relabel(
-    probabilities: Callable[[np.ndarray], np.ndarray],
+    belief: Callable[[dict], Belief],
     source: Any,
     folder: Path,
     classes: Classes,
-    settings: Any,
     *,
     split: str = "",
 ) -> Iterator[Change]:
@@ -99,11 +100,10 @@ def relabel(
     the likelihood times 255. Every file is whole or absent.
 
     Args:
-      probabilities: of an image uint8 (h, w, 3): float32 (h, w, C).
+      belief: of a record, as from `judge`.
       source: of records with "image", "label" and "id".
       folder: new, empty, or of an earlier call.
       classes: of the source.
-      settings: the config's section `targets`.
       split: the subfolder that the source's files lie in.
 
     Raises:
@@ -113,28 +113,29 @@ def relabel(
     with locks.held(folder):
         for number in range(len(source)):
             record = source[number]
-            label = np.asarray(record["label"])
-            belief = judge(probabilities(record["image"]), label, settings, classes.ignore)
+            found = belief(record)
+            name = "/".join(filter(None, (split, record["id"])))
             places = [
-                names.below(folder, "/".join(filter(None, (kind, split, f"{record['id']}.png"))))
+                names.below(folder, f"{kind}/{name}.png")
                 for kind in ("labels", "parts", "confidence")
             ]
-            colors.write_label(places[0], belief.label, classes)
-            colors.write_image(places[1], belief.part)
-            colors.write_image(places[2], belief.certainty)
-            yield _change(number, record["id"], label, belief, classes.number)
+            colors.write_label(places[0], found.label, classes)
+            colors.write_image(places[1], found.part)
+            colors.write_image(places[2], found.certainty)
+            counts = np.bincount(found.part.reshape(-1), minlength=4)
+            new = found.part >= CORRECTED
+            yield Change(
+                source,
+                number,
+                name,
+                tuple(float(x) for x in counts / counts.sum()),
+                float(found.certainty[new].mean() / 255) if new.any() else 0.0,
+                _moved(np.asarray(record["label"]), found, classes.number),
+            )
 
 
-def _change(number: int, identity: str, label: np.ndarray, belief: Belief, classes: int) -> Change:
-    counts = np.bincount(belief.part.reshape(-1), minlength=4)
-    new = belief.part >= CORRECTED
+def _moved(label: np.ndarray, belief: Belief, classes: int) -> np.ndarray:
     moved = np.zeros((classes, classes), np.int64)
     corrected = belief.part == CORRECTED
     np.add.at(moved, (label[corrected], belief.label[corrected]), 1)
-    return Change(
-        number,
-        identity,
-        tuple(float(x) for x in counts / counts.sum()),
-        float(belief.certainty[new].mean() / 255) if new.any() else 0.0,
-        moved,
-    )
+    return moved

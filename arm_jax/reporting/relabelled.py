@@ -20,8 +20,7 @@ PART_COLORS = np.array([[0, 0, 0], [255, 255, 255], [214, 40, 40], [42, 157, 80]
 def write(
     path: Path,
     changes: Sequence[Change],
-    source: Any,
-    belief: Callable[[Change], Belief],
+    belief: Callable[[dict], Belief],
     classes: Classes,
 ) -> Path:
     """Write the page: classes that changed most, images that changed most, all images.
@@ -29,14 +28,13 @@ def write(
     Args:
       path: of the file.
       changes: of all images.
-      source: that they number.
-      belief: of a change.
+      belief: of a record.
       classes: of the labels.
     """
     by_size = sorted(changes, key=lambda one: -(one.shares[CORRECTED] + one.shares[COMPLETED]))
     # Corrections contradict a person, so they come first.
     by_correction = sorted(changes, key=lambda one: -one.shares[CORRECTED])
-    chosen = {one.number: one for one in [*by_correction[: LARGEST // 2], *by_size[:LARGEST]]}
+    chosen = {one.name: one for one in [*by_correction[: LARGEST // 2], *by_size[:LARGEST]]}
     shown = list(chosen.values())[:LARGEST]
     shares = np.mean([one.shares for one in changes], 0)
     return pages.write(
@@ -50,7 +48,7 @@ def write(
             " you believe it."
         ),
         moved=_moved(changes, classes),
-        largest=[_shown(one, source, belief(one), classes) for one in shown],
+        largest=[_shown(one, belief, classes) for one in shown],
         images=pages.Table(
             [
                 pages.Column("image"),
@@ -58,7 +56,10 @@ def write(
                 pages.Column("completed, %", 1, 100),
                 pages.Column("mean confidence of these", 2),
             ],
-            [(one.id, 100 * one.shares[2], 100 * one.shares[3], one.certainty) for one in changes],
+            [
+                (one.name, 100 * one.shares[2], 100 * one.shares[3], one.certainty)
+                for one in changes
+            ],
         ),
     )
 
@@ -77,11 +78,12 @@ def _moved(changes: Sequence[Change], classes: Classes) -> pages.Table:
     return pages.Table(columns, rows, caption="Corrected pixels by class")
 
 
-def _shown(change: Change, source: Any, belief: Belief, classes: Classes) -> dict[str, Any]:
-    record = source[change.number]
+def _shown(change: Change, believed: Callable[[dict], Belief], classes: Classes) -> dict[str, Any]:
+    record = change.source[change.number]
+    belief = believed(record)
     image, label = record["image"], np.asarray(record["label"])
     layers = [
-        pages.Layer("image", pages.photo(image, f"image {change.id}")),
+        pages.Layer("image", pages.photo(image, f"image {change.name}")),
         pages.Layer("drawn", pages.photo(colors.overlay(image, label, classes))),
         pages.Layer("believed", pages.photo(colors.overlay(image, belief.label, classes))),
         pages.Layer("what changed", pages.drawing(PART_COLORS[belief.part])),
@@ -90,4 +92,4 @@ def _shown(change: Change, source: Any, belief: Belief, classes: Classes) -> dic
         f"{change.shares[CORRECTED]:.1%} corrected, {change.shares[COMPLETED]:.1%} completed,"
         f" mean confidence {change.certainty:.2f}"
     )
-    return {"id": change.id, "text": text, "layers": layers}
+    return {"id": change.name, "text": text, "layers": layers}

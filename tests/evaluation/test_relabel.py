@@ -63,7 +63,13 @@ def test_the_folder_trains_by_one_setting_and_the_old_labels_stay(tmp_path):
 
     def run():
         return list(
-            relabels.relabel(lambda image: p, source, target, CLASSES, SETTINGS, split="train")
+            relabels.relabel(
+                lambda record: relabels.judge(p, record["label"], SETTINGS),
+                source,
+                target,
+                CLASSES,
+                split="train",
+            )
         )
 
     (change,) = run()
@@ -75,10 +81,10 @@ def test_the_folder_trains_by_one_setting_and_the_old_labels_stay(tmp_path):
         stored = cv2.imread(str(target / kind / "train/a/b.png"), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(stored, expected)
     assert (tmp_path / "labels/train/a/b.png").read_bytes() == before
-    assert change.id == "a/b" and sum(change.shares) == pytest.approx(1)
+    assert change.name == "train/a/b" and sum(change.shares) == pytest.approx(1)
     assert change.moved[2, 0] == 28 == change.moved.sum()
 
-    page = relabelled.write(target / "changes.html", [change], source, lambda _: believed, CLASSES)
+    page = relabelled.write(target / "changes.html", [change], lambda _: believed, CLASSES)
     text = page.read_text()
     for part in ("a/b", "car", "100.0", "corrected", "data:image/webp"):
         assert part in text

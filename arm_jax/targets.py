@@ -18,7 +18,8 @@ from jax.lax import stop_gradient
 
 # Beyond the distance where a exp(-d/b) falls under this, edge weights stay what they are there.
 LEAST_EDGE_TERM = 0.01
-_FAR = 1 << 28  # more than any squared distance in an image
+# Up to this reach, squared distances along two axes fit 16 bits, and half of the bytes move.
+_SHORT_REACH = 127
 
 
 def edge_distance(labels: jax.Array, inside: jax.Array | None = None, *, reach: int) -> jax.Array:
@@ -58,24 +59,26 @@ def edge_distance(labels: jax.Array, inside: jax.Array | None = None, *, reach: 
         for sides in ((0, 1), (1, 0)):
             none[axis] = sides
             beside |= jnp.pad(change, none)
-    squared = jnp.where(beside, 0, _FAR)
-    squared = _nearest(_nearest(squared, 1, reach), 2, reach)
+    short = reach <= _SHORT_REACH
+    far = jnp.int16(_SHORT_REACH**2 + 1) if short else jnp.int32(reach**2 + 1)
+    squared = jnp.where(beside, jnp.zeros_like(far), far)
+    squared = _nearest(_nearest(squared, 1, reach, far), 2, reach, far)
     return jnp.minimum(jnp.sqrt(squared.astype(jnp.float32)), float(reach)) + 0.5
 
 
-def _nearest(squared: jax.Array, axis: int, reach: int) -> jax.Array:
-    """The least of squared[x + k] + k^2 over |k| <= reach, along an axis."""
+def _nearest(squared: jax.Array, axis: int, reach: int, far: jax.Array) -> jax.Array:
+    """The least of squared[x + k] + k^2 over |k| <= reach, along an axis; at most `far`."""
     length = squared.shape[axis]
     reach = min(reach, max(length - 1, 1))
     sides = [(0, 0)] * squared.ndim
     sides[axis] = (reach, reach)
-    padded = jnp.pad(squared, sides, constant_values=_FAR)
+    padded = jnp.pad(squared, sides, constant_values=far)
 
     def nearer(k: jax.Array, found: jax.Array) -> jax.Array:
         before, after = (
             jax.lax.dynamic_slice_in_dim(padded, reach + way * k, length, axis) for way in (-1, 1)
         )
-        return jnp.minimum(found, jnp.minimum(before, after) + k * k)
+        return jnp.minimum(found, jnp.minimum(before, after) + (k * k).astype(far.dtype))
 
     return jax.lax.fori_loop(1, reach + 1, nearer, squared)
 

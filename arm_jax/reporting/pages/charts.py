@@ -131,7 +131,7 @@ class Chart:
     def x_ticks(self) -> list[Tick]:
         low, high = self._x_range
         marks = [x for x in _within(low, high, 6) if not self.whole or x == int(x)]
-        return [Tick(float(self.to_x(x)), text) for x, text in _labelled(marks)]
+        return [Tick(float(self.to_x(x)), text) for x, text in labelled(marks)]
 
     @property
     def y_ticks(self) -> list[Tick]:
@@ -142,7 +142,7 @@ class Chart:
             values = [10.0**power for power in range(first, last + 1, step)]
             marks = [(value, short(value)) for value in values]
         else:
-            marks = _labelled(_within(low, high, 5))
+            marks = labelled(_within(low, high, 5))
         return [Tick(float(self.to_y(y)), text) for y, text in marks]
 
     def line(self, points: Thinned) -> str:
@@ -239,7 +239,7 @@ def _within(low: float, high: float, most: int) -> list[float]:
     return [x for x in nice(low, high, most) if low - margin <= x <= high + margin]
 
 
-def _labelled(marks: Sequence[float]) -> list[tuple[float, str]]:
+def labelled(marks: Sequence[float]) -> list[tuple[float, str]]:
     """Marks with their texts, which all have the decimals that one of them needs."""
     found = [short(mark) for mark in marks]
     if all("e" not in text for text in found):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from arm_jax.reporting.pages.charts import Tick, nice, short
+from arm_jax.reporting.pages.charts import Tick, labelled, nice
 
 LEFT, RIGHT, WIDTH = 8, 8, 400
 
@@ -60,7 +60,8 @@ class Intervals:
     @property
     def ticks(self) -> list[Tick]:
         low, high = self._range
-        return [Tick(self._at(x), short(x)) for x in nice(low, high, 6) if low <= x <= high]
+        marks = labelled([x for x in nice(low, high, 5) if low <= x <= high])
+        return [Tick(self._at(x), text) for x, text in marks]
 
     @property
     def marks(self) -> list[Mark]:

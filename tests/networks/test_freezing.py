@@ -103,9 +103,8 @@ def test_a_step_on_features_is_that_on_their_images():
         np.testing.assert_allclose(by_features[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "number", [3, pytest.param(1, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 3, 5])
 def test_features_stand_for_the_images(number):
     model = frozen(PARTS[:number])
     images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 64, 3)), jnp.float32)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from arm_jax.system import signals
+from arm_jax.system import command_line, signals
 
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
@@ -43,6 +43,7 @@ from arm_jax.system.files import whole
 COMMAND = "apply_review"
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,11 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.decisions and arguments.labelme is None:
         parser.error("name decisions by --decisions or --labelme")
-    try:
-        run(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    run(arguments)
     return 0
 
 

@@ -36,7 +36,7 @@ from arm_jax import settings
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell
 from arm_jax.system import command_line, files, host_memory, terminal
-from arm_jax.system.errors import InputError, Stopped
+from arm_jax.system.errors import InputError
 
 # Kinds of labels, all made from the fine ones; the last is what they are measured against.
 KINDS: dict[str, dict[str, Any]] = {
@@ -67,6 +67,7 @@ class Planned:
         return self.kind, self.cell.row, self.cell.seed
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -84,23 +85,16 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     options = sys.argv[1:] if argv is None else argv
     command = ["python", "scripts/experiments/evidence.py", *options]
     folder, start = arguments.workdir, time.monotonic()
-    try:
-        grid.claim(folder)
-        runs = list(plan(arguments, overrides))
-        results = read(folder)
-        for run in runs:
-            late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
-            if run.key in results or arguments.table or late:
-                continue
-            results[run.key] = made(run, mesh)
-            write(folder, results, command)
+    grid.claim(folder)
+    runs = list(plan(arguments, overrides))
+    results = read(folder)
+    for run in runs:
+        late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
+        if run.key in results or arguments.table or late:
+            continue
+        results[run.key] = made(run, mesh)
         write(folder, results, command)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Stopped as error:
-        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
-        return error.status
+    write(folder, results, command)
     print((folder / TABLE).read_text())
     return 0
 

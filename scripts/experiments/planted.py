@@ -38,7 +38,7 @@ from planted_networks import NETWORKS, full_size, likelihoods, miou
 
 from arm_jax.review import findings, groups, images, masks, refit, regions
 from arm_jax.review.regions import Region
-from arm_jax.system.errors import InputError
+from arm_jax.system import command_line
 
 FIRST = (10, 50, 100)
 REVIEWED = (50, 200, 1000)
@@ -273,6 +273,7 @@ def tables(lines: list[dict]) -> str:
     return "\n".join(text) + "\n"
 
 
+@command_line.answered
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -283,12 +284,8 @@ def main() -> int:
     parser.add_argument("--camvid", help="the folder of CamVid; scenes alone if not given")
     parser.add_argument("--seeds", default="0,1,2", help="e.g. 0,1,2")
     arguments = parser.parse_args()
-    try:
-        arguments.workdir.mkdir(parents=True, exist_ok=True)
-        return experiment(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments.workdir.mkdir(parents=True, exist_ok=True)
+    return experiment(arguments)
 
 
 def experiment(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from arm_jax.system import command_line, signals
+from arm_jax.system import signals
 
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
@@ -36,7 +36,7 @@ from arm_jax.review import apply, files
 from arm_jax.review.apply import Shape
 from arm_jax.run import configs, inputs
 from arm_jax.run import folder as run_folder
-from arm_jax.system import locks, names, outputs, parallel
+from arm_jax.system import command_line, locks, names, outputs, parallel
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 

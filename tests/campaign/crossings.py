@@ -92,7 +92,8 @@ def _in_the_way(rng: random.Random, world: World, place: Path) -> Verdict:
     text = rule.first(
         rule.broken(ended, (0, 2)),
         f"a user's file is lost: {lost}" if lost else "",
-        rule.untouched(before, mine),
+        # Through a link that is the output itself the user has asked to write.
+        "" if path == place / command.leaves else rule.untouched(before, mine),
         world.intact(),
         "" if ended.status else rule.inside(place, command.leaves, ".arm_jax.jsonl"),
     )

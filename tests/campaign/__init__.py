@@ -24,6 +24,8 @@ from pathlib import Path
 
 # For the modules that tests share, such as `mutations`.
 sys.path.append(str(Path(__file__).parents[1]))
-# What the processes are started with; JAX reads it when it is imported.
+# What the processes are started with; JAX reads it when it is imported. Compiling takes most of the
+# time, and what is compiled need not be fast.
+QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 if "jax" not in sys.modules:
-    os.environ.update(JAX_PLATFORMS="cpu", XLA_FLAGS="", OPENBLAS_NUM_THREADS="1")
+    os.environ.update(JAX_PLATFORMS="cpu", XLA_FLAGS=QUICKLY, OPENBLAS_NUM_THREADS="1")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def killed_in(method, number, step):
     return wrapped
 
 
-def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
+def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch, capsys):
     whole = loop.train(config(), tmp_path / "whole", mesh=one_device())
     # Between two steps; then in the middle of the evaluation of step 3, which is made anew.
     for owner, name, step, number in (
@@ -127,8 +128,19 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch):
     assert report["images"] == 3 and report["step"] == 6
     assert report["mIoU"] == pytest.approx(whole.scores.mIoU)
     assert "ARM" in (tmp_path / "whole" / "parameters.txt").read_text().upper()
+    page = tmp_path / "whole" / "report.html"
+    assert f"{whole.scores.mIoU:.2f}" in page.read_text()
+    page.unlink()
     again = modes.evaluate(config(), tmp_path / "whole", "latest")
     np.testing.assert_array_equal(again.matrix, whole.matrix)
+    modes.show(again, tmp_path / "whole")
+    assert capsys.readouterr().out.splitlines()[-1] == f"report       {page}"
+    assert page.exists()
+    modes.report(None, tmp_path / "whole", "latest", str(tmp_path / "elsewhere"))
+    drawn = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if "drew " in line]
+    names = ("report.html", "contact_sheet.png", "confusion.png", "weight_and_loss.png")
+    assert drawn == [str(tmp_path / "elsewhere" / name) for name in (*names, "training.png")]
+    assert all(Path(path).stat().st_size > 5000 for path in drawn)
     finished = loop.train(config(), tmp_path / "whole", mesh=one_device())
     np.testing.assert_array_equal(finished.matrix, whole.matrix)
 

@@ -1,6 +1,7 @@
 """Long runs need no more of anything than short ones: memory, threads, file handles, disk."""
 
 import os
+import statistics
 import threading
 from pathlib import Path
 
@@ -64,12 +65,16 @@ def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_p
     loop.train(config, tmp_path, mesh=mesh)
 
     # Everything is compiled, and met once, in the first half.
-    # What comes and goes with a checkpoint that is being saved is part of both.
-    most = {"MiB": 24, "threads": 2, "Python threads": 2, "handles": 2}
-    for name, growth in most.items():
-        first = max(held[name] for step, held in seen.items() if step <= STEPS // 2)
-        second = max(held[name] for step, held in seen.items() if step > STEPS // 2)
-        assert second - first <= growth, (name, first, second)
+    earlier = [held for step, held in seen.items() if step <= STEPS // 2]
+    later = [held for step, held in seen.items() if step > STEPS // 2]
+    growth = max(held["MiB"] for held in later) - max(held["MiB"] for held in earlier)
+    assert growth <= 24, seen
+    # Those that come and go with a checkpoint being saved are there in few of the samples.
+    for name in ("threads", "Python threads", "handles"):
+        first, second = (
+            statistics.median(held[name] for held in part) for part in (earlier, later)
+        )
+        assert second - first <= 2, (name, first, second)
     assert sum(images for images, _ in evaluated) == 500
     # After an evaluation nothing is being saved.
     then, now = evaluated[1][1], evaluated[-1][1]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 
 # Clocks, random names, and what says when something was done.
@@ -11,18 +12,28 @@ UNLIKE = ("versions.jsonl", ".arm_jax.jsonl", ".arm_jax.lock", "checked_labels.j
 HALVES = (".arm_jax.part.*", "*.orbax-checkpoint-tmp*", "incomplete.*")
 
 
+MOST = 1 << 25
+
+
 def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file below a folder by its whole path; links by where they lead."""
+    """Every file below a folder by its whole path; links by their aim, pipes by their kind."""
     found = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in names + links:
             path = Path(parent, name)
-            content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
-            found[str(path)] = digest(content)
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                found[str(path)] = "link to " + os.readlink(path)
+            elif not stat.S_ISREG(status.st_mode):
+                found[str(path)] = f"mode {stat.S_IFMT(status.st_mode):o}"
+            else:
+                with open(path, "rb") as file:  # of files of holes the beginning is enough
+                    found[str(path)] = f"{status.st_size} {digest(file.read(MOST))}"
     return found
 
 

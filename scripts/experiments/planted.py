@@ -21,6 +21,7 @@ tables to table.md. docs/review.md has them.
 
 import argparse
 import functools
+import itertools
 import json
 import sys
 import time
@@ -293,7 +294,11 @@ def experiment(arguments: argparse.Namespace) -> int:
     results = arguments.workdir / "results.jsonl"
     lines = [json.loads(x) for x in results.read_text().splitlines()] if results.exists() else []
     there = {(one["data"], one["noise"], one["seed"]) for one in lines}
-    for name in CELLS if arguments.camvid else ("scenes",):
+    kinds = list(CELLS) if arguments.camvid else ["scenes"]
+    for seed, name in itertools.product(map(int, arguments.seeds.split(",")), kinds):
+        missing = [noise for noise in NOISES if (name, noise, seed) not in there]
+        if not missing:
+            continue
         data = prepared(
             name,
             arguments.workdir,
@@ -301,18 +306,15 @@ def experiment(arguments: argparse.Namespace) -> int:
             arguments.variant or None,
             arguments.camvid,
         )
-        for seed in map(int, arguments.seeds.split(",")):
-            for noise in NOISES:
-                if (name, noise, seed) in there:
-                    continue
-                start = time.process_time()
-                line = run(data, noise, seed)
-                line["cpu_s"] = round(time.process_time() - start, 1)
-                # Read back, so that a table made at once is that of a table made later.
-                lines.append(json.loads(json.dumps(line)))
-                with open(results, "a") as file:
-                    file.write(json.dumps(line) + "\n")
-                print(f"{name}, {noise}, seed {seed}: {line['cpu_s']} CPU s", flush=True)
+        for noise in missing:
+            start = time.process_time()
+            line = run(data, noise, seed)
+            line["cpu_s"] = round(time.process_time() - start, 1)
+            # Read back, so that a table made at once is that of a table made later.
+            lines.append(json.loads(json.dumps(line)))
+            with open(results, "a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(f"{name}, {noise}, seed {seed}: {line['cpu_s']} CPU s", flush=True)
     text = tables(lines)
     (arguments.workdir / "table.md").write_text(text)
     print(text)

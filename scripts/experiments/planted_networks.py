@@ -13,7 +13,7 @@ from planted_data import TRAINING, Data
 from arm_jax.evaluation import metrics
 
 NETWORKS = ("plain", "folds", "corrects")
-FOLDS, STEPS, BATCH, RATE = 3, 400, 2048, 3e-3
+FOLDS, STEPS, BATCH, RATE = 3, 300, 2048, 3e-3
 SURE, BEFORE = 0.8, 0.25  # when a label is corrected, and the share of the steps before
 
 

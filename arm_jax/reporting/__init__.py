@@ -12,5 +12,6 @@ report    the figures of one run, as PNG files
 layers    the layers of an image under the slider of a page
 run_page  the page of one run
 compare_page  the page of several; intervals of means
+review_page  the page of a label review
 pages     HTML pages: templates, tables, embedded images
 """

@@ -13,4 +13,5 @@ describe     what a run is about to do, in words
 page         what the page of a run shows
 grid         rows of a table times seeds
 comparison   what the page of a grid shows
+review       which labels a run contradicts; the runs on folds
 """

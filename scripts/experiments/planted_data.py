@@ -17,7 +17,7 @@ from arm_jax.review import masks
 from arm_jax.weights import pretrained
 
 NOISES = ("wrong 1 %", "wrong 3 %", "wrong 10 %", "dropped", "swapped", "shifted")
-TRAINING, HELD_OUT = 120, 60  # images
+TRAINING, HELD_OUT = 60, 30  # images
 CELLS = {"scenes": (48, 64), "camvid": (60, 80)}  # of the features; labels have twice as many
 WIDTHS = (32, 64, 96)  # principal components of the trunk's three stages
 

@@ -84,6 +84,7 @@ ROWS = {
     "teacher": {"targets.average": 0.05, "evaluation.weights": "teacher"},
     "edges": {"targets.edge_weight": 8.0},
     "recipe": {**RECIPE, "arm.kind": "none"},
+    "completed": {**RECIPE, "arm.kind": "none", "targets.correct": "none"},
     "recipe_soft": {
         **RECIPE,
         "arm.kind": "none",

@@ -1,13 +1,17 @@
 """Eight simulated devices, quick compilation, strict broadcasting, absl flags marked as read."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 import threading
 
 # All take effect only before jax is imported, and in the processes that tests start.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
-# XLA's usual level is 3, which takes three times as long to compile these small programs as 2.
+# XLA's usual level is 3, which takes a sixth longer to compile a small network's step, and three
+# times as long for single operations.
 os.environ["XLA_FLAGS"] = " ".join(
     ["--xla_backend_optimization_level=2", os.environ.get("XLA_FLAGS", "")]
 )
@@ -19,9 +23,12 @@ if threading.current_thread() is threading.main_thread():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
-# No test writes to the user's cache of compiled programs, nor needs what is there.
+# No test writes to the user's cache of compiled programs, nor needs what is there. What takes a
+# second to compile, and several tests, workers or the processes they start need, is compiled once.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    programs = tempfile.mkdtemp(prefix="arm_jax_tests.")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs  # the workers inherit it
+    atexit.register(shutil.rmtree, programs, ignore_errors=True)
 
 import jax
 from absl import flags

@@ -29,7 +29,10 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     [
         (["--config.arm.pp=3"], "--config.arm.pp: the config has no such key; did you mean arm.p?"),
         (["--config.steps=many"], "steps = 'many'; it must be a whole number of at least 1"),
-        (["--mode=trian"], "value should be one of <train|evaluate|report|predict|server|show>"),
+        (
+            ["--mode=trian"],
+            "value should be one of <train|evaluate|report|review|predict|relabel|server|show>",
+        ),
         (["--wrokdir=x"], "Unknown command line flag 'wrokdir'"),
         (["stray"], "unexpected argument 'stray'"),
         (["--processes=2"], "need --coordinator"),

@@ -11,6 +11,7 @@ one; evaluation and prediction, which change nothing, pass over it.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import sys
@@ -124,7 +125,8 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), input=ocp.args.JsonSave(input_position)
+                    state=ocp.args.StandardSave(_present(state)),
+                    input=ocp.args.JsonSave(input_position),
                 ),
                 metrics=None if miou is None else {"mIoU": miou},
                 force=True,
@@ -159,7 +161,7 @@ class Checkpoints:
         if not (folder / digests.FILE).exists():
             terminal.say(f"{folder} has no {digests.FILE}; it is restored without a check")
         reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
-        abstract = jax.tree.map(_abstract_array, like)
+        abstract = jax.tree.map(_abstract_array, _present(like))
         try:
             restored = reader.restore(
                 folder,
@@ -174,7 +176,10 @@ class Checkpoints:
             ) from error
         finally:
             reader.close()
-        return restored["state"], restored["input"]
+        state = restored["state"]
+        if dataclasses.is_dataclass(like):
+            state = dataclasses.replace(like, **state)  # type: ignore[type-var]
+        return state, restored["input"]
 
     def wait(self) -> None:
         """Block until the last save is complete on disk. Raises InputError as `save`."""
@@ -314,6 +319,18 @@ def _free_name(path: Path) -> Path:
 
 def _miou(metrics: dict[str, float]) -> float:
     return metrics["mIoU"]
+
+
+def _present(state: Any) -> Any:
+    """The fields of a state that are not None, by name.
+
+    What a run has not is not in its checkpoint either, so that one from before a field was thought
+    of still fits.
+    """
+    if not dataclasses.is_dataclass(state):
+        return state
+    values = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _abstract_array(x: jax.Array) -> jax.ShapeDtypeStruct:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from arm_jax.run import digests
 from arm_jax.run.checkpoints import Checkpoints, find_damage, read_miou, set_damaged_aside
@@ -299,3 +300,29 @@ def test_a_save_that_fails_is_one_line_with_the_reason_and_where_the_run_goes_on
 def test_a_folder_without_checkpoints_is_named(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         Checkpoints(tmp_path / "nowhere", read_only=True)
+
+
+def test_a_checkpoint_fits_a_state_that_has_learnt_another_field_since(tmp_path):
+    """A run without a teacher, from before there were teachers."""
+
+    @struct.dataclass
+    class Before:
+        w: jax.Array
+
+    @struct.dataclass
+    class Now:
+        w: jax.Array
+        beliefs: jax.Array | None = None
+
+    w = state(3.5)["w"]
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, Before(w), {})
+    checkpoints.save(2, Now(w), {})
+    checkpoints.close()
+    reader = Checkpoints(tmp_path, read_only=True)
+    for step in (1, 2):
+        restored, _ = reader.restore(step, Now(state(0)["w"]))
+        np.testing.assert_array_equal(restored.w, w)
+        assert isinstance(restored, Now) and restored.beliefs is None
+    with pytest.raises(InputError, match="does not fit"):
+        reader.restore(1, Now(w, beliefs=w))

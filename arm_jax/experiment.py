@@ -1,6 +1,6 @@
 """From a config to the objects that train: the only translation between the two."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ class Experiment:
       classes: that the network predicts.
       protocol: how images are evaluated.
       schedule: the segmenter's learning rate by step.
-      transformation: SGD down for the segmenter, SGD up for ARM.
+      transformation: the optimiser, down for the segmenter and up for ARM.
     """
 
     config: FrozenConfigDict
@@ -220,9 +220,20 @@ class Experiment:
             players, self.transformation, config.model.dtype, config.seed, config.targets
         )
 
-    def method(self, mesh: Mesh) -> Method:
-        """What a step is to do on the devices of a mesh."""
-        return Method(self.config, self.classes.ignore, mesh.size)
+    def class_weights(self, pixels: Sequence[int]) -> tuple[float, ...]:
+        """The factor on each class's loss, by `loss.class_weights`; () for none.
+
+        Args:
+          pixels: of each class in the training labels, which balanced weights need.
+        """
+        loss = self.config.loss
+        if loss.class_weights == "balanced":
+            return losses.balanced_weights(pixels, loss.balance)
+        return tuple(loss.class_weights)
+
+    def method(self, mesh: Mesh, pixels: Sequence[int] = ()) -> Method:
+        """What a step is to do on the devices of a mesh; `pixels` as for `class_weights`."""
+        return Method(self.config, self.classes.ignore, mesh.size, self.class_weights(pixels))
 
     # Results
 
@@ -258,20 +269,35 @@ def build(config: ConfigDict, classes: Classes) -> Experiment:
       classes: of the source to train on, or those that a run was trained with.
 
     Raises:
-      InputError: see `checked`.
+      InputError: see `checked`; class weights for another number of classes.
     """
     config = checked(config)
+    weights = config.loss.class_weights
+    if weights and weights != "balanced" and len(weights) != classes.number:
+        raise InputError(
+            f"loss.class_weights = {weights!r} are {len(weights)} numbers for {classes.number}"
+            f" classes; give one for each of {', '.join(classes.names)}"
+        )
+    chosen = config.optimizer
+    fall = {
+        "kind": chosen.schedule,
+        "drops": tuple((at, 0.1 ** (i + 1)) for i, at in enumerate(chosen.drops)),
+        "power": chosen.power,
+        "final": chosen.final,
+    }
     schedule = schedules.learning_rate(
-        config.steps,
-        config.optimizer.learning_rate,
-        warmup=config.optimizer.warmup,
-        drops=tuple((at, 0.1 ** (i + 1)) for i, at in enumerate(config.optimizer.drops)),
+        config.steps, chosen.learning_rate, warmup=chosen.warmup, **fall
     )
+    automatic = config.arm.lr_multiplier == "auto"
     transformation = optimizer.create(
         schedule,
-        momentum=config.optimizer.momentum,
-        weight_decay=config.optimizer.weight_decay,
-        arm_multiplier=config.arm.lr_multiplier,
+        kind=chosen.kind,
+        momentum=chosen.momentum,
+        beta2=chosen.beta2,
+        weight_decay=chosen.weight_decay,
+        clip_norm=chosen.clip_norm,
+        arm_multiplier=1.0 if automatic else config.arm.lr_multiplier,
+        arm_step_lengths=schedules.arm_step_lengths(config.steps, **fall) if automatic else None,
         arm_decay=config.arm.decay,
     )
     evaluated = config.evaluation

@@ -6,7 +6,7 @@ loss either: check labels where they are read.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -232,6 +232,35 @@ def mean_over(values: jax.Array, valid: jax.Array) -> jax.Array:
     """
     total = jnp.sum(jnp.where(valid, values.astype(jnp.float32), 0.0))
     return total / jnp.maximum(jnp.sum(valid, dtype=jnp.int32), 1)
+
+
+def balanced_weights(pixels: Sequence[int], exponent: float = 0.5) -> tuple[float, ...]:
+    """Factors on the loss of each class that make rare classes count more.
+
+    With n_c labelled pixels of class c, N of all and e the exponent, n_c^-e N / sum_k n_k^(1-e):
+    the mean over the labelled pixels is 1, so the loss keeps its magnitude. Exponent 1 gives
+    N / (C n_c), under which every class has the same share of the loss.
+
+    Args:
+        pixels: of each class; a class without one gets the factor 1, which meets no pixel.
+        exponent: in (0, 1].
+
+    >>> balanced_weights([90, 10, 0], 1.0)
+    (0.5555555555555556, 5.0, 1.0)
+    """
+    if not 0 < exponent <= 1:
+        raise ValueError(f"class weights are balanced by an exponent in (0, 1], got {exponent}")
+    total = sum(n ** (1.0 - exponent) for n in pixels if n)
+    return tuple(n**-exponent * sum(pixels) / total if n else 1.0 for n in pixels)
+
+
+def by_class(labels: jax.Array, weights: Sequence[float]) -> jax.Array:
+    """The weight of each pixel's class, (...), float32; what ignored pixels get is not used.
+
+    >>> print(by_class(jnp.array([1, 0, 1]), (0.5, 2.0)))
+    [2.  0.5 2. ]
+    """
+    return jnp.asarray(weights, jnp.float32).at[labels].get(mode="clip")
 
 
 def _order_statistic(values: jax.Array, valid: jax.Array, rank: jax.Array) -> jax.Array:

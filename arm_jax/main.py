@@ -37,7 +37,17 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "latest", "For the other modes: latest, best (by mIoU), or a step."
 )
 _INPUT = flags.DEFINE_string(
-    "input", None, "For predict: a folder of images; for server: a folder or zip of test images."
+    "input",
+    None,
+    "For predict: an image, a folder, a pattern or a .txt list of images; for server: a folder or"
+    " zip of test images.",
+)
+_CONFIDENCE = flags.DEFINE_bool("confidence", False, "For predict: write maps of v, 16-bit PNGs.")
+_PROBABILITIES = flags.DEFINE_bool(
+    "probabilities", False, "For predict: write the probabilities of all classes, as .npz."
+)
+_THRESHOLD = flags.DEFINE_float(
+    "threshold", 0.0, "For predict: v below which predictions.csv calls a pixel unsure.", -1.0, 1.0
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -103,9 +113,14 @@ def main(argv: list[str]) -> None:
             )
         elif mode == "relabel":
             modes.relabel(config, workdir, checkpoint, _OUTPUT.value)
+        elif mode == "predict":
+            asked = {"confidence": _CONFIDENCE.value, "probabilities": _PROBABILITIES.value}
+            maps = [name for name, wanted in asked.items() if wanted]
+            modes.predict(
+                config, workdir, checkpoint, _INPUT.value, _OUTPUT.value, maps, _THRESHOLD.value
+            )
         else:
-            run = modes.predict if mode == "predict" else modes.server
-            run(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
+            modes.server(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
 
 
 def parse(argv: list[str]) -> list[str]:

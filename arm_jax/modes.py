@@ -2,6 +2,7 @@
 `relabel` and `server`."""
 
 import functools
+from collections.abc import Collection
 from pathlib import Path
 
 import jax
@@ -69,6 +70,7 @@ def report(
         run.classes,
         samples=drawing.spread(),
         matrix=None if drawing.evaluated is None else drawing.evaluated.matrix,
+        calibration=drawing.evaluated and drawing.evaluated.values.get("calibration"),
         histogram=run.state.histogram,
         records=drawing.records,
         p=run.experiment.config.arm.p,
@@ -82,23 +84,30 @@ def predict(
     checkpoint: str,
     images: str | None,
     output: str | None,
+    maps: Collection[str] = (),
+    threshold: float = 0.0,
 ) -> None:
-    """Label every image of a folder; index PNGs and colour overlays go to `output`.
+    """Label images; index PNGs, colour overlays and a table go to `output`.
 
-    Images go through the network as in evaluation. Other arguments as for `evaluate`.
+    Images go through the network as in evaluation. `images`, `maps` and `threshold` as for
+    `evaluation.predict.predict_images`, the others as for `evaluate`.
     """
     images = refusals.images_to_label(images)
     run = restore.opened(config, folder, checkpoint)
     target = Path(output) if output else run.folder / "predictions"
-    prediction.predict_folder(
+    prediction.predict_images(
         run.model,
         images,
         target,
         run.classes,
+        maps=maps,
+        threshold=threshold,
         protocol=run.experiment.protocol,
         orientation=run.experiment.config.data.orientation,
     )
-    terminal.say(f"predictions are in {target}")
+    terminal.say(
+        f"predictions are in {target}; {prediction.TABLE} lists the images, the least sure first"
+    )
 
 
 def relabel(

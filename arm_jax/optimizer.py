@@ -1,4 +1,4 @@
-"""Two players, one optimiser: SGD down for the segmenter, SGD up for ARM (paper, Sec. 3.3)."""
+"""Two players, one optimiser: down for the segmenter, up for ARM (paper, Sec. 3.3)."""
 
 from typing import Any
 
@@ -9,6 +9,8 @@ from arm_jax.system.compilation import computed_once
 
 SEGMENTER = "segmenter"
 ARM = "arm"
+KINDS = ("sgd", "adamw")
+NO_GRADIENT = 1e-12  # the norm below which a gradient has no direction
 ARM_DECAYS = ("decay", "literal", "none")
 
 
@@ -29,28 +31,44 @@ def by_player(params: Any) -> Any:
 def create(
     schedule: optax.Schedule,
     *,
+    kind: str = "sgd",
     momentum: float | None = 0.9,
+    beta2: float = 0.999,
     weight_decay: float = 1e-4,
+    clip_norm: float | None = None,
     arm_multiplier: float = 1.0,
+    arm_step_lengths: optax.Schedule | None = None,
     arm_decay: str = "decay",
     labels: Any = by_player,
 ) -> optax.GradientTransformation:
-    """SGD on one gradient tree, with a negative learning rate for ARM (Secs. 3.3, 3.5, 4.2).
+    """Both players' optimiser on one gradient tree, with a negative learning rate for ARM.
 
-    The paper multiplies ARM's learning rate by -1. Done literally, the flip also turns weight decay
-    into growth by the factor exp(sum of lr * weight_decay / (1 - momentum)), which overflows in
-    long runs. The default instead decays ARM like everything else, by handing the flipped branch
-    the negative of the decay; it equals PyTorch's SGD with `maximize=True`. The paper states
-    neither the momentum (0.9 here, its field's custom) nor which parameters decay (all here, as in
-    mmsegmentation).
+    The paper (Secs. 3.3, 3.5, 4.2) has SGD and multiplies ARM's learning rate by -1. Done
+    literally, the flip also turns weight decay into growth by the factor exp(sum of lr *
+    weight_decay / (1 - momentum)), which overflows in long runs. The default instead decays ARM
+    like everything else, by handing the flipped branch the negative of the decay; it equals
+    PyTorch's SGD with `maximize=True`. The paper states neither the momentum (0.9 here, its field's
+    custom) nor which parameters decay (all here, as in mmsegmentation).
+
+    With AdamW the sign is flipped after the preconditioner, which divides a gradient by its own
+    size and so keeps its sign; the decay is beside it and again the negative of the segmenter's. A
+    clipped gradient keeps its direction, and each player's is clipped by its own norm: the
+    segmenter's, thousands of times ARM's, would otherwise stop ARM.
 
     Args:
         schedule: step -> learning rate, positive.
-        momentum: of both players; None or 0 for none.
-        weight_decay: lambda in d = gradient + lambda * parameter.
+        kind: "sgd" or "adamw", of both players.
+        momentum: of both players, beta 1 of adamw; None or 0 for none.
+        beta2: of adamw.
+        weight_decay: lambda in d = gradient + lambda * parameter, where adamw has the
+            preconditioned gradient.
+        clip_norm: the largest norm of each player's gradient; None or 0 for no limit. Steps of
+            `arm_step_lengths` are not affected.
         arm_multiplier: ARM's learning rate over the segmenter's. 1 is the paper's. Short runs need
             more: on a fixed loss over confidence, 200 steps at 1 leave the weights uniform for half
             of the initialisations, and at 10 for none.
+        arm_step_lengths: instead of ARM's learning rate and its momentum, of either kind: each step
+            goes this far in the direction of the gradient, up, as `schedules.arm_step_lengths`.
         arm_decay: "decay", "literal" (grows, as the paper's words have it) or "none".
         labels: a tree of "segmenter" and "arm" that is a prefix of the parameters, or a function
             from parameters to one.
@@ -60,16 +78,37 @@ def create(
     """
     if arm_decay not in ARM_DECAYS:
         raise ValueError(f"arm_decay must be one of {', '.join(ARM_DECAYS)}, got {arm_decay!r}")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     arm_weight_decay = {"decay": -weight_decay, "literal": weight_decay, "none": 0.0}[arm_decay]
 
     def flipped(step):
+        if arm_step_lengths is not None:
+            return -arm_step_lengths(step)
         return -arm_multiplier * schedule(step)
 
-    def player(decay: float, rate: optax.Schedule) -> optax.GradientTransformation:
+    def player(
+        decay: float, rate: optax.Schedule, normalized: bool = False
+    ) -> optax.GradientTransformation:
         def once(step):
             return computed_once(rate(step))
 
-        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(once, momentum or None))
+        if normalized:
+            return optax.chain(
+                optax.normalize_by_update_norm(eps=NO_GRADIENT),
+                optax.add_decayed_weights(decay),
+                optax.scale_by_learning_rate(once),
+            )
+        parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+        if kind == "adamw":
+            parts += [
+                optax.scale_by_adam(momentum or 0.0, beta2),
+                optax.add_decayed_weights(decay),
+                optax.scale_by_learning_rate(once),
+            ]
+        else:
+            parts += [optax.add_decayed_weights(decay), optax.sgd(once, momentum or None)]
+        return optax.chain(*parts)
 
-    players = {SEGMENTER: player(weight_decay, schedule), ARM: player(arm_weight_decay, flipped)}
-    return optax.multi_transform(players, labels)
+    arm = player(arm_weight_decay, flipped, normalized=arm_step_lengths is not None)
+    return optax.multi_transform({SEGMENTER: player(weight_decay, schedule), ARM: arm}, labels)

@@ -23,5 +23,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.augment.crop = (512, 512)
     config.model.name = "deeplabv3plus_resnet50"
     config.model.pretrained = "imagenet"
+    config.arm.lr_multiplier = "auto"
     config.eval_every = 1_000
     return base.apply_rows(config, argument)

@@ -32,6 +32,7 @@ from matplotlib.figure import Figure
 
 from arm_jax import arm
 from arm_jax.data import colors
+from arm_jax.data.chosen import find
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation import predict as prediction
@@ -114,10 +115,10 @@ def from_source(model: Segmenter, source: Source, number: int) -> Iterator[Seen]
 
 def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> Iterator[Seen]:
     """Images spread over a folder and its subfolders, but for those in `output`."""
-    paths = prediction.find_images(folder, output)
-    for index in chosen(len(paths), number):
-        path = paths[index]
-        image = prediction.read_image(folder / path)
+    found = find(folder, output)
+    for index in chosen(len(found.paths), number):
+        path = found.paths[index]
+        image = prediction.read_image(found.root / path)
         yield Seen(str(path.with_suffix("")), image, look(model, image), None)
 
 

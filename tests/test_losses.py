@@ -209,3 +209,16 @@ def test_ohem_is_global_over_devices():
     hard = jax.jit(lambda p, valid: losses.hard_pixels(p, valid, 0.1, 100))
     many = hard(*jax.device_put((probability, valid), sharding.by_batch(mesh)))
     np.testing.assert_array_equal(many, reference_hard_pixels(probability, valid, 0.1, 100))
+
+
+def test_balanced_weights():
+    """n_c^-e N / sum_k n_k^(1-e), which has the mean 1 over the pixels."""
+    pixels = (900, 90, 10, 0)
+    full, root = (np.array(losses.balanced_weights(pixels, e)) for e in (1.0, 0.5))
+    np.testing.assert_allclose(full[:3], 1000 / (3 * np.array(pixels[:3])))
+    np.testing.assert_allclose(root[:3] * np.sqrt(pixels[:3]), root[0] * 30)
+    for weights in (full, root):
+        assert np.dot(weights, pixels) == pytest.approx(1000)
+        assert weights[3] == 1
+    with pytest.raises(ValueError, match="exponent"):
+        losses.balanced_weights(pixels, 0.0)

@@ -1,4 +1,4 @@
-"""SGD down for the segmenter, SGD up for ARM."""
+"""Down for the segmenter, up for ARM."""
 
 import jax
 import jax.numpy as jnp
@@ -125,6 +125,84 @@ def test_decay_without_gradient(how, sign):
     np.testing.assert_allclose(np.log(params["segmenter"]), -exponent, rtol=0.03)
 
 
+def adamw(params, steps, rates, decay, *, up=False, multiplier=1.0):
+    """AdamW of Loshchilov and Hutter, Algorithm 2, written out; `up` climbs and still decays."""
+    sign = 1.0 if up else -1.0
+    first = second = jax.tree.map(jnp.zeros_like, params)
+    for i in range(1, steps + 1):
+        found = gradient(params)
+        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, found)
+        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, found)
+
+        def moved(x, m, v, i=i):
+            direction = (m / (1 - 0.9**i)) / (jnp.sqrt(v / (1 - 0.999**i)) + 1e-8)
+            return x + multiplier * rates(i - 1) * (sign * direction - decay * x)
+
+        params = jax.tree.map(moved, params, first, second)
+    return params
+
+
+def test_adamw_climbs_for_arm_and_decays_both():
+    with jax.enable_x64():
+        params = jax.tree.map(lambda x: x.astype(jnp.float64), start())
+        rates = fifty_steps()
+        tx = optimizer.create(
+            rates, kind="adamw", momentum=0.9, weight_decay=DECAY, arm_multiplier=3.0
+        )
+        got = run(tx, params, 20)
+        down = adamw(params, 20, rates, DECAY)
+        up = adamw(params, 20, rates, DECAY, up=True, multiplier=3.0)
+        expected = {"segmenter": down["segmenter"], "arm": up["arm"]}
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
+
+
+@pytest.mark.parametrize(("how", "sign"), [("decay", -1), ("none", 0), ("literal", 1)])
+@pytest.mark.parametrize("options", [{"kind": "adamw"}, {"arm_step_lengths": lambda step: 0.05}])
+def test_decay_of_arm_in_other_steps(options, how, sign):
+    """Without a gradient, n steps scale ARM by (1 - rate decay)^n, or leave it, or grow it."""
+    tx = optimizer.create(lambda step: 0.05, weight_decay=0.1, arm_decay=how, **options)
+    params = {"segmenter": jnp.ones(2), "arm": jnp.ones(2)}
+    state = tx.init(params)
+    for _ in range(10):
+        updates, state = tx.update(jax.tree.map(jnp.zeros_like, params), state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["arm"], (1 + sign * 0.05 * 0.1) ** 10, rtol=1e-5)
+
+
+def test_every_player_is_clipped_by_its_own_norm():
+    params = {"segmenter": jnp.zeros(2), "arm": {"a": jnp.zeros(1), "b": jnp.zeros(1)}}
+    tx = optimizer.create(lambda step: 1.0, momentum=None, weight_decay=0.0, clip_norm=0.5)
+    gradients = {"segmenter": jnp.array([30.0, 40.0]), "arm": {"a": jnp.ones(1), "b": jnp.ones(1)}}
+    updates, state = tx.update(gradients, tx.init(params), params)
+    np.testing.assert_allclose(updates["segmenter"], [-0.3, -0.4], rtol=1e-6)  # down
+    np.testing.assert_allclose(optax.global_norm(updates["arm"]), 0.5, rtol=1e-6)
+    assert updates["arm"]["a"] > 0  # up, and not shrunk by the segmenter's norm
+    small = jax.tree.map(lambda g: g / 1000, gradients)
+    updates, _ = tx.update(small, state, params)
+    np.testing.assert_allclose(updates["segmenter"], [-0.03, -0.04], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", optimizer.KINDS)
+def test_step_lengths_of_arm_do_not_depend_on_its_gradient(kind):
+    params = start()
+    tx = optimizer.create(
+        lambda step: 0.01,
+        kind=kind,
+        weight_decay=0.0,
+        arm_step_lengths=lambda step: 0.5 / (1 + step),
+    )
+    state = tx.init(params)
+    for step in range(3):
+        gradients = jax.tree.map(lambda x, step=step: 10.0 ** (-3 * step) * x, gradient(params))
+        updates, state = tx.update(gradients, state, params)
+        length = optax.global_norm(gradients["arm"])
+        expected = jax.tree.map(lambda g, k=step, n=length: 0.5 / (1 + k) / n * g, gradients["arm"])
+        for a, b in zip(updates["arm"], expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4)
+    none = jax.tree.map(jnp.zeros_like, params)
+    assert all(not x.any() for x in tx.update(none, state, params)[0]["arm"])
+
+
 def test_multiplier_is_on_the_rate_of_arm_alone():
     params = start()
     one = run(optimizer.create(lambda s: 0.01, weight_decay=0.0), params, 1)
@@ -177,6 +255,11 @@ def test_labels_may_be_given():
     updates, _ = tx.update(params, tx.init(params), params)
     np.testing.assert_allclose(updates["net"], -0.1)
     np.testing.assert_allclose(updates["player"], 0.1)
+
+
+def test_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="kind must be one of sgd, adamw, got 'adam'"):
+        optimizer.create(lambda s: 0.1, kind="adam")
 
 
 def test_unknown_decay_is_refused():

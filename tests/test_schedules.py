@@ -41,10 +41,44 @@ def test_fractions_are_arguments():
     np.testing.assert_allclose([rate(0), rate(5), rate(10), rate(99)], [0.5, 0.75, 1, 1])
 
 
+@pytest.mark.parametrize(
+    ("kind", "middle", "before_last"),
+    [("poly", 0.1 + 0.9 * 0.5**2, 0.1 + 0.9 / 90**2), ("cosine", 0.55, 0.1 + 0.9 * 2.742e-4 / 0.9)],
+)
+def test_smooth_falls_after_the_warmup(kind, middle, before_last):
+    """Warm-up to step 10 of 100; half of the fall is at 55, and all of it at 100."""
+    rate = schedules.learning_rate(100, 2.0, kind=kind, warmup=0.1, power=2.0, final=0.1)
+    expected = [0.02, 1.01, 2.0, 2.0 * middle, 2.0 * before_last, 0.2, 0.2]
+    steps = jnp.array([0, 5, 10, 55, 99, 100, 200])
+    np.testing.assert_allclose(jax.jit(jax.vmap(rate))(steps), expected, rtol=1e-3)
+
+
+def test_poly_is_mmsegmentations_without_a_warmup():
+    rate = schedules.learning_rate(40_000, 0.01, kind="poly", warmup=0.0)
+    found = [float(rate(step)) for step in (0, 20_000, 39_999)]
+    np.testing.assert_allclose(
+        found, [0.01, 0.01 * 0.5**0.9, 0.01 * (1 / 40_000) ** 0.9], rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("total", "first"), [(20, 0.3), (200, 0.3), (1000, 0.06), (40_000, 0.0015)]
+)
+def test_arm_goes_equally_far_in_a_tenth_of_every_run(total, first):
+    length = schedules.arm_step_lengths(total)
+    np.testing.assert_allclose([length(0), length(total // 2)], first, rtol=1e-6)
+    if total >= 200:
+        np.testing.assert_allclose(total // 10 * length(0), schedules.ARM_PATH, rtol=1e-6)
+    late = schedules.arm_step_lengths(total, drops=((0.5, 0.1),))(total - 1)
+    np.testing.assert_allclose(late, 0.1 * first, rtol=1e-6)
+
+
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="at least one step"):
         schedules.learning_rate(0)
     with pytest.raises(ValueError, match="not in order"):
         schedules.learning_rate(100, drops=((0.9, 0.01), (0.6, 0.1)))
+    with pytest.raises(ValueError, match="steps, poly, cosine, got 'step'"):
+        schedules.learning_rate(100, kind="step")
     with pytest.raises(ValueError, match="fraction"):
         schedules.boundary(5, 100)

@@ -128,6 +128,15 @@ REFUSED = [
     ("evaluation.size=1024,512", "evaluation.size = (1024, 512) must be (short side, long side)"),
     ("evaluation.stride=8,8", "has no effect without evaluation.crop"),
     ("optimizer.drops=0.9,0.6", "is not in order; sort it"),
+    ("optimizer.kind=adam", "it must be sgd or adamw"),
+    ("optimizer.schedule=linear", "it must be steps, poly or cosine"),
+    ("optimizer.clip_norm=-1", "optimizer.clip_norm = -1; it must be a number of at least 0"),
+    ("optimizer.final=2", "optimizer.final = 2; it must be a number from 0 to 1"),
+    ("arm.lr_multiplier=automatic", "it must be auto or a number of at least 0"),
+    ("loss.class_weights=even", "it must be balanced or numbers of at least 0, or ()"),
+    ("loss.class_weights=1,-1", "loss.class_weights = (1, -1)"),
+    ("loss.balance=0", "loss.balance = 0; it must be a number above 0 and of at most 1"),
+    ("patience=-1", "patience = -1; it must be a whole number of at least 0"),
     ("arm.p=nan", "arm.p = 'nan'; it must be a number of at least 1"),
     ("arm.p=1e999", "arm.p = inf"),
     ("arm.isolated=-0.1", "arm.isolated = -0.1; it must be a number from 0 to 1"),
@@ -227,3 +236,21 @@ def test_the_command_line_answers_before_jax_is_imported(tmp_path):
 def test_the_document_of_the_settings_is_current():
     """`python scripts/document_settings.py` writes it."""
     assert document_settings.FILE.read_text() == document_settings.text()
+
+
+def test_a_setting_may_be_a_word_or_a_number():
+    config = settings.defaults()
+    config.arm.lr_multiplier = "auto"  # in a file of one's own too
+    config.loss.class_weights = [1, 2]
+    found = settings.overridden(config, [])
+    assert (found.arm.lr_multiplier, found.loss.class_weights) == ("auto", (1.0, 2.0))
+    given = ["--config.arm.lr_multiplier=3", "--config.loss.class_weights=balanced"]
+    found = settings.overridden(config, given)
+    assert (found.arm.lr_multiplier, found.loss.class_weights) == (3.0, "balanced")
+
+
+def test_an_optimiser_without_forgetting_is_refused():
+    adamw = ["--config.optimizer.kind=adamw"]
+    for key in ("momentum", "beta2"):
+        with pytest.raises(InputError, match=f"optimizer.{key} = 1.0 remembers nothing but"):
+            settings.overridden(settings.defaults(), [*adamw, f"--config.optimizer.{key}=1"])

@@ -18,6 +18,7 @@ from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
 CACHE_FILE = "checked_labels.json"
+DRAWN = 100  # records of a source without files that are counted
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,20 @@ def check(
         entry = {"mark": mark, "pixels": result.pixels, "ignored": result.ignored}
         _save(file, {**known, name: entry})
     return result
+
+
+def pixels(source: Source, found: Checked | None) -> tuple[int, ...]:
+    """How many labelled pixels each class has.
+
+    Args:
+      source: labelled records.
+      found: what `check` returned; without it the first `DRAWN` records are counted, enough for
+        one that draws its labels itself.
+    """
+    if found is not None:
+        return found.pixels
+    counts = sum(inspect(source, index) for index in range(min(len(source), DRAWN)))
+    return tuple(int(n) for n in np.asarray(counts)[: source.classes.number])
 
 
 def _inspected(source: Source, index: int) -> np.ndarray | InputError:

@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
-from arm_jax.evaluation import inference, labelled, metrics
+from arm_jax.evaluation import calibration, inference, labelled, metrics
 from arm_jax.evaluation.batching import delayed
 from arm_jax.evaluation.by_image import ByImage, Collector
+from arm_jax.evaluation.calibration import BINS, NARROW, Calibration
 from arm_jax.evaluation.labelled import Example
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
@@ -38,6 +39,7 @@ class Result:
       by_image: the figures of each of them.
       seconds: how long it took, compilation included.
       protocol: how the images went through the network.
+      calibration: whether the predictions are as often right as they claim.
       boundary: the figures over pixels near a class boundary, where they were asked for.
       boundary_width: how near, in pixels.
     """
@@ -48,6 +50,7 @@ class Result:
     by_image: ByImage
     seconds: float
     protocol: Protocol
+    calibration: Calibration
     boundary: metrics.Scores | None = None
     boundary_width: int | None = None
 
@@ -104,18 +107,21 @@ def evaluate(
     state = processes.local_copy(mesh, state)
     put = functools.partial(sharding.shard_batch, mesh)
 
-    def counted() -> Iterator[tuple[list[Example], jax.Array, jax.Array]]:
+    def counted() -> Iterator[tuple[list[Example], jax.Array, jax.Array, jax.Array]]:
         """Each batch and what `_counted` counts of it, as soon as that is dispatched."""
         for batch in labelled.batches(
             source, protocol, local_batch, boundary_width=boundary_width, threads=threads
         ):
             full = batch + [batch[0]] * (local_batch - len(batch))
             images = [one.image for one in full]
-            found = inference.labels(graphdef, state, images, protocol, put, mesh.size)
+            found = inference.labels(
+                graphdef, state, images, protocol, put, mesh.size, beside="probability"
+            )
             labels = put(_labels(full, len(batch), classes))
-            yield batch, *_counted(found, labels, number=classes.number, ignore=classes.ignore)
+            yield batch, *_counted(*found, labels, number=classes.number, ignore=classes.ignore)
 
     matrices = np.zeros((1 + (boundary_width is not None), *2 * (classes.number,)), np.int64)
+    claims = np.zeros((2, BINS * NARROW), np.int64)
     collector = Collector(len(source))
     error = None
     with tqdm(
@@ -126,22 +132,27 @@ def evaluate(
         disable=None if progress and jax.process_index() == 0 else True,
     ) as bar:
         try:
-            for batch, matrix, counts in delayed(counted(), IN_FLIGHT):
+            for batch, matrix, counts, claim in delayed(counted(), IN_FLIGHT):
                 matrices += np.asarray(matrix)
+                claims += np.asarray(claim)
                 collector.add(batch, np.asarray(counts)[: len(batch)])
                 bar.update(len(batch))
         except InputError as mistake:
             error = mistake
-    parts = matrices, collector.words
+    parts = matrices, claims, collector.words
     total = processes.total(np.concatenate([part.reshape(-1) for part in parts]), error)
-    matrices = total[: matrices.size].reshape(matrices.shape)
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    matrices, claims, words = (
+        values.reshape(part.shape) for values, part in zip(np.split(total, ends), parts, strict=True)
+    )
     return Result(
         scores=metrics.scores(matrices[0]),
         matrix=matrices[0],
         images=len(source),
-        by_image=Collector.finished(total[matrices.size :].reshape(collector.words.shape)),
+        by_image=Collector.finished(words),
         seconds=time.perf_counter() - start,
         protocol=protocol,
+        calibration=Calibration(claims),
         boundary=metrics.scores(matrices[1]) if boundary_width is not None else None,
         boundary_width=boundary_width,
     )
@@ -149,9 +160,9 @@ def evaluate(
 
 @functools.partial(jax.jit, static_argnames=("number", "ignore"))
 def _counted(
-    prediction: jax.Array, labels: jax.Array, *, number: int, ignore: int
-) -> tuple[jax.Array, jax.Array]:
-    """Confusion matrices int32 (kinds, C, C), and the counts of each image int32 (b, 3, C).
+    prediction: jax.Array, probability: jax.Array, labels: jax.Array, *, number: int, ignore: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Confusion matrices int32 (kinds, C, C), counts of each image int32 (b, 3, C), and the claims.
 
     The matrices are sums over the batch; the counts, of the first kind, are those of
     `metrics.of_images`. Predictions are (b, h, w) and labels (b, kinds, h, w).
@@ -167,7 +178,8 @@ def _counted(
     ]
     right = jnp.diagonal(each, axis1=1, axis2=2)
     counts = jnp.stack([right, jnp.sum(each, axis=2), jnp.sum(each, axis=1)], axis=1)
-    return jnp.stack(kinds), counts
+    claims = calibration.counts(probability, prediction, labels[:, 0], number, ignore)
+    return jnp.stack(kinds), counts, claims
 
 
 def _labels(images: list[Example], counted: int, classes: Classes) -> np.ndarray:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from arm_jax import arm
 from arm_jax.evaluation.protocol import Protocol, Window
 from arm_jax.evaluation.tiles import Axes, axes, combine
 from arm_jax.networks import Segmenter
@@ -128,7 +129,8 @@ def labels(
     protocol: Protocol,
     put: Callable[[Any], Any] = jax.device_put,
     devices: int = 1,
-) -> jax.Array:
+    beside: str = "",
+) -> Any:
     """Labels of a batch of images of one group: uint8 (b, *label_size(batch)).
 
     Args:
@@ -137,6 +139,8 @@ def labels(
       protocol: the one they were prepared by.
       put: puts a host array whose first axis is the batch onto the devices.
       devices: over how many devices `put` splits it.
+      beside: "probability" (of the predicted class) or "confidence" (v) for a float32 map of the
+        labels' shape as well, as a pair.
 
     Returns:
       On the devices and perhaps still in the making. Beyond the size of its image, an entry is
@@ -150,7 +154,31 @@ def labels(
     """
     if len({image.group for image in batch}) != 1:
         raise ValueError("the images of a batch must be of one group")
-    return _run(graphdef, state, batch, protocol, put, devices, True)
+    return _run(graphdef, state, batch, protocol, put, devices, True, beside)
+
+
+def probabilities(
+    graphdef: nnx.GraphDef,
+    state: Any,
+    batch: Sequence[Prepared],
+    protocol: Protocol,
+    put: Callable[[Any], Any] = jax.device_put,
+    devices: int = 1,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Labels and confidence v as `labels` gives them, and float16 (b, height, width, classes).
+
+    Arguments as for `labels`. All classes of all pixels of a batch at once: large for many classes.
+    """
+    scores = _run(graphdef, state, batch, protocol, put, devices, False)
+    return _described(scores, protocol.average == "probabilities")
+
+
+@functools.partial(jax.jit, static_argnames="averaged")
+def _described(scores: jax.Array, averaged: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    logits = jnp.log(scores) if averaged else scores
+    found = scores if averaged else jax.nn.softmax(scores)
+    labels = jnp.argmax(scores, axis=-1).astype(jnp.uint8)
+    return labels, arm.confidence(logits), found.astype(jnp.float16)
 
 
 def small_scores(
@@ -197,12 +225,14 @@ def _run(
     put: Callable[[Any], Any],
     devices: int,
     as_labels: bool,
-) -> jax.Array:
+    beside: str = "",
+) -> Any:
     return combine(
         _passes(graphdef, state, batch, protocol, put),
         label_size(batch),
         average=protocol.average,
         as_labels=as_labels,
+        beside=beside,
         put=put,
         devices=devices,
     )

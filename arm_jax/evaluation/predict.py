@@ -1,8 +1,9 @@
-"""A folder of images, any images of any size, -> labels and overlays."""
+"""Any images of any size -> labels, overlays, and how sure the network is of each."""
 
+import csv
 import functools
-import os
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import jax
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
+from PIL import Image
 from tqdm import tqdm
 
-from arm_jax.data import colors, trees
-from arm_jax.data.images import SUFFIXES, decode_image
+from arm_jax.data import chosen, colors
+from arm_jax.data.images import decode_image
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import inference
 from arm_jax.evaluation.batching import grouped
@@ -31,14 +33,18 @@ MOST_WAITING = 32
 UNWRITTEN = 4
 # From this many different sizes on, a hint at `Protocol.multiple` is due.
 MANY_SIZES = 6
+MAPS = {"confidence": ".png", "probabilities": ".npz"}  # what else can be written, and as what
+TABLE = "predictions.csv"
 
 
-def predict_folder(
+def predict_images(
     model: Segmenter,
-    input_dir: str | Path,
+    images: str | Path,
     output_dir: str | Path,
     classes: Classes,
     *,
+    maps: Collection[str] = (),
+    threshold: float = 0.0,
     protocol: Protocol | None = None,
     batch_size: int = 1,
     mesh: Mesh | None = None,
@@ -46,20 +52,26 @@ def predict_folder(
     progress: bool = True,
     orientation: str = "exif",
 ) -> int:
-    """Label every image of a folder and its subfolders; no labels are needed.
+    """Label images; no labels are needed.
 
-    For `a/b.jpg` this writes `labels/a/b.png`, a palette PNG whose values are class indices and
-    which viewers show in the classes' colours, and `overlays/a/b.jpg`, the colours over the image.
-    Every file is whole or absent; those of an earlier run are replaced, if nobody changed them.
+    For `a/b.jpg` below the deepest common folder this writes `labels/a/b.png`, a palette PNG whose
+    values are class indices and which viewers show in the classes' colours, and
+    `overlays/a/b.jpg`, the colours over the image. Every file is whole or absent; those of an
+    earlier run are replaced, if nobody changed them. At the end, `predictions.csv` lists the
+    images, the least sure first: those to label next.
 
     An image that cannot be read does not stop the others: the error comes at the end and names it.
 
     Args:
       model: as from `networks.create`, in evaluation mode.
-      input_dir: folder of images.
-      output_dir: new, empty, or of an earlier call; it may lie in `input_dir`, and is not read
+      images: a file, a folder, a pattern or a list, see `chosen.find`.
+      output_dir: new, empty, or of an earlier call; it may lie among the images, and is not read
         then.
       classes: names and colours of the model's classes.
+      maps: what else to write, of `MAPS`: "confidence" as `confidence/a/b.png` of 16 bits, whose
+        value k means v = 2 k / 65535 - 1 (v by variance, see `arm.confidence`); "probabilities" as
+        `probabilities/a/b.npz` with `probabilities`, float16 (h, w, classes), and `classes`.
+      threshold: v below which a pixel counts as unsure in `predictions.csv`.
       protocol: how to run on an image; by default the whole image, once. Every distinct size of
         an image compiles the network anew; `Protocol.multiple` groups them.
       batch_size, mesh: as for `predictions`.
@@ -71,19 +83,19 @@ def predict_folder(
       How many images were labelled.
 
     Raises:
-      InputError: there is no such folder or no image in it, two images would have one output, the
-        output cannot be written or holds something else, or some images could not be read.
+      InputError: there is no such image, two images would have one output, the output cannot be
+        written or holds something else, or some images could not be read.
     """
     if model.num_classes != classes.number:
         raise InputError(
             f"the model has {model.num_classes} classes but {classes.number} names are given"
         )
     protocol = protocol or Protocol()
-    input_dir, output_dir = names.local(input_dir), names.local(output_dir)
+    output_dir = names.local(output_dir)
     outputs.check(output_dir, "predict")
-    paths = find_images(input_dir, output_dir)
-    planned = [name.as_posix() for path in paths for name in _outputs(path)]
-    outputs.claim(output_dir, "predict", planned=planned)
+    found = chosen.find(images, output_dir)
+    planned = [name.as_posix() for path in found.paths for name in _outputs(path, maps).values()]
+    outputs.claim(output_dir, "predict", planned=[*planned, TABLE])
     unreadable: list[InputError] = []
     sizes: set[tuple[int, int]] = set()
 
@@ -95,13 +107,14 @@ def predict_folder(
     def results() -> Iterator[Prediction]:
         for one in predictions(
             model,
-            lambda path: read_image(input_dir / path, turn=orientation == "exif"),
-            paths,
+            lambda path: read_image(found.root / path, turn=orientation == "exif"),
+            found.paths,
             protocol=protocol,
             batch_size=batch_size,
             mesh=mesh,
             threads=threads,
             on_error=skip,
+            beside="probabilities" if "probabilities" in maps else "confidence",
         ):
             new = one.image.shape[:2] not in sizes
             sizes.add(one.image.shape[:2])
@@ -112,40 +125,88 @@ def predict_folder(
                 )
             yield one
 
+    rows = []
     with (
         locks.held(output_dir),
         tqdm(
-            total=len(paths),
+            total=len(found.paths),
             desc="predict",
             unit="image",
             dynamic_ncols=True,
             disable=None if progress else True,
         ) as bar,
     ):
-        write = functools.partial(_write, output_dir, classes)
-        for _ in ordered(write, results(), threads, threads=True, ahead=UNWRITTEN):
+        write = functools.partial(_write, output_dir, classes, maps, threshold)
+        for row in ordered(write, results(), threads, threads=True, ahead=UNWRITTEN):
+            rows.append(row)
             bar.update()
+        with files.whole(output_dir / TABLE) as temporary:
+            temporary.write_text(table(rows, threshold))
     if unreadable:
         raise InputError(
-            f"{len(unreadable)} of {len(paths)} images could not be read, first {unreadable[0]}; "
-            f"the others are in {output_dir}"
+            f"{len(unreadable)} of {len(found.paths)} images could not be read, first"
+            f" {unreadable[0]}; the others are in {output_dir}"
         )
-    return len(paths)
+    return len(found.paths)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A line of `predictions.csv`: mean v, the share of pixels below the threshold, classes."""
+
+    name: str
+    confidence: float
+    unsure: float
+    classes: tuple[str, ...]
+
+
+def table(rows: Sequence[Summary], threshold: float) -> str:
+    """`predictions.csv`, the least sure image first; shares in percent.
+
+    >>> print(table([Summary("a.jpg", 0.9, 0.02, ("road",))], 0.0), end="")
+    image,mean confidence,% with v < 0,classes
+    a.jpg,0.9000,2.00,road
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "mean confidence", f"% with v < {threshold:g}", "classes"])
+    for row in sorted(rows, key=lambda row: (row.confidence, row.name)):
+        shown = f"{row.confidence:.4f}", f"{100 * row.unsure:.2f}"
+        writer.writerow([row.name, *shown, " ".join(row.classes)])
+    return text.getvalue()
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One labelled image; the device may still be at work on it."""
+    """One labelled image; the device may still be at work on it.
+
+    Attributes:
+      name: of the image.
+      image: uint8 (h, w, 3).
+      batch: labels of its batch, then the confidence and the probabilities if they were asked for.
+      number: its place in the batch.
+    """
 
     name: Path
     image: np.ndarray
-    batch: jax.Array
+    batch: tuple[jax.Array, ...]
     number: int
 
     def label(self) -> np.ndarray:
         """uint8 (h, w) class indices; waits for the device."""
+        return self._map(0)
+
+    def confidence(self) -> np.ndarray:
+        """float32 (h, w), v in [-1, 1]."""
+        return self._map(1)
+
+    def probabilities(self) -> np.ndarray:
+        """float16 (h, w, classes)."""
+        return self._map(2)
+
+    def _map(self, which: int) -> np.ndarray:
         height, width = self.image.shape[:2]
-        return np.asarray(self.batch)[self.number, :height, :width]
+        return np.asarray(self.batch[which])[self.number, :height, :width]
 
 
 def predictions(
@@ -158,6 +219,7 @@ def predictions(
     mesh: Mesh | None = None,
     threads: int = 4,
     on_error: Callable[[InputError], None] | None = None,
+    beside: str = "",
 ) -> Iterator[Prediction]:
     """Label images, reading ahead; in order of their names but for images of different sizes.
 
@@ -170,6 +232,7 @@ def predictions(
       mesh: devices of this process; by default the first one.
       threads: that read.
       on_error: called with what `read` raised; by default that is raised.
+      beside: "confidence", or "probabilities" for these as well; "" for labels alone.
     """
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     sharding.local_batch_size(batch_size, mesh)
@@ -197,44 +260,16 @@ def predictions(
     most = max(MOST_WAITING, batch_size)
     for batch in grouped(readable(), lambda one: one[2].group, batch_size, most):
         full = [one[2] for one in batch] + [batch[0][2]] * (batch_size - len(batch))
-        found = inference.labels(graphdef, state, full, protocol, put, mesh.size)
+        if beside == "probabilities":
+            found = inference.probabilities(graphdef, state, full, protocol, put, mesh.size)
+        elif beside:
+            found = inference.labels(
+                graphdef, state, full, protocol, put, mesh.size, beside="confidence"
+            )
+        else:
+            found = (inference.labels(graphdef, state, full, protocol, put, mesh.size),)
         for number, (name, image, _) in enumerate(batch):
             yield Prediction(name, image, found, number)
-
-
-def find_images(input_dir: Path, output_dir: Path) -> list[Path]:
-    """Paths of all images under a folder, relative to it, in order.
-
-    Hidden files and folders, and what lies in `output_dir` or in the output of an earlier command,
-    are left out; links are followed.
-
-    Raises:
-      InputError: as `predict_folder`.
-    """
-    if not input_dir.is_dir():
-        raise InputError(f"{input_dir} is no folder; give the folder that holds the images")
-    output = output_dir.resolve()
-    paths = [Path(name) for name in trees.Folder(input_dir).names()]
-    below = {folder for path in paths for folder in path.parents[:-1]}
-    earlier = {folder for folder in below if outputs.is_output(input_dir / folder)}
-    paths = [path for path in paths if earlier.isdisjoint(path.parents)]
-    paths = sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in SUFFIXES
-        # A link that leads to itself cannot be resolved by pathlib.
-        and output not in Path(os.path.realpath(input_dir / path)).parents
-    )
-    if not paths:
-        raise InputError(f"{input_dir} holds no image ({', '.join(SUFFIXES)})")
-    by_name: dict[Path, Path] = {}
-    for path in paths:
-        other = by_name.setdefault(path.with_suffix(""), path)
-        if other != path:
-            raise InputError(
-                f"{input_dir}: {other} and {path} would have the same output; rename one of them"
-            )
-    return paths
 
 
 def read_image(path: Path, turn: bool = True) -> np.ndarray:
@@ -245,14 +280,32 @@ def read_image(path: Path, turn: bool = True) -> np.ndarray:
     return decode_image(files.read_bytes(path), str(path), turn=turn)
 
 
-def _outputs(name: Path) -> tuple[Path, Path]:
-    """Where the label and the overlay of an image go, below the output."""
-    return "labels" / name.with_suffix(".png"), "overlays" / name.with_suffix(".jpg")
+def _outputs(name: Path, maps: Collection[str] = ()) -> dict[str, Path]:
+    """Where everything about an image goes, below the output."""
+    endings = {"labels": ".png", "overlays": ".jpg", **{k: MAPS[k] for k in MAPS if k in maps}}
+    return {kind: kind / name.with_suffix(ending) for kind, ending in endings.items()}
 
 
-def _write(folder: Path, classes: Classes, one: Prediction) -> None:
-    label = one.label()
-    to_label, to_overlay = (names.below(folder, name.as_posix()) for name in _outputs(one.name))
-    colors.write_label(to_label, label, classes)
-    blend = colors.overlay(one.image, label, classes)
-    colors.write_image(to_overlay, blend)
+def _write(
+    folder: Path, classes: Classes, maps: Collection[str], threshold: float, one: Prediction
+) -> Summary:
+    label, confidence = one.label(), one.confidence()
+    to = {
+        kind: names.below(folder, name.as_posix())
+        for kind, name in _outputs(one.name, maps).items()
+    }
+    colors.write_label(to["labels"], label, classes)
+    colors.write_image(to["overlays"], colors.overlay(one.image, label, classes))
+    if "confidence" in maps:
+        steps = np.rint((confidence + 1) / 2 * (2**16 - 1)).astype(np.uint16)
+        with files.whole(to["confidence"]) as temporary:
+            Image.fromarray(steps).save(temporary, format="PNG")
+    if "probabilities" in maps:
+        # By an open file, or numpy would add an ending to its name.
+        with files.whole(to["probabilities"]) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file, probabilities=one.probabilities(), classes=np.array(classes.names)
+            )
+    present = tuple(classes.names[k] for k in np.unique(label))
+    mean = float(confidence.mean(dtype=np.float64))
+    return Summary(one.name.as_posix(), mean, float((confidence < threshold).mean()), present)

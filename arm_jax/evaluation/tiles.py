@@ -15,10 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from arm_jax import arm
 from arm_jax.evaluation.protocol import Window
 from arm_jax.networks import row_tiles
 from arm_jax.networks.resampling import Taps, bilinear, merged
 from arm_jax.networks.row_tiles import TILE_BYTES
+from arm_jax.softmax import log_softmax
 
 Axes = tuple[Taps, Taps]
 # (indices int32, weights float32), each (b, outputs, taps): the taps of a batch along one axis.
@@ -100,9 +102,10 @@ def combine(
     *,
     average: str,
     as_labels: bool,
+    beside: str = "",
     put: Callable[[Any], Any] = jax.device_put,
     devices: int = 1,
-) -> jax.Array:
+) -> Any:
     """Labels, or mean logits or probabilities, of a batch at full resolution.
 
     Args:
@@ -113,6 +116,8 @@ def combine(
         meaningless.
       average: "logits" or "probabilities".
       as_labels: return uint8 (b, height, width), else float32 (b, height, width, c).
+      beside: "" for the labels alone; "probability" (of the predicted class) or "confidence" (v of
+        `arm.confidence`) for a pair with that map, float32 (b, height, width).
       put: puts a host array whose first axis is the batch onto the devices.
       devices: over how many devices `put` splits it.
     """
@@ -125,10 +130,10 @@ def combine(
     rows = [_table([row for row, _ in axes], tile * tiles) for _, axes in passes]
     columns = put([_table([column for _, column in axes], width) for _, axes in passes])
     if len(passes) == 1 and as_labels and isinstance(logits[0], jax.Array):
-        found = _labels(logits[0], put(rows[0]), columns[0], tile=tile)
+        found = _labels(logits[0], put(rows[0]), columns[0], tile=tile, beside=beside)
     else:
-        found = _one_by_one(logits, rows, columns, tile, average, as_labels, put)
-    return found[:, :height]
+        found = _one_by_one(logits, rows, columns, tile, average, as_labels, beside, put)
+    return jax.tree.map(lambda x: x[:, :height], found)
 
 
 def _table(taps: Sequence[Taps], outputs: int) -> Table:
@@ -161,19 +166,30 @@ def _resampled(logits: jax.Array, rows: Table, columns: Table) -> jax.Array:
     )
 
 
-@functools.partial(jax.jit, static_argnames="tile")
-def _labels(logits: jax.Array, rows: Table, columns: Table, *, tile: int) -> jax.Array:
-    """Labels of one pass, all tiles in one program."""
+@functools.partial(jax.jit, static_argnames=("tile", "beside"))
+def _labels(logits: jax.Array, rows: Table, columns: Table, *, tile: int, beside: str) -> Any:
+    """Labels of one pass, and what is asked for beside them, all tiles in one program."""
 
     cut = jax.tree.map(lambda table: row_tiles.cut(table, tile), rows)
     return row_tiles.in_turn(
-        lambda rows: _argmax(_resampled(logits, rows, columns)), cut, height=rows[0].shape[1]
+        lambda rows: _judged(_resampled(logits, rows, columns), beside=beside),
+        cut,
+        height=rows[0].shape[1],
     )
 
 
-@jax.jit
-def _argmax(scores: jax.Array) -> jax.Array:
-    return jnp.argmax(scores, axis=-1).astype(jnp.uint8)
+@functools.partial(jax.jit, static_argnames=("beside", "passes", "probabilities"))
+def _judged(
+    scores: jax.Array, *, beside: str = "", passes: int = 1, probabilities: bool = False
+) -> Any:
+    """The best class, uint8, and how sure of it the mean is, from the scores' sum over passes."""
+    labels = jnp.argmax(scores, axis=-1).astype(jnp.uint8)
+    if not beside:
+        return labels
+    logits = jnp.log(scores / passes) if probabilities else scores / passes
+    if beside == "probability":
+        return labels, jnp.max(jnp.exp(log_softmax(logits)), axis=-1)
+    return labels, arm.confidence(logits)
 
 
 def _one_by_one(
@@ -183,8 +199,9 @@ def _one_by_one(
     tile: int,
     average: str,
     as_labels: bool,
+    beside: str,
     put: Callable[[Any], Any],
-) -> jax.Array:
+) -> Any:
     """One tile and one pass after the other, each a separate program.
 
     In one program a scheduler is free to resample all passes before it adds them up.
@@ -200,8 +217,12 @@ def _one_by_one(
                 one = put(one)
             total = _add(total, one, put(row), column, average=average)
         assert total is not None
-        parts.append(_argmax(total) if as_labels else total / len(logits))
-    return jnp.concatenate(parts, axis=1)
+        if as_labels:
+            averaged = average == "probabilities"
+            parts.append(_judged(total, beside=beside, passes=len(logits), probabilities=averaged))
+        else:
+            parts.append(total / len(logits))
+    return jax.tree.map(lambda *tiles: jnp.concatenate(tiles, axis=1), *parts)
 
 
 @functools.partial(jax.jit, static_argnames="average", donate_argnames="total")

@@ -1,6 +1,7 @@
 """Line plots: weight and loss against confidence (Fig. 5, Theorem 3.1), and training curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,37 @@ from arm_jax.training.records import Line, as_json
 # Bins with fewer of the pixels than this have no mean worth drawing.
 LEAST_SHARE = 1e-5
 BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#d1620f", "#2a7f46", "#8a8a8a"
+
+
+def reliability(found: Mapping[str, Any]) -> Figure:
+    """How often predictions are right by how probable they claim to be; the diagonal is honest.
+
+    Lower panel: the share of the labelled pixels in each bin, which weighs the gaps in the ECE.
+
+    Args:
+      found: `calibration` of eval.json, see `calibration.Calibration.as_dict`.
+    """
+    figure = Figure(figsize=(4.2, 4.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bins = found["bins"]
+    left = np.array([100 * one["from"] for one in bins])
+    width = np.array([100 * (one["to"] - one["from"]) for one in bins])
+    accuracy = np.array([one["accuracy"] for one in bins])
+    upper.plot((0, 100), (0, 100), color=GREY, lw=0.8, ls=":")
+    upper.bar(left, accuracy, width, align="edge", color=BLUE, alpha=0.25, edgecolor="white")
+    upper.plot([one["claim"] for one in bins], accuracy, color=BLUE, lw=1.6, marker="o", ms=3.5)
+    upper.set_ylim(0, 100)
+    upper.set_ylabel("right, %")
+    upper.set_title(f"expected calibration error {found['ECE']:.1f} %", fontsize=10)
+    pixels = np.array([one["pixels"] for one in bins], np.float64)
+    share = 100 * pixels / pixels.sum()
+    lower.bar(left, share, width, align="edge", color=GREY, edgecolor="white")
+    lower.set_ylabel("pixels, %")
+    lower.set_xlim(0, 100)
+    lower.set_xlabel("probability of the predicted class, %")
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def weight_and_loss(histogram: Histogram, p: float = 2.0, title: str = "") -> Figure:

@@ -1,7 +1,8 @@
 """Figures of a run as PNG files: predictions beside labels, what ARM learned, how training went."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,7 @@ def draw(
     *,
     samples: Sequence[Sample],
     matrix: np.ndarray | None,
+    calibration: Mapping[str, Any] | None,
     histogram: Histogram,
     records: Sequence[Line],
     p: float,
@@ -33,6 +35,7 @@ def draw(
       classes: that the network tells apart.
       samples: the rows of the contact sheet.
       matrix: the confusion matrix of the evaluation.
+      calibration: of its eval.json.
       histogram: the running one over confidence.
       records: what the run logged, the lines of its metrics.jsonl.
       p: ARM's norm.
@@ -45,6 +48,8 @@ def draw(
         drawn["contact_sheet.png"] = pictures.contact_sheet(samples, classes, title)
     if matrix is not None:
         drawn["confusion.png"] = pictures.confusion(matrix, classes)
+    if calibration and calibration["bins"]:
+        drawn["reliability.png"] = curves.reliability(calibration)
     if float(jnp.sum(histogram.pixels)) > 0:
         drawn["weight_and_loss.png"] = curves.weight_and_loss(histogram, p, title)
     if records:

@@ -27,6 +27,7 @@ def report(result: Result, classes: Classes) -> dict[str, Any]:
             "width": result.boundary_width,
             **metrics.as_dict(result.boundary, classes.names),
         }
+    values["calibration"] = result.calibration.as_dict()
     values["images"] = result.images
     values["protocol"] = result.protocol.describe()
     return values

@@ -67,6 +67,7 @@ NAMES = (
     "images.csv",
     "report.html",
     "confusion.png",
+    "reliability.png",
     "contact_sheet.png",
     "weight_and_loss.png",
     "training.png",
@@ -254,6 +255,15 @@ class MetricsLog:
         """Whether a record of an earlier start has this value at `step`, in every process."""
         there = any(name in record for record in self._kept if record["step"] == step)
         return bool(processes.total(np.array([there], np.int64))[0])
+
+    def evaluations(self) -> list[tuple[int, float]]:
+        """Step and mIoU of the evaluations of earlier starts, in every process."""
+        found = [(r["step"], r["eval_mIoU"]) for r in self._kept if "eval_mIoU" in r]
+        number = int(processes.total(np.array([len(found)], np.int64))[0])
+        # The bits of the numbers, which only the first process has: sums with zeros.
+        bits = np.zeros((number, 2), np.int64)
+        bits[: len(found)] = np.array(found, np.float64).reshape(-1, 2).view(np.int64)
+        return [(int(step), miou) for step, miou in processes.total(bits).view(np.float64).tolist()]
 
     def write(self, line: Line, rates: Mapping[str, float]) -> None:
         """Append a line, which must be reproducible; `rates` need not be.

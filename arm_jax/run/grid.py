@@ -17,7 +17,7 @@ from pathlib import Path
 from jax.sharding import Mesh
 from ml_collections import FrozenConfigDict
 
-from arm_jax.run import configs, loop
+from arm_jax.run import configs, loop, patience
 from arm_jax.run import folder as run_folder
 from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import Diverged, InputError
@@ -113,20 +113,25 @@ def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
 
 def is_complete(cell: Cell) -> bool:
     """Whether the cell has been trained to its end."""
-    saved = cell.folder / "checkpoints" / str(cell.config.steps)
+    saved = cell.folder / "checkpoints" / str(_last_step(cell))
     return saved.is_dir() and bool(_results(cell))
 
 
 def _results(cell: Cell) -> dict[str, float]:
     """The last figures of metrics.jsonl, which only training writes; {} if it has no last step."""
-    scores = run_folder.scores_at(cell.folder, cell.config.steps)
+    last = _last_step(cell)
+    scores = run_folder.scores_at(cell.folder, last)
     if not scores:
         return {}
     for line in run_folder.read_metrics(cell.folder):
-        if isinstance(line, StepLine) and line.step == cell.config.steps:
+        if isinstance(line, StepLine) and line.step <= last:
             ratios = {"holder_ratio": line.holder_ratio, "loss_ratio": line.loss_ratio}
             scores |= {name: value for name, value in ratios.items() if value is not None}
     return scores
+
+
+def _last_step(cell: Cell) -> int:
+    return patience.last_step(cell.folder, cell.config.patience, cell.config.steps)
 
 
 def _outcome(cell: Cell, values: dict[str, float], diverged: str) -> Outcome:

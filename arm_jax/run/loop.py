@@ -18,6 +18,7 @@ from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
 from arm_jax.run import describe, feature_cache, inputs, page, restore
 from arm_jax.run import folder as run_folder
+from arm_jax.run import patience as patiences
 from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.run.progress import Progress
@@ -71,11 +72,12 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     checkpoints = Checkpoints(workdir, keep=config.keep)
     weights = first_weights(experiment) if checkpoints.latest_step() is None else ""
     splits = {"training": train_source, "evaluation": eval_source}
-    processes.once(functools.partial(_check_labels, config, splits, workdir))
+    pixels = _check_labels(experiment, splits, workdir)
 
     graphdef, state, position = _start(experiment, checkpoints, weights, workdir, mesh)
     first = int(state.step)
-    step_function = compile_step(mesh, graphdef, experiment.transformation, experiment.method(mesh))
+    method = experiment.method(mesh, pixels)
+    step_function = compile_step(mesh, graphdef, experiment.transformation, method)
     kept = None
     if config.model.feature_cache:
         model = players(graphdef, state).segmenter
@@ -98,7 +100,18 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     def is_due(step: int) -> bool:
         return step == config.steps or step % config.eval_every == 0
 
-    result = None
+    patience = patiences.after(config.patience, progress.evaluations())
+
+    def judged(step: int, result: evaluate.Result) -> None:
+        progress.after_evaluation(step, result)
+        patience.add(step, result.scores.mIoU)
+        if patience.is_over and step < config.steps:
+            terminal.say(
+                f"stops at step {step} of {config.steps}: {patience.since} evaluations without a"
+                f" better mIoU than {patience.best:.2f} at step {patience.best_step}"
+            )
+
+    last, result = first, None
     try:
         if position is not None and is_due(first):
             # The run may have been stopped in the middle of this evaluation, or right after it.
@@ -106,13 +119,15 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
             if not (logged and scored):
                 result = evaluated()
                 if not logged:
-                    progress.after_evaluation(first, result)
+                    judged(first, result)
                 checkpoints.add_score(first, result.scores.mIoU)
         with signals.listening() as listener, contextlib.ExitStack() as once_there_is_something:
             requests = Requests(listener)
-            if first < config.steps:
+            goes_on = first < config.steps and not patience.is_over
+            if goes_on:
                 terminal.say("compiling the step, or taking it from the compiled programs kept")
-            for step in range(first + 1, config.steps + 1):
+            for step in range(first + 1, config.steps + 1) if goes_on else ():
+                last = step
                 batch, position = prefetcher.next(in_flight=progress.in_flight)
                 with memory.explained(f"step {step}", _remedies(config, STEP_MEMORY)):
                     with jax.transfer_guard("disallow"):
@@ -131,12 +146,15 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
                     except signals.Interrupted as error:
                         stop = error.number
                     else:
-                        progress.after_evaluation(step, result)
+                        judged(step, result)
                 if is_due(step) or stop or step % config.save_every == 0:
                     progress.flush()
                     miou = None if result is None else result.scores.mIoU
                     checkpoints.save(step, state, position, miou=miou)
-                if stop and not (step == config.steps and result is not None):
+                ends = result is not None and (step == config.steps or patience.is_over)
+                if ends:
+                    break
+                if stop:
                     checkpoints.wait()
                     name = signals.name(stop)
                     raise Stopped(
@@ -149,11 +167,11 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
         prefetcher.close()
         batches.close()
         checkpoints.close()
-    experiment.write_report(workdir, result, step=config.steps)
+    experiment.write_report(workdir, result, step=last)
     if jax.process_index() == 0:
         page.write(
             page.Trained(
-                workdir, experiment, players(graphdef, state), state.histogram, config.steps
+                workdir, experiment, players(graphdef, state), state.histogram, last
             ),
             mesh,
         )
@@ -170,14 +188,32 @@ def _remedies(config: ConfigDict, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: flat[key] for key in keys}
 
 
-def _check_labels(config: ConfigDict, splits: dict[str, sources.Source], workdir: Path) -> None:
-    """Refuse labels that cannot be trained on, and report what they hold."""
-    counted = {
-        name: check.check(source, name=name, cache=workdir) for name, source in splits.items()
-    }
-    found = {name: checked for name, checked in counted.items() if checked is not None}
-    if text := describe.labels(config, splits["training"], found):
-        terminal.say(text)
+def _check_labels(
+    experiment: Experiment, splits: dict[str, sources.Source], workdir: Path
+) -> tuple[int, ...]:
+    """Refuse labels that cannot be trained on, and report what they hold.
+
+    Returns the labelled pixels of each class in training, if balanced class weights need them.
+    """
+    config, training = experiment.config, splits["training"]
+    pixels = np.zeros(experiment.classes.number, np.int64)
+
+    def look() -> None:
+        counted = {
+            name: check.check(source, name=name, cache=workdir) for name, source in splits.items()
+        }
+        found = {name: checked for name, checked in counted.items() if checked is not None}
+        if text := describe.labels(config, training, found):
+            terminal.say(text)
+        if config.loss.class_weights == "balanced":
+            pixels[:] = check.pixels(training, counted["training"])
+
+    processes.once(look)  # the others keep their zeros
+    counts = tuple(int(n) for n in processes.total(pixels))
+    if weights := experiment.class_weights(counts):
+        named = zip(experiment.classes.names, weights, strict=True)
+        terminal.say("class weights  " + ", ".join(f"{name} {x:.3g}" for name, x in named))
+    return counts
 
 
 def first_weights(experiment: Experiment) -> str | dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from arm_jax.training.records import EvaluationLine, Logged, StepLine, Window
 # float16 skips a step that overflows and halves the loss scale, which takes 24 steps from its
 # largest value to 1. More than that in a row mean that the loss itself is not finite.
 OVERFLOWS_BEFORE_STOP = 30
-HIGH_MULTIPLIER = 15  # of ARM's learning rate, in the shortest runs
+AUTO = "auto"  # of arm.lr_multiplier: steps that fit a run of any length
 # Weights that once changed the loss by this share, and now by less than this part of it, have died.
 MOVED, FALLEN = 0.01, 0.8
 STEPS_IN_FLIGHT = 2  # Dispatched but not finished; more would only hold more batches in memory.
@@ -84,6 +84,10 @@ class Progress:
     def was_evaluated(self, step: int) -> bool:
         """Whether the log holds an evaluation of `step`; every process must ask."""
         return self._log.holds(step, "eval_mIoU")
+
+    def evaluations(self) -> list[tuple[int, float]]:
+        """Step and mIoU of the evaluations of earlier starts; every process must ask."""
+        return self._log.evaluations()
 
     def after_evaluation(self, step: int, result: evaluate.Result) -> None:
         """Log an evaluation, and do not count its time as training."""
@@ -148,21 +152,26 @@ class Progress:
         if not logged.stayed_uniform:
             return
         self._warned = True
-        multiplier, rate = config.arm.lr_multiplier, config.optimizer.learning_rate
+        given = config.arm.lr_multiplier
+        automatic = given == AUTO
+        other = f"set arm.lr_multiplier, which is {given}, to {AUTO}"
         then, factor = self._farthest
         if abs(factor - 1) > MOVED and abs(logged.loss_ratio - 1) < FALLEN * abs(factor - 1):
+            remedy = (
+                f"lower optimizer.learning_rate, which is {config.optimizer.learning_rate:g}"
+                if automatic
+                else other
+            )
             what = (
                 f"have gone back towards uniform (their factor on the loss was {factor:.3f} at step"
                 f" {then} and is {logged.loss_ratio:.3f}): ARM has died, as it does at large"
-                f" steps; lower arm.lr_multiplier, which is {multiplier:g}, or"
-                f" optimizer.learning_rate, which is {rate:g}"
+                f" steps; {remedy}"
             )
         else:
             remedy = (
-                f"arm.lr_multiplier is {multiplier:g} already, so train for more steps"
-                if multiplier >= HIGH_MULTIPLIER
-                else "in runs under 5,000 steps raise arm.lr_multiplier (5 to"
-                f" {HIGH_MULTIPLIER}), which is {multiplier:g}"
+                f"arm.lr_multiplier is {AUTO} already, so train for more steps"
+                if automatic
+                else other
             )
             what = (
                 f"are still almost uniform (Hölder ratio {logged.holder_ratio:.3f}), so this is"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_collections import FrozenConfigDict
 
-from arm_jax.data import sources, trees
+from arm_jax.data import chosen, sources, trees
 from arm_jax.run import configs, inputs
 from arm_jax.system import names
 from arm_jax.system.coordinator import Group
@@ -57,11 +57,10 @@ def checkpoints(folder: str | Path) -> Path:
 
 
 def images_to_label(images: str | None) -> str:
-    """What `--input` names for `--mode predict`. Raises InputError where it is missing."""
+    """What `--input` names for `--mode predict`. Raises InputError where there is no image."""
     if images is None:
-        raise InputError("--mode predict needs --input, a folder of images")
-    if not names.local(images, "--input").exists():
-        raise InputError(f"--input={images}: no such folder; name a folder of images")
+        raise InputError(f"--mode predict needs --input; {chosen.WAYS}")
+    chosen.find(images)
     return images
 
 

@@ -32,11 +32,12 @@ def add(key: str, default: Any, kind: Kind, decides: str, help: str) -> None:
 
 def defaults() -> ConfigDict:
     """Every setting at its default, in a locked config."""
-    config = ConfigDict()
+    # `frozen` judges the types: a setting may take a word or a number.
+    config = ConfigDict(type_safe=False)
     for setting in BY_KEY.values():
         section, _, name = setting.key.rpartition(".")
         if section and section not in config:
-            config[section] = ConfigDict()
+            config[section] = ConfigDict(type_safe=False)
         (config[section] if section else config)[name] = setting.default
     return config.lock()
 
@@ -182,6 +183,10 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         )
     if values["model.feature_cache"]:
         _refuse_changing_images(values, refuse)
+    if values["optimizer.kind"] == "adamw":
+        for key in ("optimizer.momentum", "optimizer.beta2"):
+            if values[key] == 1:
+                refuse(key, "remembers nothing but the past with adamw; choose less than 1")
     size, crop, stride = (values[f"evaluation.{name}"] for name in ("size", "crop", "stride"))
     if size and size[0] > size[1]:
         refuse("evaluation.size", "must be (short side, long side); swap the two numbers")

@@ -7,7 +7,7 @@ follow `steps`.
 from dataclasses import dataclass
 from typing import Any
 
-from arm_jax.system.values import Choice, Flag, Kind, Name, Real, Several, Text, Whole
+from arm_jax.system.values import Choice, Flag, Kind, Name, Real, Several, Text, Whole, WordOr
 
 # What a setting decides.
 NETWORK = "network"  # what the trained network computes: the same for as long as a run lives
@@ -170,8 +170,8 @@ SETTINGS = tuple(Setting(*row) for row in (
      "b of Linear ARM."),
     ("arm.isolated", 0.05, FRACTION, TRAINING,
      "Fraction of T before the weights reach the segmenter."),
-    ("arm.lr_multiplier", 1.0, Real(0), TRAINING,
-     "ARM's learning rate over the segmenter's; 5 to 15 for runs under 5,000 steps."),
+    ("arm.lr_multiplier", 1.0, WordOr("auto", Real(0)), TRAINING,
+     "ARM's learning rate over the segmenter's (the paper's: 1); auto for steps that fit T."),
     ("arm.decay", "decay", Choice(("decay", "literal", "none")), TRAINING,
      "Weight decay of ARM; literal flips its sign too, and then ARM grows."),
 
@@ -213,19 +213,35 @@ SETTINGS = tuple(Setting(*row) for row in (
      "ohem leaves out pixels of a higher likelihood, but keeps at least kept_per_image."),
     ("loss.kept_per_image", 50_000, COUNT, TRAINING,
      "Pixels of an image that ohem keeps in any case."),
+    ("loss.class_weights", (), WordOr("balanced", Several(Real(0), optional=True)), TRAINING,
+     "Factor on the loss of each class's pixels; balanced by how rare it is; () for none."),
+    ("loss.balance", 0.5, Real(above=0, high=1), TRAINING,
+     "Exponent of balanced class weights: 1 lets all classes count alike."),
     ("loss.average_over", "valid", Choice(("valid", "all")), TRAINING,
      "Mean over labelled pixels, or over all as in mmsegmentation 0.x."),
 
+    ("optimizer.kind", "sgd", Choice(("sgd", "adamw")), TRAINING,
+     "Optimiser of the segmenter, and of ARM if arm.lr_multiplier is a number."),
     ("optimizer.learning_rate", 0.02, Real(above=0), TRAINING,
-     "Learning rate of SGD between the warm-up and the first drop."),
+     "Learning rate after the warm-up, before it falls; about 0.001 for adamw."),
     ("optimizer.momentum", 0.9, Real(0, 1), TRAINING,
-     "Momentum of both players."),
+     "Momentum of both players; beta 1 of adamw."),
+    ("optimizer.beta2", 0.999, FRACTION, TRAINING,
+     "How long adamw remembers squared gradients."),
     ("optimizer.weight_decay", 1e-4, Real(0), TRAINING,
-     "Weight decay."),
+     "Weight decay; beside the learning rate's step with adamw, in the gradient with sgd."),
+    ("optimizer.clip_norm", 0.0, Real(0), TRAINING,
+     "Largest norm of a player's gradient, each player's for itself; 0 for no limit."),
+    ("optimizer.schedule", "steps", Choice(("steps", "poly", "cosine")), TRAINING,
+     "How the learning rate falls after the warm-up: by drops, by a power, by a cosine."),
     ("optimizer.warmup", 0.05, FRACTION, TRAINING,
      "Fraction of T in which the rate rises linearly from a hundredth."),
     ("optimizer.drops", (0.6, 0.9), Several(FRACTION, optional=True), TRAINING,
-     "Fractions of T at which the rate falls to a tenth, in order."),
+     "Fractions of T at which schedule steps lets the rate fall to a tenth, in order."),
+    ("optimizer.power", 0.9, Real(above=0), TRAINING,
+     "Exponent of schedule poly; 1 for a straight line."),
+    ("optimizer.final", 0.0, FRACTION, TRAINING,
+     "What schedules poly and cosine leave of the rate at step T, as a factor."),
 
     ("evaluation.weights", "student", Choice(("student", "teacher")), SCORES,
      "Weights to evaluate, predict with and export: those trained, or the teacher's average."),
@@ -255,6 +271,8 @@ SETTINGS = tuple(Setting(*row) for row in (
     ("review.fold_steps", 0, NUMBER, NOTHING,
      "Steps of each of these runs; 0 for the run's own, divided by their number."),
 
+    ("patience", 0, NUMBER, TRAINING,
+     "Stop after so many evaluations without a better mIoU; 0 for never."),
     ("log_every", 50, COUNT, NOTHING, "Steps between two log lines."),
     ("eval_every", 4_000, COUNT, NOTHING, "Steps between two evaluations."),
     ("save_every", 1_000, COUNT, NOTHING, "Steps between two checkpoints."),

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Kind(Protocol):
-    """What `Whole`, `Real`, `Flag`, `Text`, `Name`, `Choice` and `Several` have in common."""
+    """What all of these have in common."""
 
     def valid(self, value: Any) -> Any: ...
 
@@ -203,6 +203,23 @@ class Several:
         if plural:
             words = f"tuples of {words}"
         return words + (", or ()" if self.optional else "")
+
+
+@dataclass(frozen=True)
+class WordOr:
+    """One word that stands for itself, or a value of a kind."""
+
+    word: str
+    of: Kind
+
+    def valid(self, value: Any) -> Any:
+        return value if value == self.word else self.of.valid(value)
+
+    def parse(self, text: str) -> Any:
+        return self.word if text.strip() == self.word else self.of.parse(text)
+
+    def describe(self, plural: bool = False) -> str:
+        return f"{self.word} or {self.of.describe(plural)}"
 
 
 def literal(text: str) -> Any:

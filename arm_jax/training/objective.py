@@ -31,11 +31,14 @@ class Method:
       config: every setting of the run, from `settings.frozen`.
       ignore: the label of pixels that have none.
       devices: how many there are, over which the batch is split.
+      class_weights: factor on the loss of each class, for both players and the auxiliary head, so
+        that one still raises what the other lowers; () for none.
     """
 
     config: FrozenConfigDict
     ignore: int = 255
     devices: int = 1
+    class_weights: tuple[float, ...] = ()
 
 
 def forward(
@@ -119,6 +122,10 @@ def from_scores(
         weigh_edges = functools.partial(jnp.multiply, given.weights)
         found = found._replace(loss=weigh_edges(found.loss))
         signal = None if signal is None else weigh_edges(signal)
+    if method.class_weights:
+        by_class = losses.by_class(believed, method.class_weights)
+        found = found._replace(loss=by_class * found.loss)
+        signal = None if signal is None else by_class * signal
     if config.arm.input == "s":
         log_s = losses.clip_log_s(maps["log_s"])
         confidence = arm.uncertainty_confidence(log_s, detach=config.arm.detach)
@@ -149,6 +156,8 @@ def from_scores(
     # The auxiliary head learns what was drawn, as corrected; it completes nothing.
     own = labels if given is None else jnp.where(valid, believed, labels)
     aside = by_rows(auxiliary_map, auxiliary, own, devices=method.devices)
+    if method.class_weights:
+        aside = by_class * aside
     auxiliary_loss = losses.mean_over(aside, valid)
     total = objective.total + config.model.auxiliary_weight * auxiliary_loss
     completion = None

@@ -98,9 +98,13 @@ def test_many_sizes_go_out_before_they_fill_the_memory(model, monkeypatch):
     sizes = [(24, 32), (20, 70), (70, 28), (24, 32), (24, 100), (20, 70), (24, 32)]
     whole = run(model, sizes, batch_size=2).matrix
     monkeypatch.setattr(labelled, "MOST_WAITING", 1)
-    sent = []
-    labels = inference.labels
-    monkeypatch.setattr(evaluate.inference, "labels", lambda *a: sent.append(a[2]) or labels(*a))
+    sent, labels = [], inference.labels
+
+    def seen(*arguments, **options):
+        sent.append(arguments[2])
+        return labels(*arguments, **options)
+
+    monkeypatch.setattr(evaluate.inference, "labels", seen)
     np.testing.assert_array_equal(run(model, sizes, batch_size=2).matrix, whole)
     assert len(sent) > 4
     assert all(len(batch) == 2 for batch in sent)
@@ -132,9 +136,13 @@ def test_an_image_without_a_label_has_no_figure():
 def test_padding_lets_different_sizes_share_a_batch(model, monkeypatch):
     sizes = [(33, 60), (64, 64), (40, 50)]
     how = Protocol(multiple=32)
-    sent = []
-    labels = inference.labels
-    monkeypatch.setattr(evaluate.inference, "labels", lambda *a: sent.append(a[2]) or labels(*a))
+    sent, labels = [], inference.labels
+
+    def seen(*arguments, **options):
+        sent.append(arguments[2])
+        return labels(*arguments, **options)
+
+    monkeypatch.setattr(evaluate.inference, "labels", seen)
     result = run(model, sizes, batch_size=3, protocol=how)
     assert len(sent) == 1
     source = Records(sizes)
@@ -149,9 +157,13 @@ def test_images_of_several_sizes_resized_to_one_share_a_batch(model, monkeypatch
         predicted = inference.predict(model, record["image"], how)
         valid = record["label"] != 255
         np.add.at(matrix, (record["label"][valid], predicted[valid]), 1)
-    sent = []
-    labels = inference.labels
-    monkeypatch.setattr(evaluate.inference, "labels", lambda *a: sent.append(a[2]) or labels(*a))
+    sent, labels = [], inference.labels
+
+    def seen(*arguments, **options):
+        sent.append(arguments[2])
+        return labels(*arguments, **options)
+
+    monkeypatch.setattr(evaluate.inference, "labels", seen)
     np.testing.assert_array_equal(run(model, sizes, batch_size=4, protocol=how).matrix, matrix)
     assert len(sent) == 1
 

@@ -1,5 +1,8 @@
 """A folder of anything that is an image becomes index PNGs and overlays, whole or not at all."""
 
+import csv
+
+import jax
 import numpy as np
 import pytest
 from evaluation_standins import TinySegmenter, classes, image
@@ -7,6 +10,8 @@ from flax import nnx
 from hostile_images import huge, no_files
 from PIL import Image
 
+from arm_jax import arm
+from arm_jax.data import chosen
 from arm_jax.data.labels import generic
 from arm_jax.evaluation import inference, predict
 from arm_jax.evaluation.protocol import Protocol
@@ -22,7 +27,7 @@ def model():
 
 
 def run(model, source, target, **options):
-    return predict.predict_folder(model, source, target, CLASSES, **({"progress": False} | options))
+    return predict.predict_images(model, source, target, CLASSES, **({"progress": False} | options))
 
 
 def files(folder):
@@ -167,14 +172,14 @@ def test_what_cannot_be_predicted_is_named(model, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no image"):
         run(model, tmp_path / "empty", tmp_path / "out")
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         run(model, tmp_path / "missing", tmp_path / "out")
     for name in ("a.png", "a.bmp"):
         Image.fromarray(image(8, 8)).save(tmp_path / "empty" / name)
     with pytest.raises(InputError, match=r"a\.bmp and a\.png would have the same output"):
         run(model, tmp_path / "empty", tmp_path / "out")
     with pytest.raises(InputError, match="5 classes but 4 names"):
-        predict.predict_folder(model, tmp_path, tmp_path, classes(4))
+        predict.predict_images(model, tmp_path, tmp_path, classes(4))
     assert not (tmp_path / "out").exists()
 
 
@@ -205,3 +210,60 @@ def test_eight_devices_label_as_one_does(model, folder, tmp_path):
             Image.open(tmp_path / "one" / "labels" / name),
             Image.open(tmp_path / "eight" / "labels" / name),
         )
+
+
+def test_maps_of_confidence_and_probabilities(model, folder, tmp_path):
+    run(model, folder, tmp_path / "out", maps=("confidence", "probabilities"))
+    for name in ("a", "night/b"):
+        pixels = predict.read_image(next(folder.glob(f"{name}.*")))
+        scores = inference.class_scores(model, pixels)
+        stored = Image.open(tmp_path / "out" / "confidence" / f"{name}.png")
+        assert stored.mode == "I;16"
+        v = 2 * np.asarray(stored, np.float64) / 65535 - 1
+        np.testing.assert_allclose(v, arm.confidence(scores), atol=2e-5)
+        with np.load(tmp_path / "out" / "probabilities" / f"{name}.npz") as file:
+            assert tuple(file["classes"]) == CLASSES.names
+            found = file["probabilities"]
+        assert found.dtype == np.float16
+        np.testing.assert_allclose(found, jax.nn.softmax(scores), atol=1e-3)
+        label = np.asarray(Image.open(tmp_path / "out" / "labels" / f"{name}.png"))
+        np.testing.assert_array_equal(label, inference.predict(model, pixels))
+
+
+def test_the_table_begins_with_the_least_sure_image(model, folder, tmp_path):
+    run(model, folder, tmp_path / "out", threshold=-0.5)
+    with open(tmp_path / "out" / "predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(list((tmp_path / "out" / "labels").rglob("*.png")))
+    means = [float(row["mean confidence"]) for row in rows]
+    assert means == sorted(means)
+    for row in rows:
+        pixels = predict.read_image(folder / row["image"])
+        v = np.asarray(arm.confidence(inference.class_scores(model, pixels)))
+        assert float(row["mean confidence"]) == pytest.approx(v.mean(), abs=1e-4)
+        assert float(row["% with v < -0.5"]) == pytest.approx(100 * (v < -0.5).mean(), abs=0.01)
+        present = np.unique(inference.predict(model, pixels))
+        assert row["classes"].split() == [CLASSES.names[k] for k in present]
+
+
+def test_a_file_a_pattern_and_a_list_name_images(folder, tmp_path):
+    (folder / "list.txt").write_text(f"a.png\n\n{folder / 'night' / 'b.BMP'}\n")
+    for given, root, names in (
+        (folder / "a.png", folder, ["a.png"]),
+        (f"{folder}/**/*", folder, ["a.png", "grey.png", "night/b.BMP"]),
+        (f"{folder}/nigh?/*", folder / "night", ["b.BMP"]),
+        (folder / "list.txt", folder, ["a.png", "night/b.BMP"]),
+    ):
+        found = chosen.find(given)
+        assert found.root == root
+        assert [path.as_posix() for path in found.paths] == names
+    for given, words in (
+        (f"{folder}/*.xyz", "names no image"),
+        (tmp_path / "out" / "labels.csv", "no such file or folder; give an image, a folder"),
+        (__file__, r"ends in none of .*\.txt; give an image"),
+    ):
+        with pytest.raises(InputError, match=words):
+            chosen.find(given)
+    (folder / "list.txt").write_text("a.png\nmissing.png\n")
+    with pytest.raises(InputError, match=r"list\.txt, line [12]: .*is no file; correct or remove"):
+        chosen.find(folder / "list.txt")

@@ -17,8 +17,10 @@ from arm_jax import experiment as experiments
 from arm_jax import modes, networks
 from arm_jax.data import check
 from arm_jax.data.labels import STREET_SCENES
+from arm_jax.evaluation import calibration, metrics
+from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.run import folder as run_folder
-from arm_jax.run import loop, restore
+from arm_jax.run import grid, loop, restore
 from arm_jax.run.checkpoints import Checkpoints, read_miou
 from arm_jax.run.progress import Progress
 from arm_jax.system import sharding
@@ -243,3 +245,46 @@ def test_a_stopped_run_keeps_its_teacher(tmp_path, monkeypatch):
     np.testing.assert_array_equal(run.model.head.classifier.kernel[...], classifier[...])
     other = run.state.params["segmenter"]["head"]["classifier"]["kernel"]
     assert np.abs(classifier[...] - other[...]).max() > 0
+
+
+def test_patience_ends_a_run_and_a_continued_one_at_the_same_step(tmp_path, monkeypatch, capsys):
+    """Of six steps, evaluated one by one, the fourth is the second without a better mIoU."""
+    found = iter(())
+
+    def evaluate(self, players, source, mesh):
+        number = next(found)
+        if number == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        matrix = np.array([[number, 100 - number], [0, 100]])
+        matrix = np.pad(matrix, ((0, self.classes.number - 2),) * 2)
+        nothing = calibration.Calibration(np.zeros((2, calibration.BINS * calibration.NARROW), int))
+        return evaluation.Result(metrics.scores(matrix), matrix, 3, 0.0, self.protocol, nothing)
+
+    monkeypatch.setattr(experiments.Experiment, "evaluate", evaluate)
+    settings = config(eval_every=1, patience=2)
+    found = iter((50, 70, 60, 70))
+    loop.train(settings, tmp_path / "whole", mesh=one_device())
+    line = "stops at step 4 of 6: 2 evaluations without a better mIoU than"
+    assert line in capsys.readouterr().out
+
+    found = iter((50, 70, "SIGTERM"))
+    with pytest.raises(Stopped, match="saved at step 3"):
+        loop.train(settings, tmp_path / "broken", mesh=one_device())
+    found = iter((60, 70))
+    loop.train(settings, tmp_path / "broken", mesh=one_device())
+    assert line in capsys.readouterr().out
+    for name in ("metrics.jsonl", "eval.json"):
+        whole, broken = ((tmp_path / folder / name).read_text() for folder in ("whole", "broken"))
+        assert whole == broken
+    assert json.loads(broken)["step"] == 4
+    assert Checkpoints(tmp_path / "whole", read_only=True).find("best") == 2
+
+    # It has ended: no more steps, only the scores again.
+    monkeypatch.setattr(loop, "compile_step", lambda *_: None)
+    found = iter((70,))
+    loop.train(settings, tmp_path / "whole", mesh=one_device())
+    cell = grid.Cell("row", 0, settings, tmp_path / "whole")
+    assert grid.is_complete(cell)
+    settings.patience = 0
+    assert not grid.is_complete(cell)

@@ -63,8 +63,7 @@ def test_uniform_weights_are_warned_of_once_a_quarter_into_the_run(log, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
     assert lines == [
         "warning: at step 30 ARM's weights are still almost uniform (Hölder ratio 0.471), so this"
-        " is plain ce so far; in runs under 5,000 steps raise arm.lr_multiplier (5 to 15), which"
-        " is 1"
+        " is plain ce so far; set arm.lr_multiplier, which is 1.0, to auto"
     ]
 
 
@@ -73,15 +72,12 @@ def test_uniform_weights_are_warned_of_once_a_quarter_into_the_run(log, capsys):
     [
         # The weights had begun to differ, and differ no more.
         ((1.05, 1.03, 1.0), 15.0, "gone back towards uniform (their factor on the loss was 1.050"),
-        (
-            (1.05, 1.03, 1.0),
-            15.0,
-            "lower arm.lr_multiplier, which is 15, or optimizer.learning_rate",
-        ),
+        ((1.05, 1.03, 1.0), 15.0, "set arm.lr_multiplier, which is 15.0, to auto"),
+        ((1.05, 1.03, 1.0), "auto", "lower optimizer.learning_rate, which is 0.02"),
         ((0.9, 0.95, 0.99), 5.0, "ARM has died"),
         # They never did.
-        ((1.002, 1.001, 1.0), 5.0, "raise arm.lr_multiplier (5 to 15), which is 5"),
-        ((1.002, 1.001, 1.0), 15.0, "arm.lr_multiplier is 15 already, so train for more steps"),
+        ((1.002, 1.001, 1.0), 5.0, "set arm.lr_multiplier, which is 5.0, to auto"),
+        ((1.002, 1.001, 1.0), "auto", "arm.lr_multiplier is auto already, so train for more steps"),
         ((1.02, 1.04, 1.06), 1.0, "are still almost uniform"),
     ],
 )

@@ -1,5 +1,7 @@
 """What the settings of a step mean, as numbers: loss, confidence, and what ARM climbs."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,3 +129,32 @@ def test_the_histogram_is_of_what_arm_climbs():
     expected = np.asarray(losses.kl_signal(kl))[:, ::5, ::5][counted].sum()
     np.testing.assert_allclose(histogram.loss.sum(), expected, rtol=1e-5)
     assert histogram.loss.min() >= 0
+
+
+@pytest.mark.parametrize("signal", ["loss", "gce"])
+def test_class_weights_scale_what_both_players_see(signal):
+    """The loss of each pixel, what ARM climbs, and the auxiliary loss."""
+    changes = {"arm.signal": signal, "model.auxiliary_weight": 1.0}
+    players, logits, _, labels, valid, method = case(changes)
+    weights = (0.5, 2.0, 0.0, 3.0, 1.0)
+    method = dataclasses.replace(method, class_weights=weights)
+    log_p = jax.nn.log_softmax(logits)
+    log_p = jnp.take_along_axis(log_p, jnp.where(valid, labels, 0)[..., None].astype(int), -1)
+    factor = np.where(valid, np.array((*weights, *251 * (np.nan,)))[labels], 0.0)
+    loss = factor * -np.asarray(log_p)[..., 0]
+    terms = run(players, labels, method)
+    mean = loss.sum() / valid.sum()
+    np.testing.assert_allclose(terms.mean_loss, mean, rtol=1e-5)
+    np.testing.assert_allclose(terms.auxiliary_loss, mean, rtol=1e-5)  # the same scores
+
+    climbed = loss if signal == "loss" else factor * np.asarray(losses.bounded(log_p[..., 0]))
+    v = arm.confidence(logits)
+
+    def gain(module):
+        return jnp.sum(arm.normalize(module(v), jnp.asarray(valid)) * climbed)
+
+    expected = nnx.grad(gain)(players.arm)
+    found = nnx.grad(lambda players: run(players, labels, method).total)(players)["arm"]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), found, expected
+    )

@@ -11,18 +11,21 @@ Reweighting scales the loss by `loss_ratio`, up to 1.8 here, and so the steps th
 
 from ml_collections import ConfigDict
 
-from arm_jax.configs import base, demo
+from arm_jax.configs import base, street_scenes
 
 ROWS = {"faster": {"optimizer.learning_rate": 0.18}}
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    config = demo.get_config()
+    config = street_scenes.get_config()
+    config.data.builder_config = "demo"
     config.steps = 400
     config.batch_size = 8
     config.augment.crop = (64, 128)
     config.augment.ratio = (0.5, 1.0)
     config.model.name = "deeplabv3plus_resnet10"
+    config.model.output_stride = 16
+    config.model.dtype = "float32"
     config.arm.lr_multiplier = 3.0
     config.optimizer.learning_rate = 0.1
     config.log_every = 50

@@ -260,6 +260,7 @@ def predictions(
     most = max(MOST_WAITING, batch_size)
     for batch in grouped(readable(), lambda one: one[2].group, batch_size, most):
         full = [one[2] for one in batch] + [batch[0][2]] * (batch_size - len(batch))
+        found: tuple[jax.Array, ...]
         if beside == "probabilities":
             found = inference.probabilities(graphdef, state, full, protocol, put, mesh.size)
         elif beside:

@@ -59,6 +59,7 @@ def test_labels_are_indices_in_a_palette_and_overlays_have_the_images_size(model
         "overlays/a.jpg",
         "overlays/grey.jpg",
         "overlays/night/b.jpg",
+        "predictions.csv",
     ]
     for name, picture in (("a", image(24, 32, 1)), ("night/b", image(40, 28, 2))):
         label = Image.open(target / "labels" / f"{name}.png")

@@ -143,7 +143,8 @@ def evaluate(
     total = processes.total(np.concatenate([part.reshape(-1) for part in parts]), error)
     ends = np.cumsum([part.size for part in parts])[:-1]
     matrices, claims, words = (
-        values.reshape(part.shape) for values, part in zip(np.split(total, ends), parts, strict=True)
+        values.reshape(part.shape)
+        for values, part in zip(np.split(total, ends), parts, strict=True)
     )
     return Result(
         scores=metrics.scores(matrices[0]),

@@ -170,9 +170,7 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     experiment.write_report(workdir, result, step=last)
     if jax.process_index() == 0:
         page.write(
-            page.Trained(
-                workdir, experiment, players(graphdef, state), state.histogram, last
-            ),
+            page.Trained(workdir, experiment, players(graphdef, state), state.histogram, last),
             mesh,
         )
     return result

@@ -17,7 +17,7 @@ from arm_jax import experiment as experiments
 from arm_jax import modes, networks
 from arm_jax.data import check
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.evaluation import calibration, metrics
+from arm_jax.evaluation import by_image, calibration, metrics
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.run import folder as run_folder
 from arm_jax.run import grid, loop, restore
@@ -259,7 +259,9 @@ def test_patience_ends_a_run_and_a_continued_one_at_the_same_step(tmp_path, monk
         matrix = np.array([[number, 100 - number], [0, 100]])
         matrix = np.pad(matrix, ((0, self.classes.number - 2),) * 2)
         nothing = calibration.Calibration(np.zeros((2, calibration.BINS * calibration.NARROW), int))
-        return evaluation.Result(metrics.scores(matrix), matrix, 3, 0.0, self.protocol, nothing)
+        none = by_image.ByImage((), np.zeros(0), np.zeros(0))
+        scores = metrics.scores(matrix)
+        return evaluation.Result(scores, matrix, 3, none, 0.0, self.protocol, nothing)
 
     monkeypatch.setattr(experiments.Experiment, "evaluate", evaluate)
     settings = config(eval_every=1, patience=2)

@@ -47,7 +47,7 @@ def test_training_view_updates_the_models_own_statistics():
     assert model.backbone.stem.layers[0].norm.use_running_average
 
 
-@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("graph", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_training_step_under_plain_jit(graph):
     """The form the train step has: split, jit over the state, merge, differentiate, update."""
     with nnx.set_graph_mode(graph):
@@ -91,7 +91,7 @@ def test_training_step_under_plain_jit(graph):
         assert np.abs(kernels[1] - kernels[0]).max() > 1e-6
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_half_precision_training_stays_close_to_float32(dtype):
     graphdef, state = nnx.split(tiny(dtype=dtype, dropout_rate=0.0))
     reference_graphdef, _ = nnx.split(tiny(dropout_rate=0.0))
@@ -186,6 +186,7 @@ def test_seeds_make_the_weights():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_rematerialisation_changes_neither_gradient_nor_statistics():
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
 

@@ -66,6 +66,7 @@ def check_logits(golden, name, num_classes=19, **options):
             assert_close(got, expected[f"{part} {tag}"], 1e-4)
 
 
+@pytest.mark.slow
 def test_logits_of_resnet18():
     check_logits("deeplabv3plus_resnet18", "deeplabv3plus_resnet18")
 

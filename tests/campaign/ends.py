@@ -8,6 +8,7 @@ from pathlib import Path
 
 # Clocks, random names, and what says when something was done.
 UNLIKE = ("versions.jsonl", ".arm_jax.jsonl", ".arm_jax.lock", "checked_labels.json")
+PAGES = ".html"  # tell folder, starts and dates
 # What a killed process may leave only until the next one begins.
 HALVES = (".arm_jax.part.*", "*.orbax-checkpoint-tmp*", "incomplete.*")
 
@@ -45,7 +46,7 @@ def outputs(path: Path) -> dict[str, str]:
     return {
         os.path.relpath(name, path): content
         for name, content in found.items()
-        if os.path.basename(name) not in UNLIKE
+        if os.path.basename(name) not in UNLIKE and not name.endswith(PAGES)
     }
 
 

@@ -196,6 +196,8 @@ def test_two_processes_equal_one(tmp_path, compiled):
     assert (tmp_path / "one" / "confusion.csv").read_text() == (
         tmp_path / "two" / "confusion.csv"
     ).read_text()
+    for name in ("one", "two"):
+        assert (tmp_path / name / "report.html").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -63,14 +63,14 @@ def report(
     if target == run.folder:
         run_folder.claim(target)
     drawing = page.Page(page.of(run), sharding.make_mesh(jax.local_devices()[:1]))
-    drawn = [drawing.write(target)]
+    drawn, evaluated = [drawing.write(target)], drawing.evaluated
     drawn += figures.draw(
         target,
         f"{run.folder.name}, step {run.step:,}",
         run.classes,
         samples=drawing.spread(),
-        matrix=None if drawing.evaluated is None else drawing.evaluated.matrix,
-        calibration=drawing.evaluated and drawing.evaluated.values.get("calibration"),
+        matrix=None if evaluated is None else evaluated.matrix,
+        calibration=None if evaluated is None else evaluated.values.get("calibration"),
         histogram=run.state.histogram,
         records=drawing.records,
         p=run.experiment.config.arm.p,

@@ -120,8 +120,10 @@ def evaluate(
             labels = put(_labels(full, len(batch), classes))
             yield batch, *_counted(*found, labels, number=classes.number, ignore=classes.ignore)
 
-    matrices = np.zeros((1 + (boundary_width is not None), *2 * (classes.number,)), np.int64)
-    claims = np.zeros((2, BINS * NARROW), np.int64)
+    matrices: np.ndarray = np.zeros(
+        (1 + (boundary_width is not None), *2 * (classes.number,)), np.int64
+    )
+    claims: np.ndarray = np.zeros((2, BINS * NARROW), np.int64)
     collector = Collector(len(source))
     error = None
     with tqdm(

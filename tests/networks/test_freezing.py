@@ -41,7 +41,7 @@ class Step:
         mesh = sharding.make_mesh(jax.devices()[:1])
         if features:
             found = jax.jit(model.frozen_features)(step.network_input(batch, method))
-            others = {key: batch[key] for key in ("label", "key")}
+            others = {key: batch[key] for key in ("label", "extent", "key")}
             batch = {"features": jax.tree.map(np.asarray, found)} | others
         self.step = step.compile_step(mesh, self.graphdef, transformation, method)
         self.batch = sharding.shard_batch(mesh, batch)

@@ -29,6 +29,7 @@ from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
 from arm_jax.system import command_line, names, outputs
+from arm_jax.system.errors import InputError
 
 
 @command_line.answered
@@ -46,8 +47,8 @@ def main() -> int:
     parser.add_argument("--out", default="", help="folder for sheets of samples")
     arguments = parser.parse_args()
     found = {split: check(arguments, split) for split in arguments.splits.split(",")}
-    if any(one.problems for one in found.values()):
-        return 2
+    if problems := [problem for one in found.values() for problem in one.problems]:
+        raise InputError(f"records that cannot be used: {len(problems)}, first {problems[0]}")
     counted = {split or "all": one.checked() for split, one in found.items()}
     classes = next(iter(found.values())).classes
     table, remarks = shares.judge(classes, counted, write=source_arguments.override)

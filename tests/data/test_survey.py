@@ -13,6 +13,7 @@ from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import generic
 from arm_jax.data.survey import survey
 from arm_jax.system.errors import InputError
+from scripts import check_dataset
 
 CLASSES = generic(["ground", "thing", "never"])
 
@@ -95,3 +96,14 @@ def test_the_script_prints_draws_and_tells_by_its_status(root, tmp_path_factory)
     missing = script(root, "--splits", "val")
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: ") and missing.stderr.count("\n") == 1
+
+
+def test_records_that_cannot_be_used_end_the_script_with_one_line(tmp_path, monkeypatch, capsys):
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "train").mkdir(parents=True)
+        (tmp_path / kind / "train" / "a.png").write_bytes(b"no image")
+    arguments = ["folders", f"--root={tmp_path}", "--classes=a,b", "--splits=train"]
+    monkeypatch.setattr(sys, "argv", ["check_dataset.py", *arguments])
+    assert check_dataset.main() == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "records that cannot be used: 1, first " in said

@@ -134,7 +134,7 @@ def test_an_unreadable_image_is_named_and_the_others_are_done(model, folder, tmp
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"1 of 4 images could not be read, first .*cut\.png"):
         run(model, folder, tmp_path / "out", progress=True)
-    assert len(files(tmp_path / "out")) == 6
+    assert len(files(tmp_path / "out")) == 7  # with the table
     printed = capfd.readouterr()
     assert printed.out.startswith(f"skipped: {folder / 'cut.png'}: cannot be read")
     assert not printed.err  # no bar, as this is no terminal
@@ -149,7 +149,7 @@ def test_hostile_files_among_the_images_are_skipped_by_name(model, folder, tmp_p
         run(model, folder, tmp_path / "out")
     lines = capsys.readouterr().out.splitlines()
     assert sorted(line.split(": ")[1] for line in lines) == sorted(str(folder / n) for n in names)
-    assert len(files(tmp_path / "out")) == 6
+    assert len(files(tmp_path / "out")) == 7  # with the table
 
 
 def test_a_linked_folder_of_images_is_labelled_and_a_turned_photograph_upright(model, tmp_path):

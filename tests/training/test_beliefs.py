@@ -35,7 +35,7 @@ def teacher(run):
     return tiny.flat(run.state.beliefs.teacher)
 
 
-@pytest.mark.parametrize("with_arm", [True, False])
+@pytest.mark.parametrize("with_arm", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(with_arm):
     usual = tiny.Run(with_arm=with_arm)
     never = tiny.Run(RECIPE | NEVER | {"targets.edge_weight": 0.0}, with_arm=with_arm)
@@ -49,6 +49,7 @@ def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(with_arm):
     assert never.state.beliefs.corrected == never.state.beliefs.completed == 0
 
 
+@pytest.mark.slow
 def test_the_teacher_is_the_average_of_weights_and_statistics():
     run = tiny.Run(AVERAGE)  # spans 5 of 100 steps
     average = teacher(run).astype(np.float64)
@@ -69,9 +70,7 @@ def test_the_teacher_is_the_average_of_weights_and_statistics():
     np.testing.assert_array_equal(teacher(run), before)
 
 
-@pytest.mark.parametrize(
-    ("correct", "complete"), [("class", "class"), ("soft", "soft"), ("posterior", "posterior")]
-)
+@pytest.mark.parametrizeX
 def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, complete):
     changes = {"targets.correct": correct, "targets.complete": complete, "loss.q": 0.4}
     changes |= {"targets.correct_above": 0.4, "targets.complete_above": 0.5}
@@ -164,6 +163,7 @@ def test_the_matched_loss_has_the_plain_value_and_arm_feels_nothing():
     assert matched.ratio == usual.ratio != 1
 
 
+@pytest.mark.slow
 def test_pixels_that_nobody_labelled_teach_where_the_teacher_is_sure():
     run = tiny.Run(RECIPE | EAGER)
     for seed in range(2):  # the first step's rate is small
@@ -179,12 +179,14 @@ def test_pixels_that_nobody_labelled_teach_where_the_teacher_is_sure():
     np.testing.assert_array_equal(never.params(), before)
 
 
+@pytest.mark.slow
 def test_nothing_is_corrected_before_its_time():
     run = tiny.Run(RECIPE | EAGER | {"targets.start": 0.02})  # step 2 of 100
     shares = [run.step(tiny.batch(seed=seed))["corrected"] for seed in range(3)]
     assert shares[0] == shares[1] == 0 < shares[2]
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_have_the_teacher_of_the_whole():
     runs = [tiny.Run(RECIPE | EAGER | {"accumulate": parts}) for parts in (1, 2)]
     logged = [run.step(tiny.batch(8)) for run in runs]

@@ -70,7 +70,14 @@ def test_the_teacher_is_the_average_of_weights_and_statistics():
     np.testing.assert_array_equal(teacher(run), before)
 
 
-@pytest.mark.parametrizeX
+@pytest.mark.parametrize(
+    ("correct", "complete"),
+    [
+        ("class", "class"),
+        pytest.param("soft", "soft", marks=pytest.mark.slow),
+        pytest.param("posterior", "posterior", marks=pytest.mark.slow),
+    ],
+)
 def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, complete):
     changes = {"targets.correct": correct, "targets.complete": complete, "loss.q": 0.4}
     changes |= {"targets.correct_above": 0.4, "targets.complete_above": 0.5}

@@ -242,7 +242,7 @@ def shapes(size, *passes):
 def test_150_classes_at_2000_by_3000_fit_as_a_whole():
     """Beside the network's logits (215 MiB) and the labels, two tiles, not 3.4 GiB."""
     tile, (rows, _, columns), (logits,) = shapes((2016, 3008), (500, 750))
-    compiled = tiles._labels.lower(logits, rows, columns, tile=tile).compile()
+    compiled = tiles._labels.lower(logits, rows, columns, tile=tile, beside="").compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 2 * tiles.TILE_BYTES + 2048 * 3008
 
 

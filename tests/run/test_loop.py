@@ -140,8 +140,9 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch, capsys):
     assert page.exists()
     modes.report(None, tmp_path / "whole", "latest", str(tmp_path / "elsewhere"))
     drawn = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if "drew " in line]
-    names = ("report.html", "contact_sheet.png", "confusion.png", "weight_and_loss.png")
-    assert drawn == [str(tmp_path / "elsewhere" / name) for name in (*names, "training.png")]
+    names = ("report.html", "contact_sheet.png", "confusion.png", "reliability.png")
+    names = (*names, "weight_and_loss.png", "training.png")
+    assert drawn == [str(tmp_path / "elsewhere" / name) for name in names]
     assert all(Path(path).stat().st_size > 5000 for path in drawn)
     finished = loop.train(config(), tmp_path / "whole", mesh=one_device())
     np.testing.assert_array_equal(finished.matrix, whole.matrix)

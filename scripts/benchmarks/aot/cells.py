@@ -7,7 +7,7 @@ cells of minutes each. This set covers instead:
   a single TPU, whose memory is small;
 - every network in every precision, on one GPU and on eight TPUs of one kind;
 - every network with remat, with accumulation and with both, on one GPU;
-- every row that changes the step, on the small network of configs/demo.py, on one GPU, on eight
+- every row that changes the step, on a small network, on one GPU, on eight
   GPUs and on eight TPUs: rows change what follows the scores, which is the same for all networks;
 - every way to evaluate, on the small network.
 
@@ -20,8 +20,17 @@ from typing import NamedTuple
 
 from aot.child import Job
 
+# A small network for what does not depend on the network.
+SMALL = (
+    "configs/street_scenes.py",
+    (
+        "--config.data.builder_config=demo",
+        "--config.model.name=deeplabv3plus_resnet18",
+        "--config.model.output_stride=16",
+    ),
+)
 NETWORKS = {
-    "R18": ("configs/demo.py", ("--config.augment.crop=(512,1024)", "--config.batch_size=16")),
+    "R18": (SMALL[0], (*SMALL[1], "--config.augment.crop=512,1024", "--config.batch_size=16")),
     "R50": ("configs/cityscapes_coarse.py:resnet50", ()),
     "R101": ("configs/cityscapes_coarse.py", ()),
     "ResNeSt-101": ("configs/ade20k.py", ()),
@@ -147,22 +156,25 @@ def _evaluations(topology: str, names: tuple[str, ...] = tuple(NETWORKS)) -> Ite
 
 
 def _rows(rows: dict[str, dict], topology: str) -> Iterator[Cell]:
-    more = ("--config.batch_size=8", "--config.model.dtype=bfloat16")
+    file, small = SMALL
+    more = (*small, *("--config.augment.crop=96,192", "--config.batch_size=8"))
+    more = (*more, "--config.model.dtype=bfloat16")
     for name, changes in rows.items():
-        if any(key.startswith(("arm.", "loss.")) for key in changes):
-            job = _job(f"configs/demo.py:{name}", topology, more)
+        if any(key.startswith(("arm.", "loss.", "targets.")) for key in changes):
+            job = _job(f"{file}:{name}", topology, more)
             yield Cell("rows", name, topology, job)
     for key in ("loss.average_over=all", "augment.jitter=False"):
-        job = _job("configs/demo.py:arm", topology, (*more, f"--config.{key}"))
+        job = _job(f"{file}:arm", topology, (*more, f"--config.{key}"))
         yield Cell("rows", key, topology, job)
 
 
 def _protocols() -> Iterator[Cell]:
+    file, small = SMALL
     ways: dict[str, tuple[str, tuple[str, ...]]] = {
         "whole image": ("", ()),
         "tta": (":tta", ()),
         "windows": ("", ("--config.evaluation.crop=(512,1024)",)),
     }
     for topology, (way, (row, keys)) in itertools.product((*GPUS, TPUS[0]), ways.items()):
-        job = _job(f"configs/demo.py{row}", topology, keys, evaluate=True, size=(1024, 2048))
-        yield Cell("evaluation", f"demo, {way}", topology, job)
+        job = _job(f"{file}{row}", topology, (*small, *keys), evaluate=True, size=(1024, 2048))
+        yield Cell("evaluation", f"R18, {way}", topology, job)

@@ -38,6 +38,9 @@ MOST_PIXELS = 1 << 28
 # asks for more than this and a few pixels of a solid colour would only fill the memory.
 _PIXELS_PER_BYTE = 8 * 1032
 _ANY_FILE = 1 << 24
+# Four channels of 64 bits and their alpha take 40; the rest may be profiles, thumbnails and notes.
+_BYTES_PER_PIXEL = 64
+_ANY_REST = 1 << 26
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns above it and raises above twice as many
 # Pillow also opens files that it hands to other programs, such as PostScript; these are enough.
 FORMATS = tuple(
@@ -125,6 +128,11 @@ def check_size(height: int, width: int, data: bytes, name: str) -> None:
         raise InputError(
             f"{name}: its header asks for {width:,} x {height:,} pixels, and its {len(data):,}"
             " bytes are too few for them; replace the file"
+        )
+    if len(data) > _ANY_REST + _BYTES_PER_PIXEL * height * width:
+        raise InputError(
+            f"{name}: has {len(data):,} bytes, far more than its {width:,} x {height:,} pixels"
+            " need; replace the file, or save the image anew"
         )
 
 

@@ -101,9 +101,14 @@ def _checkpoints(folder: Path) -> dict[str, str]:
     reader = ocp.PyTreeCheckpointer()
     for step in sorted(p.name for p in folder.iterdir() if p.name.isdecimal()):
         state = (folder / step / "state").absolute()
-        shapes = reader.metadata(state).item_metadata.tree
-        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-        arrays, _ = jax.tree_util.tree_flatten_with_path(reader.restore(state, restore_args=numpy))
+        try:
+            shapes = reader.metadata(state).item_metadata.tree
+            numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+            restored = reader.restore(state, restore_args=numpy)
+        except Exception as error:  # that one may have been damaged
+            found[f"checkpoint {step} cannot be read"] = type(error).__name__
+            continue
+        arrays, _ = jax.tree_util.tree_flatten_with_path(restored)
         for path, array in arrays:
             data = np.asarray(array)
             name = f"checkpoint {step} {jax.tree_util.keystr(path)}"

@@ -204,3 +204,10 @@ def test_several_photographs_in_one_file_are_a_jpeg():
     assert image.shape == (9, 7, 3) and image.max() < 30
     for kind in ("PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM"):
         assert images.suffix(saved(np.zeros((4, 4), np.uint8), kind)) in images.SUFFIXES
+
+
+def test_a_file_of_far_more_bytes_than_its_pixels_need_is_refused():
+    image = saved(np.zeros((4, 6, 3), np.uint8), "PNG")
+    assert headers.read(image + bytes(1 << 20), "a.png").stored == (4, 6)
+    with pytest.raises(InputError, match=r"a.png: has 67,.* far more than its 6 x 4 pixels need"):
+        headers.read(image + bytes((1 << 26) + 64 * 24), "a.png")

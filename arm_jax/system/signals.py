@@ -52,6 +52,7 @@ class Listener:
         self._previous: dict[int, object] = {}
         self._settled = False  # whether the command has reacted to the first signal
         self._repeated = 0  # signals that this process sent to itself
+        self.raised = False  # whether `Interrupted` was raised for the first signal
 
     def __enter__(self) -> "Listener":
         self._reader, self._writer = socket.socketpair()
@@ -81,6 +82,7 @@ class Listener:
         if self._deferred:
             tell(f"{name(number)}: saving, then stopping; a second Ctrl-C stops at once")
         else:
+            self.raised = True
             raise Interrupted(number)
 
     def repeat(self, number: int) -> None:
@@ -88,7 +90,7 @@ class Listener:
 
         Python prints and drops it there, and the command would go on.
         """
-        self.number = None
+        self.number, self.raised = None, False
         self._repeated += 1
         timer = threading.Timer(REPEAT, _send_to_main_thread, [number])
         timer.daemon = True
@@ -172,18 +174,21 @@ def start() -> None:
     sys.unraisablehook = dropped
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not isinstance(error, Interrupted):
+        number = error.number if isinstance(error, Interrupted) else None
+        if number is None and _listener is not None and _listener.raised:
+            number = _listener.number  # a library that is half imported makes an error of its own
+        if number is None:
             line = None if sys.flags.dev_mode else of_system(error)
             if line is None:
                 usual(kind, error, trace)
                 return
             tell(line)
             os._exit(2)
-        tell(f"{name(error.number)}: stopped; the same command goes on from what was saved")
+        tell(f"{name(number)}: stopped; the same command goes on from what was saved")
         # At once, since threads and children may wait for what will not come.
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
-        os._exit(128 + error.number)
+        os._exit(128 + number)
 
     sys.excepthook = hook
 

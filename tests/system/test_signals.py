@@ -82,6 +82,21 @@ time.sleep(60)
     assert len(lines) == 1 and lines[0].startswith("arm_jax: SIGTERM: stopped;")
 
 
+def test_one_that_a_library_makes_an_error_of_its_own_from_stops_the_command_too():
+    """As a C extension does that is half imported."""
+    code = """
+try:
+    time.sleep(60)
+except KeyboardInterrupt as error:
+    raise ImportError("initialization failed") from error
+"""
+    process = start(code)
+    process.send_signal(signal.SIGTERM)
+    status, _, lines = end(process)
+    assert status == 143
+    assert len(lines) == 1 and lines[0].startswith("arm_jax: SIGTERM: stopped;")
+
+
 @pytest.mark.parametrize(
     ("code", "line"),
     [

@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 
 from arm_jax import settings
 from arm_jax.data import check
+from arm_jax.data.labels import Classes
+from arm_jax.data.sources import Source
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
@@ -118,6 +120,10 @@ def relabel(
 ) -> Path:
     """Write what the training believes of its labels as a label folder beside them, and a page.
 
+    All images of the splits are labelled, whatever `data.train_images` and `data.fold` leave out,
+    by the thresholds that `config` has. The labels to evaluate on are copied as they are: one
+    setting names the folder of both.
+
     Args:
       config, folder, checkpoint: as for `evaluate`.
       output: a folder; None for the labels' with `_relabelled` behind its name.
@@ -135,16 +141,21 @@ def relabel(
     used = run.experiment.config
     target = refusals.relabelled_folder(used, output)
     weights = used.evaluation.weights
+    # How sure is sure may be chosen anew, unlike what the run was trained with.
+    limits = used.targets if config is None else config.targets
     parts = used.data.train_split.split("+")
-    found = [
-        inputs.training_source(settings.frozen(used, {"data.train_split": part})) for part in parts
-    ]
+    found = [inputs.labelled_as_training(used, part) for part in parts]
+    copies, place = _labels_to_evaluate_on(used, target, run.classes)
     number = sum(len(source) for source in found)
-    terminal.say(f"believing    the {weights} of step {run.step}, of {number:,} images")
+    terminal.say(
+        f"believing    the {weights} of step {run.step}, of {number:,} images; corrects above"
+        f" {limits.correct_above:g} ({limits.correct_above_near:g} within {limits.near:g} px of an"
+        f" edge), completes above {limits.complete_above:g}"
+    )
 
     def belief(record: dict) -> relabels.Belief:
         p = run.probabilities(record["image"])
-        return relabels.judge(p, record["label"], used.targets, run.classes.ignore)
+        return relabels.judge(p, record["label"], limits, run.classes.ignore)
 
     changes = []
     for part, source in zip(parts, found, strict=True):
@@ -152,6 +163,8 @@ def relabel(
             changes.append(change)
             _, _, corrected, completed = change.shares
             terminal.say(f"{change.name}: {corrected:.1%} corrected, {completed:.1%} completed")
+    for part, source in copies:
+        relabels.copy(source, place, run.classes, split=part)
     page = relabelled.write(target / "changes.html", changes, belief, run.classes)
     labels = target / "labels"
     root = names.local(used.data.root, "data.root")
@@ -164,6 +177,35 @@ def relabel(
         overrides.append("--config.data.coarsen=")
     terminal.say(f"the largest changes are in {page}\nto train on them: {' '.join(overrides)}")
     return target
+
+
+def _labels_to_evaluate_on(
+    used: ConfigDict, target: Path, classes: Classes
+) -> tuple[list[tuple[str, Source]], Path]:
+    """The splits whose labels are copied, and the folder where `data.label_folder` finds them.
+
+    Raises InputError where their files would be those of the relabelled splits.
+    """
+    data = used.data
+    root = names.local(data.root, "data.root")
+    other = names.local(data.eval_root, "data.eval_root") if data.eval_root else root
+    inside = target.is_relative_to(root)
+    place = other / target.relative_to(root) if inside else target
+    parts = set(data.eval_split.split("+"))
+    trained = parts & set(data.train_split.split("+"))
+    if trained and place == target:
+        if other != root:
+            raise InputError(
+                f"--output={target}: the labels of {data.root} and of {data.eval_root} would have"
+                f" the same files there; choose a folder inside of {data.root}"
+            )
+        terminal.say(f"evaluates on  {', '.join(sorted(trained))} too, whose labels are changed")
+        parts -= trained
+    copies = []
+    for part in sorted(parts):
+        config = settings.frozen(used, {"data.eval_split": part, "data.eval_images": 0})
+        copies.append((part, inputs.evaluation_source(config, classes)))
+    return copies, place
 
 
 def server(

@@ -20,6 +20,8 @@ from jax.lax import stop_gradient
 LEAST_EDGE_TERM = 0.01
 # Up to this reach, squared distances along two axes fit 16 bits, and half of the bytes move.
 _SHORT_REACH = 127
+# Up to this one the sum of two squares fits 32 bits.
+_LONG_REACH = 32_000
 
 
 def edge_distance(labels: jax.Array, inside: jax.Array | None = None, *, reach: int) -> jax.Array:
@@ -59,11 +61,14 @@ def edge_distance(labels: jax.Array, inside: jax.Array | None = None, *, reach: 
         for sides in ((0, 1), (1, 0)):
             none[axis] = sides
             beside |= jnp.pad(change, none)
-    short = reach <= _SHORT_REACH
-    far = jnp.int16(_SHORT_REACH**2 + 1) if short else jnp.int32(reach**2 + 1)
+    # Nothing in an image is farther away than this.
+    within = min(reach, sum(labels.shape[1:]), _LONG_REACH)
+    short = within <= _SHORT_REACH
+    far = jnp.int16(_SHORT_REACH**2 + 1) if short else jnp.int32(within**2 + 1)
     squared = jnp.where(beside, jnp.zeros_like(far), far)
-    squared = _nearest(_nearest(squared, 1, reach, far), 2, reach, far)
-    return jnp.minimum(jnp.sqrt(squared.astype(jnp.float32)), float(reach)) + 0.5
+    squared = _nearest(_nearest(squared, 1, within, far), 2, within, far)
+    distance = jnp.minimum(jnp.sqrt(squared.astype(jnp.float32)), float(reach))
+    return jnp.where(squared == far, jnp.float32(reach), distance) + 0.5
 
 
 def _nearest(squared: jax.Array, axis: int, reach: int, far: jax.Array) -> jax.Array:

@@ -128,6 +128,7 @@ REFUSED = [
     ("evaluation.size=1024,512", "evaluation.size = (1024, 512) must be (short side, long side)"),
     ("evaluation.stride=8,8", "has no effect without evaluation.crop"),
     ("optimizer.drops=0.9,0.6", "is not in order; sort it"),
+    ("loss.class_weights=(0,0)", "leaves no class to train"),
     ("optimizer.kind=adam", "it must be sgd or adamw"),
     ("optimizer.schedule=linear", "it must be steps, poly or cosine"),
     ("optimizer.clip_norm=-1", "optimizer.clip_norm = -1; it must be a number of at least 0"),

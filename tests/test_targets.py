@@ -40,7 +40,7 @@ def brute_force(label, inside):
     return np.sqrt(np.square(places - np.array(edge)).sum(-1).min(-1).astype(np.float64)) + 0.5
 
 
-@pytest.mark.parametrize("reach", [1, 3, 100, 200])
+@pytest.mark.parametrize("reach", [1, 3, 100, 200, 10**9])
 def test_the_distance_is_the_brute_force_one_through_resize_crop_flip_and_padding(reach):
     crop, labels, insides = (24, 36), [], []
     for seed in range(6):

@@ -134,6 +134,24 @@ def relabel(
             )
 
 
+def copy(source: Any, folder: Path, classes: Classes, *, split: str = "") -> None:
+    """Write the labels of a source as they are to `labels/`, as class indices.
+
+    Args:
+      source, folder, classes, split: as for `relabel`.
+
+    Raises:
+      InputError: as `relabel`.
+    """
+    outputs.claim(folder, COMMAND)
+    with locks.held(folder):
+        for number in range(len(source)):
+            record = source[number]
+            name = "/".join(filter(None, (split, record["id"])))
+            place = names.below(folder, f"labels/{name}.png")
+            colors.write_label(place, np.asarray(record["label"]), classes)
+
+
 def _moved(label: np.ndarray, belief: Belief, classes: int) -> np.ndarray:
     moved = np.zeros((classes, classes), np.int64)
     corrected = belief.part == CORRECTED

@@ -169,6 +169,9 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse("data.fold", "numbers a fold that there is none of; count from 0")
     if values["review.folds"] == 1:
         refuse("review.folds", "leaves nothing to train on; choose 0, or 2 or more")
+    weights = values["loss.class_weights"]
+    if weights and weights != "balanced" and not any(weights):
+        refuse("loss.class_weights", "leaves no class to train; give one that is above 0")
     frozen = values["model.freeze"]
     if frozen != BACKBONE[: len(frozen)]:
         refuse(

@@ -1,11 +1,13 @@
 """What a network believes of its labels, as files beside them."""
 
+import shutil
 import types
 
 import cv2
 import numpy as np
 import pytest
 
+from arm_jax import modes, settings
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import relabel as relabels
@@ -89,6 +91,13 @@ def test_the_folder_trains_by_one_setting_and_the_old_labels_stay(tmp_path):
     for part in ("a/b", "car", "100.0", "corrected", "data:image/webp"):
         assert part in text
 
+    # The labels of another split are there too, as they were.
+    for kind in ("images", "labels"):
+        shutil.copytree(tmp_path / kind / "train", tmp_path / kind / "val")
+    relabels.copy(FolderSource(tmp_path, "val", CLASSES), target, CLASSES, split="val")
+    other = FolderSource(tmp_path, "val", CLASSES, label_folder="labels_relabelled/labels")
+    np.testing.assert_array_equal(other[0]["label"], label)
+
     # What somebody else put there, or changed since, is not written over.
     (target / "labels/train/a/b.png").write_bytes(before)
     with pytest.raises(InputError, match=r"b\.png"):
@@ -101,3 +110,31 @@ def test_labels_that_lie_in_no_folder_are_refused():
         refusals.relabelled_folder(config, None)
     config.data.dataset, config.data.root = "folders", "/tmp"
     assert refusals.relabelled_folder(config, None).as_posix() == "/tmp/labels_relabelled"
+
+
+def test_one_setting_finds_the_labels_to_train_and_to_evaluate_on(tmp_path):
+    label, _ = case()
+    for root in ("a", "b"):
+        for split in ("train", "val"):
+            for kind in ("images", "labels"):
+                (tmp_path / root / kind / split).mkdir(parents=True)
+                cv2.imwrite(str(tmp_path / root / kind / split / "x.png"), label)
+                cv2.imwrite(str(tmp_path / root / kind / split / "y.png"), label)
+    config = base.get_config("smoke")
+    config.data.dataset, config.data.root = "folders", str(tmp_path / "a")
+    config.data.classes, config.data.coarsen = CLASSES.names, ""
+    config.data.eval_images = 1  # all labels must be there all the same
+    target = tmp_path / "a" / "labels_relabelled"
+
+    def found(target=target, **data):
+        with config.unlocked():
+            config.data.update(data)
+        return modes._labels_to_evaluate_on(settings.frozen(config), target, CLASSES)
+
+    ((split, source),), place = found()
+    assert (split, len(source), place) == ("val", 2, target)
+    assert found(eval_split="train")[0] == []
+    (pair,), place = found(eval_root=str(tmp_path / "b"))
+    assert pair[0] == "train" and place == tmp_path / "b" / "labels_relabelled"
+    with pytest.raises(InputError, match="would have the same files"):
+        found(tmp_path / "elsewhere")

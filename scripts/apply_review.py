@@ -148,7 +148,12 @@ def _beside(
         out = outputs.claim(after, COMMAND)
         with locks.held(out):
             tree = trees.Folder(before)
-            for file in tqdm(tree.names(), f"write {out.name}", unit="label", disable=None):
+            # An image without a label may get one.
+            new = {
+                path.relative_to(before).as_posix() for path in changed if before in path.parents
+            }
+            everything = sorted({*tree.names(), *new})
+            for file in tqdm(everything, f"write {out.name}", unit="label", disable=None):
                 if before / file in changed:
                     target = names.below(out, Path(file).with_suffix(".png").as_posix())
                     label = store(corrected(changed[before / file]))
@@ -204,7 +209,8 @@ def _anew(
             "these labels are no folder of images of numbers to write another one beside; name a"
             " new folder by --out"
         )
-    out = outputs.claim(out, COMMAND)
+    out = _apart(names.local(out), config)
+    outputs.claim(out, COMMAND)
     evaluated = inputs.evaluation_source(config, source.classes)
     parts = {"train": (source, corrected), "val": (evaluated, lambda n: evaluated[n]["label"])}
     with locks.held(out):
@@ -227,6 +233,19 @@ def _anew(
         "--config.data.eval_root=",
         "--config.data.coarsen=",
     ]
+
+
+def _apart(out: Path, config: FrozenConfigDict) -> Path:
+    """`out`; an InputError where labels would be written over those that are being read."""
+    real = out.resolve()
+    for setting in ("root", "eval_root"):
+        root = names.local(config.data[setting]).resolve() if config.data[setting] else None
+        if root is not None and real in (root, root / "images", root / "labels"):
+            raise InputError(
+                f"--out={out}: holds the labels that were reviewed (data.{setting}); name a new"
+                " folder"
+            )
+    return out
 
 
 def _write(

@@ -130,16 +130,17 @@ class FolderSource(FileSource):
         """For labels that are images of one number a pixel, in a folder of their own.
 
         Returns:
-          The folder of all splits' labels, the file of each record, and the meaning of the numbers
-          (None where they are class indices); None for labels of any other kind.
+          The folder of all splits' labels, the file of each record (where it would be, for an image
+          without a label), and the meaning of the numbers (None where they are class indices); None
+          for labels of any other kind.
         """
         place, names = self._place, [label for _, _, label in self._pairs]
         if self._many is not None or place.beside or place.inner:
             return None
-        plain = {pixels.INDEX.title, pixels.MASK.title}
+        plain = {pixels.INDEX.title, pixels.MASK.title, OrNone.TITLE}
         if any(self._labels.title(name) not in plain for name in names):  # type: ignore[attr-defined]
             return None
-        files = [place.labels / name for name in names]
+        files = [place.labels / (label or f"{key}.png") for key, _, label in self._pairs]
         if not all(place.label_root in path.parents for path in files):
             return None
         return place.label_root, files, self._reading.meaning.table

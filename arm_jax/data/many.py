@@ -4,6 +4,7 @@ The names in such a file are compared with those of the images that there are, a
 """
 
 import functools
+import itertools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from arm_jax.system.errors import InputError
 from arm_jax.system.files import read_bytes
 
 _MOST_COLLECTIONS = 100  # JSON files of a folder that are looked into
+_MOST_TABLES = 10  # CSV files
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,27 @@ def file_for(place: Places, names: Sequence[str]) -> Many | None:
             f"{best[0][1].path}: names none of the images in {place.images} (it has {first!r});"
             " put the images that it names there"
         )
+    if len(chosen) > 1:  # COCO's own key points repeat the people of its instances
+        chosen = [many for many in chosen if many.path.stem.startswith("instances")] or chosen
     if len(chosen) > 1:
         raise InputError(
             f"{chosen[0].path} and {chosen[1].path} both have labels of these images; name one as"
             " data.label_folder"
         )
+    if not chosen:
+        _refuse_table(folders)
     return chosen[0] if chosen else None
+
+
+def _refuse_table(folders: Sequence[Path]) -> None:
+    """Raise InputError for the CSV of the VGG Image Annotator, whose JSON is read."""
+    tables = (path for folder in folders for path in files(folder))
+    for path in itertools.islice((p for p in tables if p.suffix.lower() == ".csv"), _MOST_TABLES):
+        with open(path, "rb") as file:
+            if b"region_shape_attributes" in file.read(1 << 10):
+                raise InputError(
+                    f"{path}: is VIA's CSV, which is not read; export annotations as JSON"
+                )
 
 
 def _collected(path: Path) -> tuple[Collection, Collected] | None:

@@ -1,6 +1,7 @@
 """Findings as files: CSV and JSON lines, LabelMe and COCO; and a person's decisions read back."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def read_decisions(path: Path) -> list[Decision]:
     """
     text = files.read_bytes(path).decode("utf-8-sig", "surrogateescape")
     try:
-        lines = list(csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text)))
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
     except csv.Error as error:
         raise InputError(f"{path}: is no CSV ({error}); use the file that the page saved") from None
     head = lines[0] if lines else []

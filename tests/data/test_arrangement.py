@@ -147,6 +147,35 @@ def test_of_two_files_for_many_images_one_is_chosen(tmp_path):
         opened(tmp_path, label_folder="broken.json")
 
 
+def test_cocos_instances_are_taken_and_not_its_key_points(tmp_path):
+    label_kinds.coco(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    for name in ("instances_train.json", "person_keypoints_train.json"):
+        shutil.copy(tmp_path / "annotations.json", tmp_path / "annotations" / name)
+    (tmp_path / "annotations.json").unlink()
+    assert opened(tmp_path).about()[0].endswith("instances_train.json")
+
+
+def test_a_coco_file_of_boxes_alone_is_named(tmp_path):
+    label_kinds.coco(tmp_path)
+    file = tmp_path / "annotations.json"
+    content = json.loads(file.read_text())
+    for one in content["annotations"]:
+        one |= {"segmentation": [], "bbox": [0, 0, 2, 2]}
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"annotations\.json: .*boxes alone; export the data set"):
+        opened(tmp_path)
+
+
+def test_the_csv_of_via_is_named(tmp_path):
+    label_kinds.coco(tmp_path)
+    (tmp_path / "annotations.json").unlink()
+    head = "filename,file_size,region_count,region_id,region_shape_attributes,region_attributes\n"
+    (tmp_path / "via_export_csv.csv").write_text(head)
+    with pytest.raises(InputError, match=r"csv\.csv: is VIA's CSV, .*as JSON"):
+        opened(tmp_path)
+
+
 def test_images_of_one_name_need_their_folder_in_the_file(tmp_path):
     label_kinds.coco(tmp_path, stated="{name}.png")
     for town in ("x", "y"):

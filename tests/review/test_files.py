@@ -75,6 +75,14 @@ def test_decisions_come_back_as_the_regions_were(tmp_path):
         ).all()
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x0cb"])
+def test_what_unicode_calls_an_end_of_line_ends_no_row(tmp_path, name):
+    path = tmp_path / "review.csv"
+    files.write_csv(path, [item(name)], CLASSES)
+    decided(path, ["accept"])
+    assert [one.image for one in files.read_decisions(path)] == [name]
+
+
 def test_no_cell_is_a_formula(tmp_path):
     files.write_csv(tmp_path / "review.csv", ITEMS, CLASSES)
     for line in csv.reader((tmp_path / "review.csv").open(newline="", encoding="utf-8")):

@@ -54,7 +54,7 @@ def data(tmp_path):
     return root
 
 
-def recorded(tmp_path, data) -> Path:
+def recorded(tmp_path, data, **more) -> Path:
     """The folder of a run on these data, without a checkpoint."""
     values = (*((100 + k, k) for k in range(STREET_SCENES.number)), (255, 255))
     changes = {
@@ -64,6 +64,7 @@ def recorded(tmp_path, data) -> Path:
         "data.label_values": values,
         "augment.crop": (32, 32),
         "compilation_cache": "",
+        **more,
     }
     config = settings.frozen(base.get_config("smoke"), changes)
     folder = tmp_path / "run"
@@ -215,6 +216,40 @@ def test_corrected_labelme_files_are_taken_and_those_left_alone_are_not(
     name = path.relative_to(folder).with_suffix("").as_posix()
     new = np.asarray(Image.open(data / "labels_reviewed" / "train" / f"{name}.png"))
     assert (new[:5, :10] == 100 + STREET_SCENES.names.index("sky")).all()
+
+
+def test_new_labels_are_not_written_over_those_that_are_read(tmp_path, data, apply_review, capsys):
+    # A folder that apply_review wrote may be written by it again, but not while it is the data.
+    (data / ".arm_jax.jsonl").write_text(json.dumps({"claim": apply_review.COMMAND}) + "\n")
+    table = data.parent / "decisions.csv"
+    cells = ["k", "a", "component", "car", "road", "1", "0", "4", "0 0 3 0 3 3", "", "accept"]
+    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)}\n")
+    before = contents(data)
+    arguments = [
+        "--workdir",
+        str(recorded(tmp_path, data)),
+        "--decisions",
+        str(table),
+        "--out",
+        str(data),
+    ]
+    assert apply_review.main(arguments) == 2
+    assert "holds the labels that were reviewed (data.root)" in capsys.readouterr().err
+    assert contents(data) == before
+
+
+def test_an_image_without_a_label_gets_one(tmp_path, data, apply_review):
+    (data / "labels" / "train" / "a.png").unlink()
+    folder = recorded(tmp_path, data, **{"data.unlabelled": "ignore"})
+    table = tmp_path / "decisions.csv"
+    cells = ["k", "a", "component", "(no label)", "road", "1", "0", "16", "0 0 3 0 3 3 0 3"]
+    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,accept\n")
+    assert apply_review.main(["--workdir", str(folder), "--decisions", str(table)]) == 0
+    new = np.asarray(Image.open(data / "labels_reviewed" / "train" / "a.png"))
+    assert (new[:4, :4] == 100 + STREET_SCENES.names.index("road")).all()
+    assert (new == 255).sum() == new.size - 16
+    old = contents(data / "labels")
+    assert {name: contents(data / "labels_reviewed")[name] for name in old} == old
 
 
 def test_what_cannot_be_reviewed_is_refused(run, data):

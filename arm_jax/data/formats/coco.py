@@ -26,6 +26,9 @@ def _read(file: File) -> Collected:
         if "segments_info" in item:
             raise ValueError("it is panoptic, which is not read: export instances or stuff")
         found[item["image_id"]].append(item)
+    items = content["annotations"]
+    if items and not any(item.get("segmentation") for item in items):
+        raise ValueError("its annotations are boxes alone; export the data set for segmentation")
     drawings = {
         str(item["file_name"]): partial(_drawing, item, found.get(item["id"], ()), names)
         for item in content["images"]

@@ -156,15 +156,24 @@ def test_cocos_instances_are_taken_and_not_its_key_points(tmp_path):
     assert opened(tmp_path).about()[0].endswith("instances_train.json")
 
 
-def test_a_coco_file_of_boxes_alone_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"segmentation": [], "bbox": [0, 0, 2, 2]}, "boxes alone; export the data set"),
+        ({"image_id": "1"}, "no image has the image_id of its annotations, as '1'"),
+        ({"segmentation": [0, 0, 4, 0, 4, 4]}, "that is no list of lists"),
+        ({"segmentation": [[0, 0, 4, 0, 4, 4, 1]]}, "that is no list of lists"),
+    ],
+)
+def test_what_is_wrong_with_all_of_a_coco_file_is_named(tmp_path, change, message):
     label_kinds.coco(tmp_path)
     file = tmp_path / "annotations.json"
     content = json.loads(file.read_text())
     for one in content["annotations"]:
-        one |= {"segmentation": [], "bbox": [0, 0, 2, 2]}
+        one |= change
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"annotations\.json: .*boxes alone; export the data set"):
-        opened(tmp_path)
+    with pytest.raises(InputError, match=rf"annotations\.json: .*{message}"):
+        np.asarray(opened(tmp_path)[0]["label"])
 
 
 def test_the_csv_of_via_is_named(tmp_path):

@@ -29,6 +29,8 @@ def _read(file: File) -> Collected:
     items = content["annotations"]
     if items and not any(item.get("segmentation") for item in items):
         raise ValueError("its annotations are boxes alone; export the data set for segmentation")
+    if items and found.keys().isdisjoint(item["id"] for item in content["images"]):
+        raise ValueError(f"no image has the image_id of its annotations, as {next(iter(found))!r}")
     drawings = {
         str(item["file_name"]): partial(_drawing, item, found.get(item["id"], ()), names)
         for item in content["images"]
@@ -56,6 +58,8 @@ def _shape(name: str, segmentation: Any) -> Shape | None:
         return None
     if isinstance(segmentation, dict):
         return Shape(name, partial(_runs, segmentation))
+    if not all(isinstance(flat, list) and len(flat) % 2 == 0 for flat in segmentation):
+        raise ValueError("a segmentation that is no list of lists x, y, x, y, ...")
     # Two points enclose nothing; some tools leave such.
     parts = [[*zip(flat[::2], flat[1::2], strict=True)] for flat in segmentation if len(flat) >= 6]
     return outlines.polygons(name, parts) if parts else None

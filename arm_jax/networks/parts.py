@@ -57,7 +57,9 @@ class FourStages(nnx.Module):
         """What the part of this name, one of `PARTS`, makes of what the one before it returns."""
         if name == "stem":
             return self.stem(x)
-        call = nnx.remat(called) if self.remat else called
+        # Nothing is kept of frozen parts, which no gradient passes through.
+        trained = PARTS.index(name) >= self.frozen
+        call = nnx.remat(called) if self.remat and trained else called
         for block in self.stages[PARTS.index(name) - 1]:
             x = call(block, x)
         return x

@@ -164,7 +164,7 @@ def _believed(
         teacher = state.beliefs.teacher
 
         def network(images: Any) -> jax.Array:
-            model = nnx.merge(graphdef, teacher.params, teacher.statistics)
+            model = merged(graphdef, teacher.params, teacher.statistics)
             return model(images)[..., : players.segmenter.num_classes]
 
         images = network_input(batch, method, jittered=False)

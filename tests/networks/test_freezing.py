@@ -94,6 +94,14 @@ def test_a_frozen_step_takes_fewer_operations_and_one_on_features_fewer_still():
     assert least < some < 0.8 * all_of_it
 
 
+def test_features_have_shapes_without_a_computation_with_remat_too():
+    # The network's variables are then of another trace than the features.
+    image = jax.ShapeDtypeStruct((1, 32, 64, 3), jnp.float32)
+    usual, remat = (frozen(PARTS[:2], remat=remat) for remat in (False, True))
+    found = jax.eval_shape(lambda image: remat.frozen_features(image), image)
+    assert found == jax.eval_shape(lambda image: usual.frozen_features(image), image)
+
+
 @pytest.mark.slow
 def test_a_step_on_features_is_that_on_their_images():
     batch, parts = tiny.batch(), PARTS[:4]

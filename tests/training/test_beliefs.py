@@ -1,5 +1,7 @@
 """A step with a teacher: what it believes, what it changes, and when it changes nothing."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,10 @@ import pytest
 import tiny
 from flax import nnx
 
-from arm_jax import arm
+from arm_jax import arm, optimizer, schedules
 from arm_jax.training import beliefs, objective
 from arm_jax.training import state as states
+from arm_jax.training import step as steps
 
 AVERAGE = {"targets.average": 0.05, "targets.start": 0.0}
 RECIPE = {
@@ -47,6 +50,22 @@ def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(with_arm):
         np.testing.assert_array_equal(usual.params(player), never.params(player))
     np.testing.assert_array_equal(usual.statistics(), never.statistics())
     assert never.state.beliefs.corrected == never.state.beliefs.completed == 0
+
+
+@pytest.mark.slow
+def test_a_step_in_parts_with_remat_has_a_teacher():
+    method = tiny.method({**RECIPE, "accumulate": 2, "model.dtype": "float32"})
+    players = states.Players(tiny.segmenter(remat=True), None)
+    transformation = optimizer.create(schedules.learning_rate(100))
+    graphdef, state = steps.create_state(
+        players, transformation, "float32", targets=method.config.targets
+    )
+    one = functools.partial(
+        steps.train_step, graphdef=graphdef, transformation=transformation, method=method
+    )
+    after, logged = jax.eval_shape(one, state, tiny.batch())
+    assert logged.completed is not None
+    assert jax.tree.map(jnp.shape, after.beliefs) == jax.tree.map(jnp.shape, state.beliefs)
 
 
 @pytest.mark.slow

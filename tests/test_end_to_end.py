@@ -161,6 +161,8 @@ def test_two_processes_equal_one(tmp_path, compiled):
     One step, since the sums' order differs and training multiplies the rounding at each step.
     """
     short = ["--config.steps=1", "--config.eval_every=1"]
+    # SGD's momentum is the gradient; the demo's optimisers divide it by its own size.
+    short += ["--config.optimizer.kind=sgd", "--config.arm.lr_multiplier=15"]
     finish(start(tmp_path / "one", compiled, *short, devices=4))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -168,6 +168,13 @@ def probabilities(
     """Labels and confidence v as `labels` gives them, and float16 (b, height, width, classes).
 
     Arguments as for `labels`. All classes of all pixels of a batch at once: large for many classes.
+
+    >>> from arm_jax import networks
+    >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
+    >>> image = views(np.zeros((32, 48, 3), np.uint8), Protocol())
+    >>> found, confidence, likelihoods = probabilities(*nnx.split(model), [image], Protocol())
+    >>> likelihoods.dtype, likelihoods.shape == (*found.shape, 3)
+    (dtype('float16'), True)
     """
     scores = _run(graphdef, state, batch, protocol, put, devices, False)
     return _described(scores, protocol.average == "probabilities")
@@ -200,6 +207,12 @@ def small_scores(
 
     Yields:
       float32 (h, w, num_classes).
+
+    >>> from arm_jax import networks
+    >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
+    >>> image = views(np.zeros((32, 48, 3), np.uint8), Protocol())
+    >>> [x.shape for x in small_scores(*nnx.split(model), [image], Protocol(), longest=24)]
+    [(16, 24, 3)]
     """
     sizes = [_fitting(image.size, longest) for image in batch]
     small = [replace(image, size=size) for image, size in zip(batch, sizes, strict=True)]

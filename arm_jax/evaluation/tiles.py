@@ -188,7 +188,7 @@ def _judged(
         return labels
     logits = jnp.log(scores / passes) if probabilities else scores / passes
     if beside == "probability":
-        return labels, jnp.max(jnp.exp(log_softmax(logits)), axis=-1)
+        return labels, jnp.exp(jnp.max(log_softmax(logits), axis=-1))
     return labels, arm.confidence(logits)
 
 

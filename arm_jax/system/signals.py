@@ -25,8 +25,8 @@ STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 GRACE = 5.0  # seconds in which a command may react
-# A launcher may pass a Ctrl-C on that the terminal sent to all of its processes already.
 REPEAT = 0.02  # seconds after which a signal is raised again that Python had to drop
+# A launcher may pass a Ctrl-C on that the terminal sent to all of its processes already.
 APART = 0.3  # seconds from the first SIGINT to one that counts as the second
 
 

@@ -5,10 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from review_regions import region
 
 from arm_jax.data.labels import generic
 from arm_jax.reporting import review_page
-from arm_jax.review import files, findings, masks
+from arm_jax.review import files, findings
 from arm_jax.review.findings import Findings, Item
 from arm_jax.review.regions import Region
 
@@ -16,22 +17,10 @@ NAMES = ('a "quoted" <script>alert(1)</script>', "=1+1", "\u00e4\u4e2d\u2028 ' ,
 CLASSES = generic(("road", "<b>grass</b>", "car"))
 
 
-def region(rng: np.random.Generator, kind: str) -> Region:
+def drawn(rng: np.random.Generator, kind: str) -> Region:
     box = (int(rng.integers(0, 60)), int(rng.integers(0, 40)), 12, 8)
-    return Region(
-        kind=kind,
-        given=int(rng.integers(0, 2)),
-        proposed=2,
-        score=float(rng.uniform(0.01, 0.5)),
-        margin=0.5,
-        size=0.1,
-        reach=0.5,
-        area=96,
-        box=box,
-        rings=masks.rings(np.ones((8, 12), np.uint8), box),
-        color=(90.0, 90.0, 90.0),
-        center=(0.5, 0.5),
-    )
+    given, score = int(rng.integers(0, 2)), float(rng.uniform(0.01, 0.5))
+    return region(box=box, kind=kind, given=given, proposed=2, score=score)
 
 
 def seen(index: int, name: str, rng: np.random.Generator, regions: int) -> findings.Seen:
@@ -42,7 +31,7 @@ def seen(index: int, name: str, rng: np.random.Generator, regions: int) -> findi
         index=index,
         name=name,
         size=(60, 90),
-        found=[region(rng, kinds[n % 5]) for n in range(regions)],
+        found=[drawn(rng, kinds[n % 5]) for n in range(regions)],
         soft_minimum=0.1,
         labelled=0.9,
         agreement=float("nan") if index == 0 else 0.8,

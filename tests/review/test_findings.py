@@ -1,9 +1,8 @@
 """Many images: what is kept, groups, systematic swaps, and a score fitted to decisions."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from review_regions import region
 
 from arm_jax.data.labels import generic
 from arm_jax.review import confusions, findings, groups, refit, regions
@@ -11,25 +10,6 @@ from arm_jax.review.findings import Findings
 from arm_jax.review.regions import Region
 
 CLASSES = generic(("road", "grass", "car"))
-
-
-def region(**changes) -> Region:
-    ring = np.array([(1, 1), (1, 5), (5, 5), (5, 1)], np.int32)
-    usual = Region(
-        kind="object",
-        given=0,
-        proposed=1,
-        score=0.5,
-        margin=0.5,
-        size=0.1,
-        reach=0.5,
-        area=25,
-        box=(1, 1, 5, 5),
-        rings=(ring,),
-        color=(100.0, 100.0, 100.0),
-        center=(0.5, 0.5),
-    )
-    return dataclasses.replace(usual, **changes)
 
 
 def seen(index: int, name: str, wrong: bool, empty: bool = False) -> findings.Seen:

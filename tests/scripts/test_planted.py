@@ -1,15 +1,12 @@
 """The experiment on planted errors: the key, and what is measured with it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from planted import Ranked, corrected, image_precision, measured, rank
 from planted_data import NOISES, Data, key_of, planted
+from review_regions import region
 
 from arm_jax.data import scenes
-from arm_jax.review import masks
-from arm_jax.review.regions import Region
 
 SIZE = (96, 128)
 
@@ -52,22 +49,8 @@ def test_average_precision_of_images():
 
 
 def test_a_decision_on_a_group_counts_for_all_of_it():
-    box = (0, 0, 4, 4)
-    one = Region(
-        kind="object",
-        given=0,
-        proposed=1,
-        score=0.5,
-        margin=0.5,
-        size=0.1,
-        reach=0.5,
-        area=16,
-        box=box,
-        rings=masks.rings(np.ones((4, 4), np.uint8), box),
-        color=(0.0, 0.0, 0.0),
-        center=(0.5, 0.5),
-    )
-    other = dataclasses.replace(one, given=2)
+    one = region(box=(0, 0, 4, 4))
+    other = region(box=(0, 0, 4, 4), given=2)
     regions = [one, other, one, one]
     ranked = Ranked(np.zeros(4, int), np.ones(4), np.array([0, -1, 1, -1]), list(regions))
     found = corrected(ranked, 2)

@@ -13,20 +13,17 @@ from typing import Any
 import numpy as np
 
 from arm_jax.data import arrangement, images, places
-from arm_jax.data.formats import keys, pixels, recognise
+from arm_jax.data.formats import keys, pixels
 from arm_jax.data.formats.contract import (
     BACKGROUND,
     OVERLAPS,
     Color,
     File,
-    Label,
     Reading,
-    Size,
 )
-from arm_jax.data.formats.drawing import DrawnLabel, readable
 from arm_jax.data.formats.keys import Key
+from arm_jax.data.label_files import CollectionLabels, FormatLabels, OrNone
 from arm_jax.data.labels import BY_NAME, Classes, Meaning, Table, generic
-from arm_jax.data.many import Many
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.places import Places
 from arm_jax.data.trees import Folder, Tree
@@ -167,78 +164,6 @@ class FolderSource(FileSource):
             over = {"later": "later shapes over earlier ones", "small": "small ones over large"}
             lines.append(f"what nobody drew is {meant}; {over[reading.overlaps]}")
         return lines + list(self.notes)
-
-
-class FormatLabels:
-    """Labels of any format, each in a file of its own."""
-
-    def __init__(self, tree: Tree, reading: Reading):
-        self._tree, self.settings = tree, reading
-
-    def path(self, name: str) -> str:
-        return self._tree.path(name)
-
-    def stamp(self, name: str) -> tuple[int, ...]:
-        return self._tree.stamp(name)
-
-    def _file(self, name: str) -> File:
-        return File(self._tree.read(name), self.path(name), Path(name).suffix.lower())
-
-    def open(self, name: str, size: Size) -> Label:
-        return recognise.opened(self._file(name), size, self.settings)
-
-    def title(self, name: str) -> str:
-        """The format's; "unreadable" for a file that is of none."""
-        try:
-            return recognise.recognised(self._file(name), self.settings).title
-        except InputError:
-            return "unreadable"
-
-
-class OrNone:
-    """Labels, of which one of no name has no labelled pixel."""
-
-    TITLE = "none"
-
-    def __init__(self, labels: Any, ignore: int):
-        self._labels, self._ignore = labels, ignore
-        self.settings = (labels.settings, "or none")
-
-    def path(self, name: str) -> str:
-        return self._labels.path(name) if name else "no label"
-
-    def stamp(self, name: str) -> tuple[int, ...]:
-        return self._labels.stamp(name) if name else ()
-
-    def open(self, name: str, size: Size) -> Label | np.ndarray:
-        if name:
-            return self._labels.open(name, size)
-        return np.full(size, self._ignore, np.uint8)
-
-    def title(self, name: str) -> str:
-        return self._labels.title(name) if name else self.TITLE
-
-
-class CollectionLabels:
-    """Labels that lie together in one file."""
-
-    def __init__(self, many: Many, reading: Reading):
-        self._many, self.settings = many, reading
-        self._tree = Folder(many.path.parent)
-
-    def path(self, name: str) -> str:
-        return f"{self._many.path}: {name}"
-
-    def stamp(self, name: str) -> tuple[int, ...]:
-        return self._tree.stamp(self._many.path.name)
-
-    def open(self, name: str, size: Size) -> Label:
-        path = self.path(name)
-        drawing = readable(path, self._many.content.drawings[name], size)
-        return DrawnLabel(drawing, size, self.settings, path)
-
-    def title(self, name: str) -> str:
-        return self._many.format.title
 
 
 def _classes(

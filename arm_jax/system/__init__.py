@@ -7,6 +7,7 @@ errors        what the user can fix, and why a run ended early
 files         files that are whole or absent
 outputs       folders and files that no command writes over, but the one that wrote them
 names         names from elsewhere, kept below their root
+addresses     gs://bucket/run and its kind, told apart from paths
 peers         the processes of one run end together
 signals       being asked to stop, by Ctrl-C and its kind
 workers       processes that work for another one, and end with it

@@ -5,13 +5,12 @@ such a name goes through here, so that none leads out of the folder that it belo
 """
 
 import os
-import re
 from pathlib import Path, PureWindowsPath
 
+from arm_jax.system import addresses
 from arm_jax.system.errors import InputError
 
 LONGEST = 100  # characters of a name that a message shows
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter would be a drive
 
 
 def local(path: str | Path, title: str = "") -> Path:
@@ -21,11 +20,8 @@ def local(path: str | Path, title: str = "") -> Path:
     become a folder of that name here.
     """
     start = f"{title} {path}".strip()
-    if _SCHEME.match(str(path)):
-        raise InputError(
-            f"{start} is an address, and only folders of this machine can be used; mount it, and"
-            " give its folder"
-        )
+    if addresses.is_address(path):
+        addresses.parse(path, (), title)  # which raises
     if too_long(str(path)):
         raise InputError(f"{start} is longer than a path can be; correct it")
     try:

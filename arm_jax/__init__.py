@@ -17,8 +17,8 @@ reads this list.
     schedules    the learning rate of Sec. 4.2
     optimizer    SGD down for the segmenter and up for ARM
     networks     DeepLabv3+ and OCR on ResNets and ResNeSts, by name
-    weights      pretrained weights in, trained ones out
     data         labelled images to batches
+    weights      pretrained weights in, trained ones out
     training     one step: what it minimises and maximises, and its state
     evaluation   a network on whole images: inference, metrics, files for the servers
     review       which labels are wrong, ranked, and their correction

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         export.save_stablehlo(model, output, tuple(arguments.size))
     else:
         names = arguments.names or weight_names.OWN
-        export.save_safetensors(model, output, names)
+        export.save_safetensors(model, output, names, run.classes)
     print(f"wrote {output}")
     return 0
 

@@ -1,5 +1,6 @@
 """Trained networks for other programs: weight files, and a compiled-anywhere StableHLO artifact."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 from flax import nnx
 
 from arm_jax import networks
+from arm_jax.data.labels import Classes
 from arm_jax.networks import Segmenter
-from arm_jax.networks.input import normalize
+from arm_jax.networks.input import MEAN, STD, normalize
 from arm_jax.system import files
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
@@ -58,29 +60,59 @@ def tensors(model: Segmenter, names: str = weight_names.OWN) -> dict[str, np.nda
     return state
 
 
-def save_safetensors(
-    model: Segmenter, path: str | Path, names: str = weight_names.OWN
-) -> dict[str, np.ndarray]:
-    """Write `tensors(model, names)` to a `.safetensors` file, and return them.
+def metadata(model: Segmenter, classes: Classes | None = None) -> dict[str, str]:
+    """What a file states of its network beside the tensors, each value a string.
 
-    The file's metadata names the network. `pretrained.load` reads both kinds back.
-    In PyTorch: `model.load_state_dict(safetensors.torch.load_file(path))`.
+    `network`, `variant`, `num_classes`, `output_stride` and `align_corners` are arguments of
+    `networks.create`, "mean" and "std" JSON lists of three numbers for RGB in 0..255. With
+    `classes` also "class_names" and "class_colors", JSON lists in the order of the scores, and
+    "ignore", the label of no class.
 
     Raises:
-        InputError: the file cannot be written, or `names` is not known.
+        InputError: the classes are not as many as the network scores.
     """
-    from safetensors.numpy import save
-
-    state = tensors(model, names)
-    metadata = {
-        "format": "pt",
+    stated = {
         "network": model.name,
         "variant": model.variant,
         "num_classes": str(model.num_classes),
         "output_stride": str(model.output_stride),
+        "align_corners": json.dumps(model.align_corners),
+        "mean": json.dumps(MEAN),
+        "std": json.dumps(STD),
     }
+    if classes is not None:
+        if classes.number != model.num_classes:
+            raise InputError(
+                f"{classes.number} classes are named, but {model.name} scores {model.num_classes};"
+                " name those that it was trained on"
+            )
+        stated["class_names"] = json.dumps(classes.names, ensure_ascii=False)
+        stated["class_colors"] = json.dumps(classes.colors)
+        stated["ignore"] = str(classes.ignore)
+    return stated
+
+
+def save_safetensors(
+    model: Segmenter,
+    path: str | Path,
+    names: str = weight_names.OWN,
+    classes: Classes | None = None,
+) -> dict[str, np.ndarray]:
+    """Write `tensors(model, names)` to a `.safetensors` file, and return them.
+
+    The file's metadata are those of `metadata`. `pretrained.load` reads both kinds back.
+    In PyTorch: `model.load_state_dict(safetensors.torch.load_file(path))`.
+
+    Raises:
+        InputError: the file cannot be written, `names` is not known, or the classes are of another
+            number.
+    """
+    from safetensors.numpy import save
+
+    stated = {"format": "pt", **metadata(model, classes)}
+    state = tensors(model, names)
     with files.whole(path) as temporary:
-        temporary.write_bytes(save(state, metadata))  # `save_file` would let nobody else read it
+        temporary.write_bytes(save(state, stated))  # `save_file` would let nobody else read it
     return state
 
 

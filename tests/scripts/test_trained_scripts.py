@@ -1,5 +1,6 @@
 """scripts/export.py and scripts/compare_precision.py, on a run of a tiny network."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 from flax import nnx
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import arm_jax
@@ -56,6 +58,8 @@ def test_weights_of_a_run_are_exported_by_both_names(run, tmp_path, capsys):
     assert "own.safetensors" in capsys.readouterr().out
     theirs = [*flags, "--names=mmsegmentation", f"--output={tmp_path / 'there.safetensors'}"]
     assert export.main(theirs) == 0
+    with safe_open(tmp_path / "there.safetensors", "numpy") as file:
+        assert tuple(json.loads(file.metadata()["class_names"])) == STREET_SCENES.names
     own, there = (load_file(tmp_path / f"{name}.safetensors") for name in ("own", "there"))
     for name, key in weight_names.foreign_names(model, "mmsegmentation").items():
         value = np.asarray(weight_names.variables(model)[name][...])

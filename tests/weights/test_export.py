@@ -1,6 +1,8 @@
 """What leaves: weight files by two sets of names, and a program that runs without the package."""
 
 import dataclasses
+import json
+import os
 import subprocess
 import sys
 
@@ -13,13 +15,15 @@ from safetensors import safe_open
 from tiny import LEAST, sizes
 
 from arm_jax import networks
+from arm_jax.data.labels import STREET_SCENES, Classes
 from arm_jax.networks.input import normalize
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export, pretrained
 
 
-def tiny(name="deeplabv3plus_resnet18", seed=0, **options):
-    return networks.create(name, 5, rngs=nnx.Rngs(seed), **{**sizes(name, **LEAST), **options})
+def tiny(name="deeplabv3plus_resnet18", seed=0, num_classes=5, **options):
+    options = {**sizes(name, **LEAST), **options}
+    return networks.create(name, num_classes, rngs=nnx.Rngs(seed), **options)
 
 
 def test_a_head_without_names_is_exported_by_our_own_names_only(monkeypatch):
@@ -60,6 +64,33 @@ def test_mmsegmentation_state_dict_is_complete():
     # The sixth channel of the main output, log s, has no counterpart there.
     assert state["decode_head.conv_seg.weight"].shape == (5, 8, 1, 1)
     assert state["decode_head.conv_seg.bias"].shape == (5,)
+
+
+def test_a_weight_file_tells_classes_and_normalisation(tmp_path):
+    classes = Classes(("sky", "straße"), ((0, 1, 2), (255, 254, 253)), ignore=200)
+    path = tmp_path / "weights.safetensors"
+    before = os.umask(0o027)
+    try:
+        export.save_safetensors(tiny(num_classes=2), path, classes=classes)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+    with safe_open(path, "numpy") as file:
+        stated = file.metadata()
+    assert tuple(json.loads(stated["class_names"])) == classes.names
+    assert json.loads(stated["class_colors"]) == [[0, 1, 2], [255, 254, 253]]
+    assert stated["ignore"] == "200" and stated["align_corners"] == "false"
+    # A mean pixel is zero to the network.
+    mean = np.float32(json.loads(stated["mean"])).reshape(1, 1, 1, 3)
+    images = np.round(mean).astype(np.uint8)
+    values = (images - mean) / np.float32(json.loads(stated["std"]))
+    np.testing.assert_allclose(normalize(images, np.array([[1, 1]])), values, rtol=1e-6)
+
+
+def test_classes_of_another_number_are_refused(tmp_path):
+    with pytest.raises(InputError, match=f"{STREET_SCENES.number} classes are named"):
+        export.save_safetensors(tiny(), tmp_path / "weights.safetensors", classes=STREET_SCENES)
+    assert not list(tmp_path.iterdir())
 
 
 def test_unknown_names_are_refused(tmp_path):

@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 AOT := .venv-aot
 NEWEST := .venv-newest
+DOCS := .venv-docs
 LOWEST := .venv-lowest
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow campaign test-newest test-lowest lint aot aot-cuda compiled format clean
+.PHONY: help install demo test test-slow campaign test-newest test-lowest lint aot aot-cuda compiled docs format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -75,9 +76,19 @@ $(AOT)/.tpu: $(AOT)/.cuda
 compiled: aot  ## the table of what compiles for which device, into runs/compiled.jsonl (hours of a CPU)
 	nice -n 15 $(AOT)/bin/python scripts/benchmarks/compiled_table.py runs/compiled.jsonl
 
+# Without the package and JAX: the reference is read from the sources.
+docs: $(DOCS)/.ready  ## the site, into build/site; a warning or a dead link is an error
+	$(DOCS)/bin/mkdocs build
+
+$(DOCS)/.ready: pyproject.toml constraints-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(DOCS)/bin/python -m pip install --quiet --constraint constraints-docs.txt --group docs
+	@touch $@
+
 format: $(READY)  ## rewrite the files in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and the runs
-	rm -rf $(VENV) $(AOT) $(NEWEST) $(LOWEST) runs
+	rm -rf $(VENV) $(AOT) $(NEWEST) $(LOWEST) $(DOCS) build runs

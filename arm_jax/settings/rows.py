@@ -204,6 +204,8 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Fraction of T before the teacher corrects and completes."),
     ("targets.start_rule", "fraction", Choice(("fraction", "agreement")), TRAINING,
      "Start at that fraction, or before it when the agreement with the labels has flattened."),
+    ("targets.renew", 0.0, FRACTION, TRAINING,
+     "Fraction of T for which the teacher that corrects is held, from the start on; 0 to move it."),
 
     ("loss.kind", "ce", NAME, TRAINING,
      "Loss of each pixel."),

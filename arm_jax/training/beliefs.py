@@ -1,6 +1,7 @@
 """The teacher, and what it makes of a batch's labels; the part of `targets` that has a state."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +39,10 @@ class Beliefs:
 
     Attributes:
       teacher: see `Teacher`.
+      judge: the teacher that corrects and completes, where it is held (`targets.renew`): a network
+        that learns wrong labels by heart takes its average along, and a copy of it from before
+        then still finds them. None where the teacher judges as it is.
+      since: () int32, the step in which the judge was taken; None without one.
       begun: () bool, whether the teacher corrects and completes.
       rise: of the agreement, see `targets.Rise`.
       counts: (C, C + 1) float32, see `noise`; None where no posterior is asked for.
@@ -48,6 +53,8 @@ class Beliefs:
     """
 
     teacher: Teacher
+    judge: Teacher | None
+    since: jax.Array | None
     begun: jax.Array
     rise: targets.Rise
     counts: jax.Array | None
@@ -66,16 +73,36 @@ class Beliefs:
         """
         if not settings.average:
             return None
-        copies = jax.tree.map(lambda x: jnp.array(x, copy=True), (params, statistics))
+
+        def copy() -> Teacher:
+            return Teacher(*jax.tree.map(lambda x: jnp.array(x, copy=True), (params, statistics)))
+
         posterior = "posterior" in (settings.correct, settings.complete)
         return cls(
-            teacher=Teacher(*copies),
+            teacher=copy(),
+            judge=copy() if settings.renew else None,
+            since=jnp.int32(0) if settings.renew else None,
             begun=jnp.bool_(False),
             rise=targets.Rise.start(),
             counts=noise.prior(classes) if posterior else None,
             corrected=jnp.float32(0),
             completed=jnp.float32(0),
             contradicted=jnp.float32(0),
+        )
+
+    def renewed(self, step: jax.Array, config: Any) -> "Beliefs":
+        """The beliefs with the judge of this step: the teacher until it begins, and then a copy.
+
+        The copy is taken anew after every `targets.renew` of T.
+        """
+        if self.judge is None or self.since is None:
+            return self
+        span = schedules.boundary(config.targets.renew, config.steps)
+        due = ~self.begun | (step - self.since >= span)
+        return dataclasses.replace(
+            self,
+            judge=jax.tree.map(functools.partial(jnp.where, due), self.teacher, self.judge),
+            since=jnp.where(due, step, self.since),
         )
 
     def averaged(

@@ -1,5 +1,6 @@
 """One training step: both players, one `value_and_grad`, one update (Sec. 3.3 to 3.5)."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -87,6 +88,8 @@ def train_step(
     players = merged(graphdef, state.params, state.statistics)
     config, images = method.config, network_input(batch, method)
     labels = batch["label"]
+    if state.beliefs is not None:
+        state = dataclasses.replace(state, beliefs=state.beliefs.renewed(state.step, config))
     given, beliefs = _believed(players, state, batch, method)
     dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     coupled = state.step >= schedules.boundary(config.arm.isolated, config.steps)
@@ -161,7 +164,7 @@ def _believed(
     config, scores = method.config, None
     if state.beliefs is not None and teaches(config.targets):
         graphdef, *_ = nnx.split(players.segmenter, nnx.Param, ...)
-        teacher = state.beliefs.teacher
+        teacher = state.beliefs.judge or state.beliefs.teacher
 
         def network(images: Any) -> jax.Array:
             model = merged(graphdef, teacher.params, teacher.statistics)

@@ -7,7 +7,7 @@ Trains every row on every kind of labels with every seed, each run in KIND/ROW/s
 and measures it on the whole test split. The same command goes on after any interruption, and trains
 only what is missing; --minutes stops it between two runs. After every run WORKDIR gets
 results.jsonl, a line a run, and table.md: by the rule of scripts/experiments/RULE.md, the rows, and
-the claims of the paper. Config values for all runs are given as for arm_jax.main,
+the claims of the paper. Several of this command at once share the runs. Config values for all runs are given as for arm_jax.main,
 --config.model.pretrained=FILE. --table only writes the table again.
 """
 
@@ -35,7 +35,7 @@ from jax.sharding import Mesh
 from arm_jax import settings
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell
-from arm_jax.system import command_line, files, host_memory, terminal
+from arm_jax.system import command_line, files, host_memory, locks, terminal
 from arm_jax.system.errors import InputError
 
 # Kinds of labels, all made from the fine ones; the last is what they are measured against.
@@ -87,14 +87,17 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     folder, start = arguments.workdir, time.monotonic()
     grid.claim(folder)
     runs = list(plan(arguments, overrides))
-    results = read(folder)
     for run in runs:
         late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
-        if run.key in results or arguments.table or late:
+        if run.key in read(folder) or arguments.table or late:
             continue
-        results[run.key] = made(run, mesh)
-        write(folder, results, command)
-    write(folder, results, command)
+        try:
+            found = made(run, mesh)
+        except locks.Busy as error:
+            terminal.say(f"left to another process: {error}")
+            continue
+        add(folder, found, command)
+    add(folder, None, command)
     print((folder / TABLE).read_text())
     return 0
 
@@ -156,10 +159,19 @@ def read(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
     return found
 
 
+def add(folder: Path, found: dict[str, Any] | None, command: Sequence[str]) -> None:
+    """Both files over the runs made so far, by whatever process, and this one."""
+    with locks.held(folder, wait=math.inf):
+        results = read(folder)
+        if found is not None:
+            results[found["kind"], found["row"], found["seed"]] = found
+        write(folder, results, command)
+
+
 def write(
     folder: Path, results: dict[tuple[str, str, int], dict[str, Any]], command: Sequence[str]
 ) -> None:
-    """Both files over the runs made so far."""
+    """See `add`."""
     with files.whole(folder / RESULTS) as path:
         path.write_text("".join(json.dumps(plain(one)) + "\n" for one in results.values()))
     with files.whole(folder / TABLE) as path:

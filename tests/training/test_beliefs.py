@@ -244,3 +244,17 @@ def test_float16_trains_and_an_overflow_leaves_the_teacher():
     np.testing.assert_array_equal(teacher(run), before)
     assert max(run.step(tiny.batch())["applied"] for _ in range(30)) > 0
     assert np.isfinite(teacher(run)).all() and np.abs(teacher(run) - before).max() > 0
+
+
+@pytest.mark.slow
+def test_the_judge_is_the_teacher_until_it_begins_and_then_a_copy_for_its_time():
+    """T is 100 steps here: it begins in step 2, and is renewed in step 5, and in step 8."""
+    run = tiny.Run({**RECIPE, "targets.start": 0.02, "targets.renew": 0.03})
+    before, judges = [], []
+    for seed in range(10):
+        before.append(teacher(run))
+        run.step(tiny.batch(seed=seed))
+        judges.append(tiny.flat(run.state.beliefs.judge))
+    for step, taken_in in enumerate((0, 1, 2, 2, 2, 5, 5, 5, 8, 8)):
+        np.testing.assert_array_equal(judges[step], before[taken_in])
+    assert not np.array_equal(before[4], before[5])

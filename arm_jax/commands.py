@@ -18,7 +18,7 @@ TOOLS = {
     "coarsen": ("coarsen", "simulate coarse labels from fine ones"),
     "prepare": ("prepare", "write a data set as ArrayRecord files"),
     "apply-review": ("apply_review", "write labels with the decisions on a review"),
-    "export": ("export", "write a trained network as safetensors or StableHLO"),
+    "export": ("export", "write a trained network as safetensors, StableHLO or ONNX"),
     "compare": ("compare", "train several rows over several seeds, and compare them"),
     "summarize": ("summarize", "parameters and operations of a network, part by part"),
 }

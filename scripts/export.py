@@ -6,7 +6,9 @@ What is written follows from the name of the output. NAME.safetensors: every par
 statistic, float32, by this project's names, or with --names mmsegmentation as a state dict that the
 same network there loads strictly. NAME.stablehlo: a program with the weights inside, from uint8 RGB
 images (any number, height, width, 3) of --size to labels and scores, in the precision of the run or
-of --dtype; `arm_jax.weights.export.stablehlo` tells how to run it without this package.
+of --dtype; `arm_jax.weights.export.stablehlo` tells how to run it without this package. NAME.onnx:
+the same in float32 for ONNX Runtime and its like, which runs it here before the file gets its name,
+on random values and on the run's evaluation images, or on those of --images.
 """
 
 import argparse
@@ -19,12 +21,24 @@ from arm_jax.system import signals
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
-from arm_jax.run import restore
+import cv2
+import numpy as np
+
+from arm_jax.data.scenes import generate
+from arm_jax.evaluation import predict
+from arm_jax.run import inputs, restore
 from arm_jax.system import command_line, outputs
 from arm_jax.system.errors import InputError
-from arm_jax.weights import export, weight_names
+from arm_jax.weights import export, onnx_file, weight_names
 
-SUFFIXES = (".safetensors", ".stablehlo")
+WEIGHTS, STABLEHLO, ONNX = SUFFIXES = (".safetensors", ".stablehlo", ".onnx")
+# The options that an output takes.
+OPTIONS = {
+    WEIGHTS: ("--names",),
+    STABLEHLO: ("--size", "--dtype"),
+    ONNX: ("--size", "--images"),
+}
+COMPARED = 2  # evaluation images that an ONNX file is run on
 
 
 @command_line.answered
@@ -37,29 +51,69 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", help="of a program; the run's if none")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of images")
     parser.add_argument(
-        "--output", type=Path, required=True, help=f"ends in {' or '.join(SUFFIXES)}"
+        "--images", type=Path, nargs="+", metavar="FILE", help="to run an ONNX file on"
+    )
+    parser.add_argument(
+        "--format", choices=[suffix[1:] for suffix in SUFFIXES], help="by the output's ending"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help=f"ends in {', '.join(SUFFIXES[:-1])} or {ONNX}"
     )
     arguments, overrides = command_line.parse(parser, argv)
     output = arguments.output
-    is_program = output.suffix == SUFFIXES[1]
     if output.suffix not in SUFFIXES:
-        raise InputError(f"{output} ends in neither of {' and '.join(SUFFIXES)}")
+        raise InputError(f"{output} ends in neither of {', '.join(SUFFIXES[:-1])} and {ONNX}")
+    if arguments.format and output.suffix != f".{arguments.format}":
+        raise InputError(
+            f"--format {arguments.format} does not go with {output}; call it"
+            f" {output.with_suffix('.' + arguments.format)}"
+        )
+    is_program = output.suffix != WEIGHTS
     if is_program and (arguments.size is None or min(arguments.size) < 1):
         raise InputError(f"{output} needs --size HEIGHT WIDTH, what images it is for")
-    given = {"--names": arguments.names, "--size": arguments.size, "--dtype": arguments.dtype}
-    other = ["--names"] if is_program else ["--size", "--dtype"]
-    for option in (option for option in other if given[option]):
-        raise InputError(f"{option} does not go with {output}; leave it out")
+    for option in ("--names", "--size", "--dtype", "--images"):
+        if getattr(arguments, option[2:]) and option not in OPTIONS[output.suffix]:
+            raise InputError(f"{option} does not go with {output}; leave it out")
+    if output.suffix == ONNX:
+        onnx_file.require()
     outputs.refuse_foreign_file(output)
     run = restore.from_arguments(arguments, overrides)
-    model = run.in_precision(arguments.dtype) if arguments.dtype else run.model
-    if is_program:
+    if output.suffix == WEIGHTS:
+        names = arguments.names or weight_names.OWN
+        export.save_safetensors(run.model, output, names, run.classes)
+    elif output.suffix == STABLEHLO:
+        model = run.in_precision(arguments.dtype) if arguments.dtype else run.model
         export.save_stablehlo(model, output, tuple(arguments.size))
     else:
-        names = arguments.names or weight_names.OWN
-        export.save_safetensors(model, output, names, run.classes)
+        size = tuple(arguments.size)
+        images, kind = images_to_compare(run, size, arguments.images)
+        model = run.in_precision("float32")
+        found = onnx_file.save(model, output, size, images, run.classes)
+        print(f"ONNX Runtime and JAX on random values and {kind}: {found}")
     print(f"wrote {output}")
     return 0
+
+
+def images_to_compare(
+    run: restore.Run, size: tuple[int, int], given: Sequence[Path] | None
+) -> tuple[np.ndarray, str]:
+    """uint8 (n, *size, 3) images to run a program on, and what they are.
+
+    The given ones, or the run's first evaluation images; generated scenes where these are gone.
+    """
+    turn = run.experiment.config.data.orientation == "exif"
+    if given:
+        found, kind = [predict.read_image(path, turn) for path in given], "the images given"
+    else:
+        try:
+            source = inputs.evaluation_source(run.experiment.config, run.classes)
+            found = [source[index]["image"] for index in range(min(COMPARED, len(source)))]
+            kind = f"{len(found)} evaluation images"
+        except InputError as error:
+            print(f"the run's images cannot be read ({error}); scenes are generated instead")
+            found = [generate("export", index)[0] for index in range(COMPARED)]
+            kind = f"{len(found)} generated scenes"
+    return np.stack([cv2.resize(image, size[::-1]) for image in found]), kind
 
 
 if __name__ == "__main__":

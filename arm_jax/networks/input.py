@@ -7,6 +7,12 @@ MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255
 STD = (58.395, 57.12, 57.375)
 
 
+def standardize(images: jax.Array) -> jax.Array:
+    """(b, h, w, 3) RGB in 0..255 to float32, less ImageNet's mean and by its deviation."""
+    mean, std = (jnp.asarray(c, jnp.float32).reshape(1, 1, 1, 3) for c in (MEAN, STD))
+    return (images.astype(jnp.float32) - mean) / std
+
+
 def normalize(images: jax.Array, extent: jax.Array) -> jax.Array:
     """Remove ImageNet's mean and deviation, and blank the padding.
 
@@ -17,8 +23,7 @@ def normalize(images: jax.Array, extent: jax.Array) -> jax.Array:
     Returns:
         float32 (b, h, w, 3); padding is exactly 0, the value of a mean pixel.
     """
-    mean, std = (jnp.asarray(c, jnp.float32).reshape(1, 1, 1, 3) for c in (MEAN, STD))
-    normal = (images.astype(jnp.float32) - mean) / std
+    normal = standardize(images)
     rows = jnp.arange(images.shape[1])[None, :] < extent[:, :1]
     columns = jnp.arange(images.shape[2])[None, :] < extent[:, 1:]
     inside = rows[:, :, None, None] & columns[:, None, :, None]

@@ -1,7 +1,7 @@
 """Trained networks for other programs: weight files, and a compiled-anywhere StableHLO artifact."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -13,7 +13,8 @@ from flax import nnx
 from arm_jax import networks
 from arm_jax.data.labels import Classes
 from arm_jax.networks import Segmenter
-from arm_jax.networks.input import MEAN, STD, normalize
+from arm_jax.networks.input import MEAN, STD, standardize
+from arm_jax.networks.parts import merged
 from arm_jax.system import files
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
@@ -116,15 +117,43 @@ def save_safetensors(
     return state
 
 
+def segmenting(
+    model: Segmenter, size: tuple[int, int]
+) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """The network with its weights as a function of images of one size, for every program.
+
+    It takes uint8 RGB images (b, height, width, 3), normalises them, and returns {"labels": uint8
+    (b, height, width), "scores": float32 (b, h, w, num_classes)}, the scores at the resolution at
+    which the network gives them, labels being the best class of the scores resized to the image.
+
+    Raises:
+        InputError: the network has more classes than a byte counts.
+    """
+    if model.num_classes > 256:
+        raise InputError(f"num_classes = {model.num_classes}: labels of one byte hold 256")
+    graphdef, state = nnx.split(model)
+
+    def segment(images: jax.Array) -> dict[str, jax.Array]:
+        network = merged(graphdef, state)
+        scores = network(standardize(images))[..., : model.num_classes]
+        labels = jnp.argmax(networks.resize(scores, size, model.align_corners), axis=-1)
+        return {"labels": labels.astype(jnp.uint8), "scores": scores}
+
+    return segment
+
+
+def any_number(size: tuple[int, int]) -> jax.ShapeDtypeStruct:
+    """What a program takes: any number of uint8 RGB images of one size."""
+    (batch,) = jax.export.symbolic_shape("b")
+    return jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
+
+
 def stablehlo(
     model: Segmenter, size: tuple[int, int], *, platforms: Sequence[str] = PLATFORMS
 ) -> bytes:
-    """The network with its weights as one serialised program for images of one size.
+    """`segmenting(model, size)` as one serialised program, for any number of images.
 
-    The program takes uint8 RGB images (b, height, width, 3) for any b, normalises them itself,
-    and returns {"labels": uint8 (b, height, width), "scores": float32 (b, h, w, num_classes)},
-    the scores at the resolution at which the network gives them, labels being the best class of
-    the scores resized to the image. It is run, without this package, by
+    It is run, without this package, by
 
         jax.export.deserialize(bytearray(data)).call(images)
 
@@ -139,20 +168,8 @@ def stablehlo(
     unknown = set(platforms) - set(PLATFORMS)
     if unknown:
         raise InputError(f"platforms = {sorted(unknown)}; choose from {', '.join(PLATFORMS)}")
-    if model.num_classes > 256:
-        raise InputError(f"num_classes = {model.num_classes}: labels of one byte hold 256")
-    graphdef, state = nnx.split(model)
-
-    def segment(images: jax.Array) -> dict[str, jax.Array]:
-        extent = jnp.broadcast_to(jnp.array(size, jnp.int32), (images.shape[0], 2))
-        network = nnx.merge(graphdef, state)
-        scores = network(normalize(images, extent))[..., : model.num_classes]
-        labels = jnp.argmax(networks.resize(scores, size, model.align_corners), axis=-1)
-        return {"labels": labels.astype(jnp.uint8), "scores": scores}
-
-    (batch,) = jax.export.symbolic_shape("b")
-    images = jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
-    exported = jax.export.export(jax.jit(segment), platforms=tuple(platforms))(images)
+    segment = jax.jit(segmenting(model, size))
+    exported = jax.export.export(segment, platforms=tuple(platforms))(any_number(size))
     return bytes(exported.serialize())
 
 

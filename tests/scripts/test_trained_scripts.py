@@ -1,6 +1,7 @@
 """scripts/export.py and scripts/compare_precision.py, on a run of a tiny network."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file
 
 import arm_jax
 from arm_jax import experiment as experiments
+from arm_jax.data.colors import write_image
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import inference
 from arm_jax.run import configs, inputs
@@ -77,10 +79,41 @@ def test_a_run_is_exported_as_a_program(run, tmp_path):
         assert (inference.predict(model, image) == label).mean() > 0.999
 
 
+def test_a_run_is_exported_to_onnx(run, tmp_path, capsys):
+    runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    flags, model = run
+    output = tmp_path / "run.onnx"
+    options = ["--size", "32", "64", "--format=onnx"]
+    assert export.main([*flags, *options, f"--output={output}"]) == 0
+    printed = capsys.readouterr().out
+    words = r"ONNX Runtime and JAX on random values and 2 evaluation images: scores differ by .*e-0"
+    assert re.search(words, printed)
+    source = inputs.evaluation_source(
+        arm_jax.load(flags[0].removeprefix("--workdir=")).experiment.config, STREET_SCENES
+    )
+    images = np.stack([source[index]["image"] for index in range(3)])
+    labels, scores = runtime.InferenceSession(output).run(["labels", "scores"], {"images": images})
+    assert scores.shape[0] == 3
+    for image, label in zip(images, labels, strict=True):
+        assert (inference.predict(model, image) == label).mean() > 0.999
+    # Other images, named.
+    write_image(tmp_path / "one.png", images[0])
+    named = [*options, "--images", str(tmp_path / "one.png"), f"--output={tmp_path / 'b.onnx'}"]
+    assert export.main([*flags, *named]) == 0
+    assert "random values and the images given: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["weights.pth"], "weights.pth ends in neither of .safetensors and .stablehlo"),
+        (["weights.pth"], "ends in neither of .safetensors, .stablehlo and .onnx"),
+        (["run.onnx"], "run.onnx needs --size HEIGHT WIDTH"),
+        (["--dtype=bfloat16", "--size", "9", "9", "run.onnx"], "--dtype does not go with run.onnx"),
+        (["--format=onnx", "a.safetensors"], "--format onnx does not go with a.safetensors; call"),
+        (
+            ["--images=none.png", "--size", "9", "9", "run.onnx"],
+            "none.png: cannot be read (No such",
+        ),
         (["run.stablehlo"], "run.stablehlo needs --size HEIGHT WIDTH"),
         (["--size", "32", "0", "run.stablehlo"], "run.stablehlo needs --size HEIGHT WIDTH"),
         (["--size", "32", "32", "a.safetensors"], "--size does not go with a.safetensors"),

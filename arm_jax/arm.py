@@ -225,6 +225,7 @@ def adversarial_objective(
     groups: int = 1,
     average_over: str = "valid",
     match: bool = False,
+    weighed: jax.Array | None = None,
 ) -> Objective:
     """The objective of both players, Q = sum_i w_i l_i (Eqs. 6, 9), as one differentiable scalar.
 
@@ -254,6 +255,11 @@ def adversarial_objective(
         match: divide the segmenter's weighted loss by the constant weighted / plain. The weights
             then decide where its gradient comes from, and not how long its steps are: with the
             value of the plain loss, other terms keep their place beside it. ARM feels nothing.
+        weighed: bool, broadcasts to (...): the pixels that take part in the game, all by default.
+            The others keep the weight 1 of the plain mean, 1/N of N valid pixels. The weights of
+            the M valid pixels that take part are normalised among themselves, to a sum of M/N, so
+            that their mean is 1 as well. What ARM climbs is its objective on a batch of these M
+            alone: neither the loss nor the number of the others reaches its gradient.
 
     >>> loss, v = jnp.array([1.0, 3.0]), jnp.array([1.0, -1.0])
     >>> found = adversarial_objective(LinearArm(), v, loss, jnp.ones(2, bool))
@@ -274,27 +280,48 @@ def adversarial_objective(
         fixed = jax.tree.map(stop_gradient, (plain, plain, plain, weights, count))
         return Objective(plain, *fixed)
 
-    v = jnp.where(valid, confidence.astype(jnp.float32), 0.0)
+    # M/N: what the weights of the pixels that take part sum to, in all.
+    inside, gain_scale = valid, scale
+    part, apart = jnp.float32(1), jnp.float32(0)
+    if weighed is not None:
+        weighed = jnp.broadcast_to(weighed.astype(bool), valid.shape)
+        inside, out = valid & weighed, valid & ~weighed
+        members = jnp.sum(inside, dtype=jnp.int32)
+        part = members / jnp.maximum(count, 1)
+        apart = out / jnp.maximum(count, 1)
+        possible = jnp.sum(weighed, dtype=jnp.int32)
+        gain_scale = jnp.where(
+            members > 0, members / jnp.maximum(possible, 1) if average_over == "all" else 1.0, 0.0
+        )
+
+    v = jnp.where(inside, confidence.astype(jnp.float32), 0.0)
     # The slope is needed only to let the segmenter see W without moving ARM's parameters.
     constant_v = stop_gradient(v)
     if detach:
         raw = arm(constant_v)
     else:
         raw, slope = jax.jvp(arm, (constant_v,), (jnp.ones_like(v),))
-    weights = normalize(raw, valid, p, groups=groups)
+    own = normalize(raw, inside, p, groups=groups)
     if detach:
-        seen = stop_gradient(weights)
+        seen = stop_gradient(own)
     else:
         live = stop_gradient(raw) + stop_gradient(slope) * (v - constant_v)
-        seen = normalize(live, valid, p, groups=groups)
+        seen = normalize(live, inside, p, groups=groups)
+    weights = own if weighed is None else part * own + apart
     weighted = scale * jnp.sum(weights * loss)
     if match:
-        usable = (plain > 0) & (weighted > 0)
-        ratio = stop_gradient(jnp.where(usable, weighted / jnp.where(usable, plain, 1.0), 1.0))
+        before, after = plain, weighted
+        if weighed is not None:
+            before = scale * jnp.sum(jnp.where(inside, loss, 0.0)) / jnp.maximum(count, 1)
+            after = scale * jnp.sum(part * own * loss)
+        usable = (before > 0) & (after > 0)
+        ratio = stop_gradient(jnp.where(usable, after / jnp.where(usable, before, 1.0), 1.0))
         seen = seen / ratio
+    if weighed is not None:
+        seen = part * seen + apart
     main = jnp.sum(jnp.where(coupled, scale * seen, uniform) * loss)
 
-    climbed = loss if signal is None else jnp.where(valid, signal.astype(jnp.float32), 0.0)
-    gain = scale * jnp.sum(weights * stop_gradient(climbed))
+    climbed = loss if signal is None else jnp.where(inside, signal.astype(jnp.float32), 0.0)
+    gain = gain_scale * jnp.sum(own * stop_gradient(climbed))
     logged = jax.tree.map(stop_gradient, (main, plain, weighted, weights, count))
     return Objective(main + (gain - stop_gradient(gain)), *logged)

@@ -26,7 +26,7 @@ def apply_rows(config: ConfigDict, argument: str | None, rows: dict | None = Non
     Raises:
       ValueError: for an unknown row; it lists those there are.
     """
-    rows = {**ROWS, **(rows or {}), "smoke": SMOKE}
+    rows = {**ROWS, "smoke": SMOKE, **(rows or {})}
     for name in filter(None, (argument or "").split(",")):
         if name not in rows:
             raise ValueError(f"no row {name!r} in this config; there are {', '.join(rows)}")
@@ -108,6 +108,7 @@ SMOKE = {
     "data.dataset": "scenes",
     "data.root": "",
     "data.eval_root": "",
+    "data.sources": (),
     "data.classes": (),
     "data.label_values": (),
     "data.size": (64, 128),

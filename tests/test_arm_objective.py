@@ -273,3 +273,66 @@ def test_any_leading_shape_and_any_function_of_confidence():
     cube = objective(lambda v: jnp.exp(-v), logits.reshape(2, 3, 4, 5), labels.reshape(2, 3, 4))
     np.testing.assert_allclose(flat.total, cube.total, rtol=1e-6)
     np.testing.assert_allclose(flat.weights, cube.weights.reshape(24), rtol=1e-6)
+
+
+# Images that ARM does not weigh
+
+
+@pytest.mark.parametrize("average_over", ["valid", "all"])
+@pytest.mark.parametrize("match", [False, True])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_arm_plays_on_the_weighed_images_alone(average_over, match, groups):
+    """Value and gradient against the same batch without the others, and against hand arithmetic."""
+    logits, labels, _ = random_batch(shape=(4, 6, 7))
+    weighed = jnp.array([True, False, True, True])
+    graph, params = nnx.split(learned())
+    options = {"average_over": average_over, "match": match}
+
+    def total(params, logits, labels, groups, **more):
+        found = objective(nnx.merge(graph, params), logits, labels, groups=groups, **more)
+        return found.total, found
+
+    grad = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
+    mask = weighed[:, None, None]
+    (_, found), (of_arm, of_logits) = grad(params, logits, labels, groups, weighed=mask, **options)
+    alone = [x[weighed] for x in (logits, labels)]
+    (_, without), (expected, _) = grad(params, *alone, groups - (groups > 1), **options)
+    for a, b in zip(jax.tree.leaves(of_arm), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert max(np.abs(x).max() for x in jax.tree.leaves(of_arm)) > 1e-5
+
+    valid = np.asarray(labels != 255)
+    n, m = valid.sum(), valid[weighed].sum()
+    np.testing.assert_allclose(found.weights[1], valid[1] / n, rtol=1e-6)
+    np.testing.assert_allclose(
+        found.weights[weighed], without.weights * m / n, rtol=1e-5, atol=1e-9
+    )
+    loss = np.asarray(losses.cross_entropy(logits, labels))
+    inside = np.sum(np.asarray(without.weights) * loss[weighed])
+    plain = loss.sum() / n
+    scale = 1.0 if average_over == "valid" else n / valid.size
+    weighted = m / n * inside + loss[1].sum() / n
+    np.testing.assert_allclose(found.weighted, scale * weighted, rtol=1e-5)
+    np.testing.assert_allclose(found.main, scale * (plain if match else weighted), rtol=1e-5)
+    # The unweighed image teaches the segmenter with exactly the plain loss.
+    slope = jax.grad(lambda x: jnp.sum(losses.cross_entropy(x, labels[1])) * scale / n)(logits[1])
+    np.testing.assert_allclose(of_logits[1], slope, rtol=1e-5, atol=1e-8)
+
+
+def test_a_batch_without_a_weighed_image_moves_the_segmenter_alone():
+    logits, labels, _ = random_batch(shape=(2, 6, 7))
+    graph, params = nnx.split(learned())
+
+    def total(params, logits, weighed):
+        module = nnx.merge(graph, params)
+        return objective(module, logits, labels, weighed=weighed).total
+
+    none = jnp.zeros((2, 1, 1), bool)
+    of_arm, of_logits = jax.grad(total, argnums=(0, 1))(params, logits, none)
+    assert all(np.all(g == 0) for g in jax.tree.leaves(of_arm))
+    plain = jax.grad(lambda logits: objective(None, logits, labels).total)(logits)
+    np.testing.assert_allclose(of_logits, plain, rtol=1e-6)
+    every = jax.grad(total, argnums=(0, 1))(params, logits, ~none)
+    usual = jax.grad(lambda *a: total(*a, None), argnums=(0, 1))(params, logits)
+    for a, b in zip(jax.tree.leaves(every), jax.tree.leaves(usual), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)

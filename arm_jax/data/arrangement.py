@@ -37,7 +37,8 @@ class Found:
 def find(place: Places, unlabelled: str = "refuse") -> Found:
     """What belongs together.
 
-    `unlabelled` = "ignore" pairs images that have no label with "".
+    `unlabelled` = "ignore" pairs images that have no label with "", "all" does so with every image
+    and looks for no label.
 
     Raises InputError where there is no image, or one without a label, or two of one name.
     """
@@ -55,6 +56,8 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
             f"{place.images}: holds no images ({', '.join(images.SUFFIXES)}); point at a folder"
             " that does"
         )
+    if unlabelled == "all":
+        return Found([(key, by_id[key], "") for key in sorted(by_id)], None, ())
     own = {key: label for key in by_id if (label := label_index.of(key))}
     many = None
     if place.label_root.is_file() or not own:

@@ -1,5 +1,6 @@
 """Read every label once before training, not at hour three; remember what was found good."""
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from arm_jax.data import labels
+from arm_jax.data.mixed import MixedSource
 from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.data.value_maps import Stored
 from arm_jax.system import parallel
@@ -23,11 +25,15 @@ DRAWN = 100  # records of a source without files that are counted
 
 @dataclass(frozen=True)
 class Checked:
-    """What the labels of a source hold: records, and pixels by class and without a label."""
+    """What the labels of a source hold: records, and pixels by class and without a label.
+
+    Of a mixture, `parts` has the same for each of its sources that has labels, by name.
+    """
 
     records: int
     pixels: tuple[int, ...]
     ignored: int
+    parts: tuple[tuple[str, "Checked"], ...] = ()
 
 
 def check(
@@ -40,7 +46,8 @@ def check(
     itself, which leaves nothing to check.
 
     Raises InputError with the number of bad records and the first of them; the others are listed
-    in the folder `cache`. Also when no pixel at all has a label.
+    in the folder `cache`. Also when no pixel at all has a label, or none of a source of a mixture
+    that has labels.
     """
     if getattr(source, "trusted", False):
         return None
@@ -48,9 +55,9 @@ def check(
     file = None if cache is None else Path(cache) / CACHE_FILE
     known = _load(file)
     if mark and name in known and known[name]["mark"] == mark:
-        pixels, ignored = known[name]["pixels"], known[name]["ignored"]
-        return Checked(len(source), tuple(pixels), ignored=ignored)
-    counts = np.zeros(256, np.int64)
+        return _judged(source, np.array(known[name]["counts"], np.int64), name)
+    mixture = source if isinstance(source, MixedSource) else None
+    counts = np.zeros((len(mixture.parts) if mixture else 1, 256), np.int64)
     problems = []
     stored = Stored(source.classes)
     bar = tqdm(
@@ -62,37 +69,67 @@ def check(
         unit="image",
         disable=None if progress else True,
     )
-    for found in bar:
+    for index, found in enumerate(bar):
         stored.add(found)
         if isinstance(found, InputError):
             problems.append(str(found))
         else:
-            counts += found
+            counts[mixture.part_of(index) if mixture else 0] += found
     if problems:
         hint = stored.suggestion()
         summary = _summary(problems, len(source), name, cache)
         raise InputError(f"{summary}. In all labels: {hint}" if hint else summary)
-    number, ignore = source.classes.number, source.classes.ignore
-    result = Checked(len(source), tuple(int(n) for n in counts[:number]), int(counts[ignore]))
-    if not sum(result.pixels):
-        raise InputError(
-            f"{name}: all pixels of all {len(source)} labels have the ignore value {ignore}; "
-            "correct the ignore value or the value map"
-        )
+    result = _judged(source, counts, name)
     if file is not None and mark:
-        entry = {"mark": mark, "pixels": result.pixels, "ignored": result.ignored}
-        _save(file, {**known, name: entry})
+        _save(file, {**known, name: {"mark": mark, "counts": counts.tolist()}})
     return result
 
 
+def _judged(source: Source, counts: np.ndarray, name: str) -> Checked:
+    """From pixels by label value, (parts, 256). Raises InputError where no pixel has a label."""
+
+    def one(source: Source, counts: np.ndarray, name: str) -> Checked:
+        number, ignore = source.classes.number, source.classes.ignore
+        pixels = tuple(int(n) for n in counts[:number])
+        if not sum(pixels):
+            raise InputError(
+                f"{name}: all pixels of all {len(source)} labels have the ignore value {ignore}; "
+                "correct the ignore value or the value map"
+            )
+        return Checked(len(source), pixels, int(counts[ignore]))
+
+    if not isinstance(source, MixedSource):
+        return one(source, counts[0], name)
+    parts = tuple(
+        (part.name, one(part.source, count, f"{name}, {part.name}"))
+        for part, count in zip(source.parts, counts, strict=True)
+        if part.labelled
+    )
+    return dataclasses.replace(one(source, counts.sum(0), name), parts=parts)
+
+
 def pixels(source: Source, found: Checked | None) -> tuple[int, ...]:
-    """How many labelled pixels each class has.
+    """How many labelled pixels each class has; of a mixture, as often as training meets them.
 
     Args:
       source: labelled records.
       found: what `check` returned; without it the first `DRAWN` records are counted, enough for
         one that draws its labels itself.
     """
+    if isinstance(source, MixedSource):
+        shares = {part.name: part.share for part in source.parts}
+        if found is not None:
+            each = dict(found.parts)
+        else:
+            each = {
+                part.name: Checked(min(len(part.source), DRAWN), pixels(part.source, None), 0)
+                for part in source.parts
+            }
+        met = sum(
+            float(shares[name] * len(source)) / one.records * np.array(one.pixels, np.float64)
+            for name, one in each.items()
+        )
+        return tuple(int(n) for n in np.rint(met))
     if found is not None:
         return found.pixels
     counts = sum(inspect(source, index) for index in range(min(len(source), DRAWN)))
@@ -114,6 +151,8 @@ def _mark(source: Source) -> str:
     seen = fingerprint(source)
     if not seen:
         return ""
+    if isinstance(source, MixedSource):
+        seen += f" {[(part.name, len(part.source), part.labelled) for part in source.parts]}"
     return hashlib.blake2b(f"{seen} {source.classes}".encode(), digest_size=16).hexdigest()
 
 
@@ -142,9 +181,10 @@ def _is_whole(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
         and isinstance(entry.get("mark"), str)
-        and isinstance(entry.get("pixels"), list)
-        and all(type(number) is int and number >= 0 for number in entry["pixels"])
-        and type(entry.get("ignored")) is int
+        and isinstance(entry.get("counts"), list)
+        and len(entry["counts"]) > 0
+        and all(isinstance(row, list) and len(row) == 256 for row in entry["counts"])
+        and all(type(n) is int and 0 <= n < 1 << 63 for row in entry["counts"] for n in row)
     )
 
 

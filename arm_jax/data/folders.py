@@ -22,7 +22,7 @@ from arm_jax.data.formats.contract import (
     Reading,
 )
 from arm_jax.data.formats.keys import Key
-from arm_jax.data.label_files import CollectionLabels, FormatLabels, OrNone
+from arm_jax.data.label_files import CollectionLabels, FormatLabels, NoLabels, OrNone
 from arm_jax.data.labels import BY_NAME, Classes, Meaning, Table, generic
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.places import Places
@@ -49,7 +49,8 @@ class FolderSource(FileSource):
       colors: of the classes, in the labels and in pictures; () if they are not known.
       names: pairs of a name in the labels and a class name, "" to leave it out.
       undrawn: the class of what nobody drew; "" to ignore it.
-      unlabelled: "refuse" an image without a label, or "ignore" all of its pixels.
+      unlabelled: "refuse" an image without a label, or "ignore" all of its pixels; "all" looks for
+        no label and ignores all pixels of all images.
       overlaps: one of `formats.contract.OVERLAPS`.
 
     Raises:
@@ -119,7 +120,9 @@ class FolderSource(FileSource):
             labels: Any = FormatLabels(tree, self._reading)
         else:
             labels = CollectionLabels(found.many, self._reading)
-        if unlabelled == "ignore":
+        if unlabelled == "all":
+            labels = NoLabels(classes.ignore)
+        elif unlabelled == "ignore":
             labels = OrNone(labels, classes.ignore)
         super().__init__(Folder(place.images), labels, found.pairs, classes, turn=turn)
 

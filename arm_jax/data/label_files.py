@@ -39,28 +39,50 @@ class FormatLabels:
             return "unreadable"
 
 
-class OrNone:
-    """Labels, of which one of no name has no labelled pixel."""
+class NoLabels:
+    """No labelled pixel, by whatever name."""
 
     TITLE = "none"
 
-    def __init__(self, labels: Any, ignore: int):
-        self._labels, self._ignore = labels, ignore
-        self.settings = (labels.settings, "or none")
+    def __init__(self, ignore: int):
+        self.settings, self._ignore = ("none", ignore), ignore
 
     def path(self, name: str) -> str:
-        return self._labels.path(name) if name else "no label"
+        return "no label"
 
     def stamp(self, name: str) -> tuple[int, ...]:
-        return self._labels.stamp(name) if name else ()
+        return ()
 
-    def open(self, name: str, size: Size) -> Label | np.ndarray:
-        if name:
-            return self._labels.open(name, size)
+    def open(self, name: str, size: Size) -> np.ndarray:
         return np.full(size, self._ignore, np.uint8)
 
     def title(self, name: str) -> str:
-        return self._labels.title(name) if name else self.TITLE
+        return self.TITLE
+
+
+class OrNone:
+    """Labels, of which one of no name has no labelled pixel."""
+
+    TITLE = NoLabels.TITLE
+
+    def __init__(self, labels: Any, ignore: int):
+        self._labels, self._none = labels, NoLabels(ignore)
+        self.settings = (labels.settings, "or none")
+
+    def _of(self, name: str) -> Any:
+        return self._labels if name else self._none
+
+    def path(self, name: str) -> str:
+        return self._of(name).path(name)
+
+    def stamp(self, name: str) -> tuple[int, ...]:
+        return self._of(name).stamp(name)
+
+    def open(self, name: str, size: Size) -> Label | np.ndarray:
+        return self._of(name).open(name, size)
+
+    def title(self, name: str) -> str:
+        return self._of(name).title(name)
 
 
 class CollectionLabels:

@@ -15,6 +15,7 @@ from absl import flags
 
 from arm_jax.data import augment, images
 from arm_jax.data.features import Features
+from arm_jax.data.mixed import MixedSource, Mixture
 from arm_jax.data.records import Source, encoded
 from arm_jax.system import signals, workers
 from arm_jax.system.errors import InputError
@@ -83,14 +84,18 @@ class Batches:
     def __init__(
         self,
         stream: "grain.MapDataset",
-        records: int,
+        source: Source,
         batch: int,
         part: slice,
         workers: int,
         threads: int,
         batch_bytes: int,
     ):
-        self._stream, self.records = stream, records
+        self._stream, self.records = stream, len(source)
+        mixed = source if isinstance(source, MixedSource) else None
+        # Of a mixture: the records of each part, and which records are weighed.
+        self.parts = list(mixed.numbers) if mixed else None
+        self.weighed = mixed.weighed() if mixed else None
         self._batch_bytes = batch_bytes
         self.batch, self._part = batch, part
         self._workers, self._threads = workers, threads
@@ -145,13 +150,19 @@ class BatchIterator:
     def _advance(self) -> dict[str, np.ndarray]:
         batch = next(self._opened)
         self._next += 1
-        return batch
+        weighed = self._batches.weighed
+        return batch if weighed is None else {**batch, "weighed": weighed[batch["index"]]}
 
-    def get_state(self) -> dict[str, int]:
+    def get_state(self) -> dict[str, Any]:
         """Where the stream stands after the last batch; the same in every process."""
-        return {"examples": self._next * self._batches.batch, "records": self._batches.records}
+        parts = self._batches.parts
+        return {
+            "examples": self._next * self._batches.batch,
+            "records": self._batches.records,
+            **({} if parts is None else {"parts": parts}),
+        }
 
-    def set_state(self, state: dict[str, int]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a position; batches read ahead are dropped.
 
         Raises InputError when the data set had another number of records then.
@@ -160,6 +171,11 @@ class BatchIterator:
             raise InputError(
                 f"the training data have {self._batches.records} records now and had "
                 f"{state['records']} when the position was saved; restore them or start afresh"
+            )
+        if state.get("parts") != self._batches.parts:
+            raise InputError(
+                f"the sources have {self._batches.parts} records now and had {state.get('parts')}"
+                " when the position was saved; restore them or start afresh"
             )
         if state["examples"] % self._batches.batch:
             raise InputError(
@@ -195,7 +211,8 @@ def training_batches(
     """The shuffled, augmented, endless stream of batches.
 
     Every epoch visits each record once, in a new order. A batch may span two epochs, and a data set
-    may be smaller than a batch.
+    may be smaller than a batch. A `MixedSource` has such epochs for each of its parts, and every
+    part has its share of the examples, see `mixed.Composition`.
 
     Args:
       source: the records.
@@ -217,7 +234,8 @@ def training_batches(
       extent int32 (b, 2) (height, width that are no padding), key uint32 (b, 2) (random bits for
       `jitter.jitter`) and index int64 (b,) (the record), where b is the process's part; they have
       `get_state`, `set_state` and `close`. With `features`, that by name, float16 (b, h', w', c),
-      stands for the image.
+      stands for the image. Where a part of a mixture is not weighed, weighed bool (b,) says whether
+      ARM weighs the example.
 
     Raises:
       InputError: for an empty source or a value out of its range.
@@ -247,19 +265,23 @@ def training_batches(
         records, transform = features.labels(source), features.examples(**drawing)
     import grain
 
-    stream = (
-        grain.MapDataset.source(records)
-        .seed(seed)
-        # A separate seed: a transform added further down does not change the order.
-        .shuffle(seed=seed)
-        .repeat()
-        .random_map(transform)
-    )
+    if isinstance(source, MixedSource):
+        mixture = Mixture(records, source, seed, _ENDLESS)
+        stream = grain.MapDataset.source(mixture).seed(seed).random_map(transform)
+    else:
+        stream = (
+            grain.MapDataset.source(records)
+            .seed(seed)
+            # A separate seed: a transform added further down does not change the order.
+            .shuffle(seed=seed)
+            .repeat()
+            .random_map(transform)
+        )
     local = batch_size // process_count
     part = slice(process_index * local, (process_index + 1) * local)
     a_pixel = 4.0 if features is None else 1 + features.bytes_a_pixel  # three colours and a label
     batch_bytes = int(local * crop[0] * crop[1] * a_pixel)
-    return Batches(stream, len(source), batch_size, part, workers, threads, batch_bytes)
+    return Batches(stream, source, batch_size, part, workers, threads, batch_bytes)
 
 
 def _start_worker(worker_index: int, worker_count: int) -> None:

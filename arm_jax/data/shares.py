@@ -44,7 +44,7 @@ def judge(
     if len(present) < 2:
         raise InputError(_single_class(classes, name, training, present, write))
     remarks = []
-    for split, checked in found.items():
+    for split, checked in _columns(found, whole=False).items():
         total = sum(checked.pixels) + checked.ignored
         if total and checked.ignored > MOST_UNLABELLED * total:
             remarks.append(
@@ -75,7 +75,18 @@ def judge(
                 f"{_listed(classes, missing)}: trained, but without a pixel in {split}, so that"
                 " nothing shows how well"
             )
-    return table(classes, found), remarks
+    return table(classes, _columns(found)), remarks
+
+
+def _columns(found: Mapping[str, Checked], whole: bool = True) -> dict[str, Checked]:
+    """With the sources of a mixture behind it; without `whole`, in its place."""
+    columns: dict[str, Checked] = {}
+    for split, checked in found.items():
+        if whole or not checked.parts:
+            columns[split] = checked
+        for name, part in checked.parts:
+            columns[f"{split} {name}" if name in found else name] = part
+    return columns
 
 
 def table(classes: Classes, found: Mapping[str, Checked]) -> str:
@@ -92,7 +103,7 @@ def table(classes: Classes, found: Mapping[str, Checked]) -> str:
 
 
 def _row(found: Mapping[str, Checked]) -> str:
-    return "".join(f"{name:>12}" for name in found)
+    return "".join(f" {name[-11:]:>11}" for name in found)
 
 
 def _single_class(

@@ -4,13 +4,16 @@ What follows (checks, augmentation, pipeline, evaluation) knows only `Source`, s
 can pass its own class.
 """
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from arm_jax.data import cityscapes, coarsen, official, prepare
+from arm_jax.data.endings import is_image, stem_of
 from arm_jax.data.folders import FolderSource
+from arm_jax.data.label_files import NoLabels
 from arm_jax.data.layouts import DataSet, Files, Layout, Opener, Options
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.prepared import TfdsSource
@@ -20,6 +23,7 @@ from arm_jax.data.wrappers import (
     FirstSource,
     JoinedSource,
     ScenesSource,
+    UnlabelledSource,
     WithoutFold,
 )
 from arm_jax.system import names
@@ -39,6 +43,7 @@ __all__ = [
     "ScenesSource",
     "Source",
     "TfdsSource",
+    "UnlabelledSource",
     "WithoutFold",
     "about",
     "fingerprint",
@@ -145,6 +150,19 @@ def usual_root(dataset: str, hint: str = "") -> Path:
     )
 
 
+def _images(entry: DataSet, root: Path, split: str, options: Options) -> Source:
+    """The images of a split, without labels."""
+    if isinstance(entry, Layout) and split in entry.unlabelled:
+        tree = entry.images(root, split)
+        pairs = [(stem_of(name), name, "") for name in tree.names() if is_image(name)]
+        labels = NoLabels(entry.classes.ignore)
+        return FileSource(tree, labels, pairs, entry.classes)
+    if entry is DATASETS["folders"]:
+        return entry.open(root, split, "", dataclasses.replace(options, unlabelled="all"))
+    kind = (entry.kinds() or BOTH)[0]
+    return UnlabelledSource(entry.open(root, split, kind, options))
+
+
 def open_source(
     dataset: str,
     *,
@@ -154,6 +172,7 @@ def open_source(
     coarsening: str = "",
     wrong_share: float = 0.0,
     seed: int = 0,
+    labelled: bool = True,
     **options: Any,
 ) -> Source:
     """The source that a config describes, all arguments plain.
@@ -167,6 +186,8 @@ def open_source(
         `arm_jax.data.coarsen`; "" for none.
       wrong_share: fraction of simulated coarse components with a wrong class.
       seed: of the simulated coarse labels.
+      labelled: False for the images alone, all of whose pixels have the ignore value: `folders`
+        then needs no label, and other data sets have splits without public ones.
       options: attributes of `layouts.Options`.
 
     Raises:
@@ -179,6 +200,10 @@ def open_source(
     if labels not in BOTH:
         raise InputError(f"labels = {labels!r}; choose fine or coarse")
     entry, chosen = DATASETS[dataset], Options(**options)
+    if not labelled:
+        root = usual_root(dataset, entry.hint) if entry.needs_root and not str(root) else root
+        source = _images(entry, names.local(root, "data.root"), split, chosen)
+        return FirstSource(source, chosen.images) if 0 < chosen.images < len(source) else source
     if labels == "coarse":
         coarsening = coarsening or entry.coarse_preset
     if coarsening:

@@ -216,3 +216,39 @@ class CoarsenedSource:
     def fingerprint(self) -> str:
         """That of the source underneath: coarsening adds no mistakes to find."""
         return fingerprint(self._source)
+
+
+class UnlabelledSource:
+    """The images of another source, whose labels are hidden."""
+
+    def __init__(self, source: Source):
+        self.classes = source.classes
+        self.trusted = getattr(source, "trusted", False)
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._hidden(self._source[index])
+
+    def encoded(self, index: int) -> dict[str, Any]:
+        """The record, its image as a file if the source has one."""
+        return self._hidden(encoded(self._source, index))
+
+    def image(self, index: int) -> Any:
+        """The image alone, as a file if the source has one."""
+        return image(self._source, index)
+
+    def named(self, index: int) -> tuple[str, str]:
+        """The id, and where the image lies on the disk, or ""."""
+        return named(self._source, index)
+
+    def fingerprint(self) -> str:
+        """That of the source underneath, marked."""
+        below = fingerprint(self._source)
+        return f"images of {below}" if below else ""
+
+    def _hidden(self, record: dict[str, Any]) -> dict[str, Any]:
+        shape = record["label"].shape
+        return {**record, "label": np.full(shape, self.classes.ignore, np.uint8)}

@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from arm_jax import settings
+from arm_jax.settings import mixture
 from arm_jax.settings.rows import NETWORK, NOTHING, TRAINING
 from arm_jax.system import config_files
 from arm_jax.system.errors import InputError
@@ -162,6 +163,8 @@ def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) ->
     then, asked = read(workdir), settings.flat(now)
     differ = [key for key in settings.BY_KEY if then[key] != asked[key]]
     allowed = [key for key in differ if settings.BY_KEY[key].decides == NOTHING]
+    if mixture.moved(then[mixture.KEY], asked[mixture.KEY]):
+        allowed.append(mixture.KEY)
     grows = may_grow and asked["steps"] > then["steps"]
     fixed = [key for key in differ if key not in allowed and not (grows and key == "steps")]
     if fixed:

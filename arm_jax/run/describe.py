@@ -1,6 +1,6 @@
 """What a run is about to do, in plain words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -13,7 +13,10 @@ from arm_jax import networks, settings
 from arm_jax.data import shares, sources
 from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
+from arm_jax.data.mixed import MixedSource
 from arm_jax.evaluation.protocol import Protocol
+from arm_jax.run import inputs
+from arm_jax.settings import mixture
 from arm_jax.settings.rows import TRAINING
 from arm_jax.system import files
 from arm_jax.training.state import TrainState
@@ -46,15 +49,21 @@ def run(
     protocol: Protocol,
 ) -> str:
     """What is about to happen, in plain words."""
-    stated = facts(config, training.classes, len(training), len(evaluation), protocol)
-    stated[2:2] = _about(training, evaluation)
+    images = training.numbers if isinstance(training, MixedSource) else len(training)
+    stated = facts(config, training.classes, images, len(evaluation), protocol)
+    place = next(i for i, (word, _) in enumerate(stated) if word == "tested by")
+    stated[place:place] = _about(training, evaluation)
     lines = [f"{name:<13}{text}" for name, text in stated]
     lines.append(
         f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
         f" {jax.process_count()} process(es)"
     )
-    known = set(config.data.train_split.split("+")) & set(config.data.eval_split.split("+"))
-    if known and not config.data.eval_root:
+    known: set[str] = set()
+    for source in config.data.sources or ((),):
+        its, _ = inputs.of_source(config, source)
+        if its.data.root == (config.data.eval_root or config.data.root):
+            known |= set(its.data.train_split.split("+")) & set(config.data.eval_split.split("+"))
+    if known:
         lines.append(
             f"note         {', '.join(sorted(known)) or 'the same folder'} is trained on too: the"
             " scores show that the run is sound, not how good it is"
@@ -72,7 +81,7 @@ def _about(training: sources.Source, evaluation: sources.Source) -> list[tuple[s
 def facts(
     config: ConfigDict,
     classes: Classes,
-    training: int | None,
+    training: int | Sequence[int] | None,
     evaluation: int | None,
     protocol: Protocol,
 ) -> list[tuple[str, str]]:
@@ -81,7 +90,8 @@ def facts(
     Args:
       config: complete.
       classes: that the network tells apart.
-      training, evaluation: how many images the two splits have; None where that is not known.
+      training, evaluation: how many images the two splits have, or each of `data.sources`; None
+        where that is not known.
       protocol: of the evaluation.
     """
     data = config.data
@@ -89,15 +99,10 @@ def facts(
     crop = "x".join(map(str, config.augment.crop))
     width = config.evaluation.boundary_width
     epochs = ""
-    if training:
+    if isinstance(training, int) and training and not data.sources:
         epochs = f", about {config.steps * config.batch_size / training:,.1f} epochs"
     return [
-        (
-            "train on",
-            f"{_images(training)} of {_part(config, data.train_split)},"
-            f" {classes.number} classes,"
-            f" {_labels(config, data.train_labels, data.coarsen)}",
-        ),
+        *_trained_on(config, classes, training),
         (
             "evaluate on",
             f"{_images(evaluation)} of {_part(config, data.eval_split)},"
@@ -119,6 +124,40 @@ def facts(
         ("schedule", f"{config.steps:,} steps of {config.batch_size} crops of {crop}{epochs}"),
         *_besides(config),
     ]
+
+
+def _trained_on(
+    config: ConfigDict, classes: Classes, images: int | Sequence[int] | None
+) -> list[tuple[str, str]]:
+    """The images to train on, and a line for each of several sources."""
+    data = config.data
+    if not data.sources:
+        number = images if isinstance(images, int) else None
+        return [
+            (
+                "train on",
+                f"{_images(number)} of {_part(config, data.train_split)}, {classes.number} classes,"
+                f" {_labels(config, data.train_labels, data.coarsen)}",
+            )
+        ]
+    numbers = images if isinstance(images, Sequence) else [None] * len(data.sources)
+    whole = images if isinstance(images, int) else sum(n or 0 for n in numbers)
+    lines = [
+        f"{_images(whole or None)} of {len(data.sources)} sources, {classes.number} classes; of"
+        f" every {config.batch_size} crops:"
+    ]
+    named = mixture.names([dict(source) for source in data.sources])
+    for source, name, number in zip(data.sources, named, numbers, strict=True):
+        its, own = inputs.of_source(config, source)
+        crops = own["share"] * config.batch_size
+        epochs = f" ({config.steps * crops / number:,.1f} epochs)" if number else ""
+        labels = "no labels"
+        if own.get("labelled", True):
+            labels = _labels(its, its.data.train_labels, its.data.coarsen)
+            if not own.get("weigh", True):
+                labels += ", not weighed"
+        lines.append(f"  {crops:,.4g} of {name}: {_images(number)}{epochs}, {labels}")
+    return [("train on", line) for line in lines]
 
 
 def _images(number: int | None) -> str:

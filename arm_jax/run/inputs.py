@@ -1,17 +1,24 @@
 """The labelled images that a config names. Nothing here needs JAX."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import FrozenConfigDict
 
+from arm_jax import settings
 from arm_jax.data import sources
 from arm_jax.data.labels import Classes
+from arm_jax.data.mixed import MixedSource, Part
+from arm_jax.settings import mixture
+from arm_jax.system import names
 from arm_jax.system.errors import InputError
 
 
 def training_source(config: FrozenConfigDict) -> sources.Source:
-    """The labelled images to train on."""
+    """The images to train on; a `MixedSource` for `data.sources`."""
     data = config.data
+    if data.sources:
+        return _mixed(config)
     source = labelled_as_training(config, data.train_split, data.train_images)
     return sources.WithoutFold(source, *data.fold) if data.fold else source
 
@@ -24,16 +31,64 @@ def labelled_as_training(config: FrozenConfigDict, split: str, images: int = 0) 
       split: of `data.root`.
       images: only the first ones; 0 for all.
     """
+    return _training(config, config.data.root, split, images)
+
+
+def _training(
+    config: FrozenConfigDict, root: str, split: str, images: int, labelled: bool = True
+) -> sources.Source:
     data = config.data
     return _open(
         config,
-        root=data.root,
+        root=root,
         split=split,
         labels=data.train_labels,
         images=images,
         coarsening=data.coarsen,
         wrong_share=data.wrong_share,
+        labelled=labelled,
     )
+
+
+def of_source(
+    config: FrozenConfigDict, source: Sequence[tuple[str, Any]]
+) -> tuple[FrozenConfigDict, dict[str, Any]]:
+    """The settings that one of `data.sources` is read by, and what it has for itself.
+
+    Its `data.root` is looked for below that of the config, unless it is absolute.
+    """
+    given = dict(source)
+    own = {key: given.pop(key) for key in mixture.OWN if key in given}
+    above = config.data.root
+    if given.get("root") and above:
+        root = names.local(given["root"], f"{mixture.KEY}: root")
+        given["root"] = str(names.local(above, "data.root") / root)
+    changes = {f"data.{key}": value for key, value in given.items()} | {mixture.KEY: ()}
+    return settings.frozen(config, changes), own
+
+
+def _mixed(config: FrozenConfigDict) -> MixedSource:
+    found = [of_source(config, source) for source in config.data.sources]
+    named = mixture.names([dict(source) for source in config.data.sources])
+    shares = mixture.shares([own["share"] for _, own in found])
+    parts: list[Part] = []
+    for name, share, (its, own) in zip(named, shares, found, strict=True):
+        data, labelled = its.data, own.get("labelled", True)
+        try:
+            source = _training(its, data.root, data.train_split, data.train_images, labelled)
+            if not len(source):
+                raise InputError("it has no image")
+        except InputError as error:
+            raise InputError(f"{mixture.KEY}: {name}: {error}") from error
+        first = parts[0].source.classes if parts else source.classes
+        if (source.classes.names, source.classes.ignore) != (first.names, first.ignore):
+            raise InputError(
+                f"{mixture.KEY}: {name} has the classes {', '.join(source.classes.names)} and"
+                f" {parts[0].name} has {', '.join(first.names)}; both must have the same, in one"
+                " order, as data.classes lists them"
+            )
+        parts.append(Part(name, source, share, own.get("weigh", True), labelled))
+    return MixedSource(parts)
 
 
 def evaluation_source(

@@ -13,6 +13,7 @@ from arm_jax.system import names
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
+ONE_SOURCE = ("review", "relabel")
 ONE_PROCESS = ("report", "review", "predict", "relabel", "server")
 
 
@@ -40,7 +41,12 @@ def check(
         test_images(config, images)
     if mode != "train":
         checkpoints(folder)
-        configs.used(folder, config)
+        used, _ = configs.used(folder, config)
+        if mode in ONE_SOURCE and used.data.sources:
+            raise InputError(
+                f"--mode {mode} is for the labels of one source, and the run has data.sources; add"
+                " --config.data.sources= and --config.data.root=FOLDER of the one that is meant"
+            )
         return
     # Unknown names are refused by `experiment.checked`, which needs the networks' table as well.
     data_set = sources.DATASETS.get(config.data.dataset)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from arm_jax.settings import mixture
 from arm_jax.settings.rows import BACKBONE, SETTINGS, Setting
 from arm_jax.settings.rows import DATA as DATA
 from arm_jax.settings.rows import NETWORK as NETWORK
@@ -20,7 +21,7 @@ from arm_jax.settings.rows import NOTHING as NOTHING
 from arm_jax.settings.rows import SCORES as SCORES
 from arm_jax.settings.rows import TRAINING as TRAINING
 from arm_jax.system.errors import InputError
-from arm_jax.system.values import Choice, Kind, Several, literal
+from arm_jax.system.values import Choice, Explained, Kind, Mappings, Several, literal
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
@@ -94,6 +95,8 @@ def valid(key: str, value: Any) -> Any:
     kind = find(key).kind
     try:
         return kind.valid(value)
+    except Explained as error:
+        raise InputError(f"{key}: {error}") from error
     except ValueError as error:
         raise refused(key, value) from error
 
@@ -103,6 +106,8 @@ def parsed(key: str, text: str) -> Any:
     kind = find(key).kind
     try:
         return kind.parse(text)
+    except Explained as error:
+        raise InputError(f"{key}: {error}") from error
     except ValueError as error:
         raise refused(key, _as_typed(text)) from error
 
@@ -117,7 +122,7 @@ def refused(key: str, value: Any, allowed: Iterable[str] = ()) -> InputError:
     """
     kind = BY_KEY[key].kind
     words = Choice(tuple(allowed)).describe() if allowed else kind.describe()
-    shown = f", as in {kind.example}" if isinstance(kind, Several) else ""
+    shown = f", as in {kind.example}" if isinstance(kind, Several | Mappings) else ""
     if allowed:
         shown = ", or what a file adds that --config names"
     return InputError(f"{key} = {value!r}; it must be {words}{shown}")
@@ -167,6 +172,8 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse("optimizer.drops", "is not in order; sort it")
     if values["data.fold"] and values["data.fold"][0] >= values["data.fold"][1]:
         refuse("data.fold", "numbers a fold that there is none of; count from 0")
+    if values["data.sources"]:
+        mixture.refuse_contradictions(values)
     if values["review.folds"] == 1:
         refuse("review.folds", "leaves nothing to train on; choose 0, or 2 or more")
     weights = values["loss.class_weights"]

@@ -7,7 +7,18 @@ follow `steps`.
 from dataclasses import dataclass
 from typing import Any
 
-from arm_jax.system.values import Choice, Flag, Kind, Name, Real, Several, Text, Whole, WordOr
+from arm_jax.system.values import (
+    Choice,
+    Flag,
+    Kind,
+    Mappings,
+    Name,
+    Real,
+    Several,
+    Text,
+    Whole,
+    WordOr,
+)
 
 # What a setting decides.
 NETWORK = "network"  # what the trained network computes: the same for as long as a run lives
@@ -43,7 +54,7 @@ PARTS = Several(Choice(BACKBONE), optional=True)
 PAIRS = Several(Several(BYTE, 2, "stored value, class index or data.ignore"), optional=True)
 
 # fmt: off
-SETTINGS = tuple(Setting(*row) for row in (
+GENERAL_ROWS = tuple(Setting(*row) for row in (
     ("seed", 0, Whole(0, 2**32 - 1), TRAINING,
      "Seed of the weights, the order of samples, augmentation and dropout."),
     ("steps", 40_000, COUNT, TRAINING,
@@ -54,7 +65,9 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Parts of a batch that pass through the network in turn, on GPUs and TPUs."),
     ("compilation_cache", "auto", Text(), NOTHING,
      "Folder that keeps compiled programs for later starts: auto for the user's; empty for none."),
+))
 
+DATA_ROWS = tuple(Setting(*row) for row in (
     ("data.dataset", "folders", NAME, DATA,
      "Kind of source: folders, the official files of a benchmark, prepared, or generated scenes."),
     ("data.root", "", Text(), NOTHING,
@@ -105,6 +118,25 @@ SETTINGS = tuple(Setting(*row) for row in (
      "Preset that simulates coarse training labels from fine ones; empty for none."),
     ("data.wrong_share", 0.0, FRACTION, DATA,
      "Fraction of simulated coarse components that get a wrong class."),
+))
+
+# What a source of a mixture may have for itself; it has the rest from the section `data`.
+_SHARED = ("classes", "ignore", "eval_root", "eval_split", "eval_labels", "eval_images", "fold")
+_OWN: dict[str, Kind] = {
+    "name": Text(), "share": Real(above=0, high=1), "weigh": Flag(), "labelled": Flag(),
+}
+_INHERITED: dict[str, Kind] = {
+    name: row.kind for row in DATA_ROWS
+    if (name := row.key.removeprefix("data.")) not in _SHARED
+}
+SOURCES = Mappings(
+    _OWN | _INHERITED, ("share",),
+    '({"root":"fine","share":0.25,"weigh":False},{"root":"coarse","share":0.75})',
+)
+
+SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
+    ("data.sources", (), SOURCES, DATA,
+     "Several sources to train on, each with its share of the batch; () for one."),
 
     ("augment.crop", (512, 1024), SIZE, TRAINING,
      "Size of the training crops."),
@@ -279,5 +311,5 @@ SETTINGS = tuple(Setting(*row) for row in (
     ("eval_every", 4_000, COUNT, NOTHING, "Steps between two evaluations."),
     ("save_every", 1_000, COUNT, NOTHING, "Steps between two checkpoints."),
     ("keep", 3, COUNT, NOTHING, "Newest checkpoints that are kept, beside the best."),
-))
+)))
 # fmt: on

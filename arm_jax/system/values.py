@@ -3,14 +3,20 @@
 Each kind has three methods. `valid` returns the value in its one form (a list becomes a tuple, a
 whole number that stands for a real one a float), `parse` does so from a command line's text, and
 both raise ValueError for what does not fit, without words: `describe` has them, as they continue
-"it must be ...".
+"it must be ...". Only where these would not tell what is wrong, they raise `Explained`.
 """
 
 import ast
+import difflib
 import math
 import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+
+class Explained(ValueError):
+    """A value that is not valid, with a sentence on what is wrong, which continues "KEY: "."""
 
 
 class Kind(Protocol):
@@ -203,6 +209,70 @@ class Several:
         if plural:
             words = f"tuples of {words}"
         return words + (", or ()" if self.optional else "")
+
+
+@dataclass(frozen=True)
+class Mappings:
+    """A tuple of mappings, whose one form is that of pairs in the order of the fields.
+
+    Attributes:
+      fields: key -> the kind of its value.
+      required: the keys that each must have.
+      example: a valid value as it may stand on the command line.
+    """
+
+    fields: Mapping[str, Kind]
+    required: tuple[str, ...]
+    example: str
+
+    def valid(self, value: Any) -> tuple[tuple[tuple[str, Any], ...], ...]:
+        if not isinstance(value, tuple | list):
+            raise ValueError
+        return tuple(self._one(number, one) for number, one in enumerate(value, 1))
+
+    def _one(self, number: int, value: Any) -> tuple[tuple[str, Any], ...]:
+        given = _pairs(value)
+        for key in given:
+            if key not in self.fields:
+                near = difflib.get_close_matches(str(key), self.fields, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.fields)}"
+                raise Explained(f"number {number} has the unknown key {key!r}; {hint}")
+        for key in self.required:
+            if key not in given:
+                raise Explained(f"number {number} has no {key!r}; give it one")
+        found = []
+        for key, kind in self.fields.items():
+            if key in given:
+                try:
+                    found.append((key, kind.valid(given[key])))
+                except Explained as error:
+                    raise Explained(f"{key} of number {number}: {error}") from error
+                except ValueError:
+                    raise Explained(
+                        f"number {number} has {key} = {given[key]!r}; it must be {kind.describe()}"
+                    ) from None
+        return tuple(found)
+
+    def parse(self, text: str) -> tuple[tuple[tuple[str, Any], ...], ...]:
+        """From a tuple of dicts, or one dict."""
+        value = literal(text) if text.strip() else ()
+        return self.valid((value,) if isinstance(value, dict) else value)
+
+    def describe(self, plural: bool = False) -> str:
+        return f"a tuple of mappings with the keys {', '.join(self.fields)}, or ()"
+
+
+def _pairs(value: Any) -> dict[Any, Any]:
+    """Of a mapping, or of its pairs."""
+    if hasattr(value, "items"):
+        return dict(value.items())
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in value):
+        raise ValueError
+    if not all(isinstance(key, str) for key, _ in value):
+        raise ValueError
+    return dict(value)
 
 
 @dataclass(frozen=True)

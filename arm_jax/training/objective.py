@@ -49,6 +49,7 @@ def forward(
     coupled: jax.Array,
     dropout_key: jax.Array,
     given: Given | None = None,
+    weighed: jax.Array | None = None,
 ) -> Terms:
     """The objective of both players on one batch, and the terms that are logged.
 
@@ -60,10 +61,11 @@ def forward(
       coupled: () bool, whether the segmenter feels the weights.
       dropout_key: a key for this step alone.
       given: what is believed of the labels, see `beliefs.look`; None where they are believed.
+      weighed: (b,) bool, the images whose pixels ARM weighs; None for all.
     """
     segmenter = networks.training(players.segmenter)
     scores, auxiliary = segmenter(images, auxiliary=True, dropout_key=dropout_key)
-    return from_scores(players.arm, scores, auxiliary, labels, method, coupled, given)
+    return from_scores(players.arm, scores, auxiliary, labels, method, coupled, given, weighed)
 
 
 def from_scores(
@@ -74,6 +76,7 @@ def from_scores(
     method: Method,
     coupled: jax.Array,
     given: Given | None = None,
+    weighed: jax.Array | None = None,
 ) -> Terms:
     """`forward` from what the network returned.
 
@@ -81,7 +84,7 @@ def from_scores(
       weighting: ARM, or None; its statistics are updated in place if it observes.
       scores: (b, h', w', classes) float32; behind the classes, the channels that the loss needs.
       auxiliary: (b, h'', w'', classes) float32.
-      labels, method, coupled, given: as for `forward`.
+      labels, method, coupled, given, weighed: as for `forward`.
     """
     valid = losses.valid_pixels(labels, method.ignore)
     config, classes = method.config, auxiliary.shape[-1]
@@ -117,7 +120,11 @@ def from_scores(
         maps = by_rows(soft_maps, both, seen, devices=method.devices)
     log_p = maps.pop("log_p")
     found = loss.pixels(log_p, {**maps, "valid": valid}, config.loss)
-    signal = _signal(log_p, found, config)
+    counted, played = found.counted, found.counted
+    if weighed is not None:
+        weighed = jnp.broadcast_to(weighed[:, None, None], counted.shape)
+        played = counted & weighed
+    signal = _signal(log_p, found, played, config)
     if given is not None and given.weights is not None:
         weigh_edges = functools.partial(jnp.multiply, given.weights)
         found = found._replace(loss=weigh_edges(found.loss))
@@ -138,7 +145,7 @@ def from_scores(
         weigh,
         confidence,
         found.loss,
-        found.counted,
+        counted,
         coupled=coupled,
         p=config.arm.p,
         detach=config.arm.detach,
@@ -146,10 +153,14 @@ def from_scores(
         groups={"global": 1, "image": labels.shape[0], "device": method.devices}[config.arm.scope],
         average_over=config.loss.average_over,
         match=config.arm.match_loss,
+        weighed=weighed,
     )
     # Theorem 3.1 speaks of the loss that ARM climbs. The KL loss itself may be negative.
     climbed = found.loss if signal is None else signal
-    histogram = theorem.histogram(confidence, climbed, objective.weights, found.counted)
+    shown = objective.weights
+    if weighed is not None:  # those that play sum to 1 in the histogram
+        shown = shown * (objective.pixels / jnp.maximum(jnp.sum(played, dtype=jnp.int32), 1))
+    histogram = theorem.histogram(confidence, climbed, shown, played)
     observe = getattr(weighting, "observe", None)
     if observe is not None:
         observe(histogram)
@@ -179,11 +190,11 @@ def from_scores(
 
 
 def _signal(
-    log_p: jax.Array, found: losses.PixelLoss, config: FrozenConfigDict
+    log_p: jax.Array, found: losses.PixelLoss, played: jax.Array, config: FrozenConfigDict
 ) -> jax.Array | None:
-    """What ARM climbs, where that is not the loss itself."""
+    """What ARM climbs, where that is not the loss itself, on the pixels that it weighs."""
     if config.arm.signal == "gce":
         return losses.bounded(log_p, config.loss.q)
     if config.arm.signal == "trimmed":
-        return losses.trimmed(found.loss, found.counted, config.arm.trimmed_share)
+        return losses.trimmed(found.loss, played, config.arm.trimmed_share)
     return found.signal

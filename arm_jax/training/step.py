@@ -77,7 +77,7 @@ def train_step(
       state: as from `create_state`.
       batch: "image" (b, h, w, 3) uint8, "label" (b, h, w) uint8, "extent" (b, 2) int32 and "key"
         (b, 2) uint32, as `data.pipeline` yields them; or "features" in place of the image, see
-        `network_input`.
+        `network_input`; "weighed" (b,) bool where ARM does not weigh all images.
       graphdef: the static part of the players.
       transformation: as from `optimizer.create`.
       method: the run's settings.
@@ -87,7 +87,7 @@ def train_step(
     """
     players = merged(graphdef, state.params, state.statistics)
     config, images = method.config, network_input(batch, method)
-    labels = batch["label"]
+    labels, weighed = batch["label"], batch.get("weighed")
     if state.beliefs is not None:
         state = dataclasses.replace(state, beliefs=state.beliefs.renewed(state.step, config))
     given, beliefs = _believed(players, state, batch, method)
@@ -102,7 +102,7 @@ def train_step(
             players,
             images,
             lambda weighting, scores, auxiliary: scaled(
-                from_scores(weighting, scores, auxiliary, labels, method, coupled, given)
+                from_scores(weighting, scores, auxiliary, labels, method, coupled, given, weighed)
             ),
             dropout_key,
             parts=config.accumulate,
@@ -111,7 +111,7 @@ def train_step(
     else:
         (_, terms), gradients = nnx.value_and_grad(
             lambda players: scaled(
-                forward(players, images, labels, method, coupled, dropout_key, given)
+                forward(players, images, labels, method, coupled, dropout_key, given, weighed)
             ),
             has_aux=True,
         )(players)

@@ -89,10 +89,10 @@ def test_a_second_check_is_read_from_the_cache_until_a_file_changes(root, tmp_pa
         b"[]",
         b"3",
         b'{"training": null}',
-        json.dumps({"training": {**entry, "pixels": 3}}).encode(),
-        json.dumps({"training": {**entry, "pixels": [1, None]}}).encode(),
+        json.dumps({"training": {**entry, "counts": 3}}).encode(),
+        json.dumps({"training": {**entry, "counts": [[1, None]]}}).encode(),
         json.dumps({"training": {"mark": entry["mark"]}}).encode(),
-        json.dumps({"training": {**entry, "ignored": "many"}}).encode(),
+        json.dumps({"training": {**entry, "counts": [255 * [0] + ["many"]]}}).encode(),
         b"[" * 100_000,
     ):
         (cache / check.CACHE_FILE).write_bytes(damage)

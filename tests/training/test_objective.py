@@ -158,3 +158,31 @@ def test_class_weights_scale_what_both_players_see(signal):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), found, expected
     )
+
+
+@pytest.mark.parametrize("signal", ["loss", "trimmed"])
+def test_unweighed_images_are_in_neither_arms_objective_nor_its_histogram(signal):
+    """Both are those of a batch that holds the weighed images alone."""
+    changes = {"arm.signal": signal, "arm.trimmed_share": 0.2}
+    players, logits, _, labels, _, method = case(changes)
+    weighed = np.array([True, False])
+
+    def found(weighed, players, labels):
+        shape = (*labels.shape, 3)
+        images, key = jnp.zeros(shape), jax.random.key(0)
+        given = jnp.asarray(labels), method, jnp.bool_(True), key, None, weighed
+
+        def total(players):
+            terms = forward(players, images, *given)
+            return terms.total, terms.histogram
+
+        (_, histogram), gradients = nnx.value_and_grad(total, has_aux=True)(players)
+        return histogram, gradients["arm"]
+
+    one = Players(FixedSegmenter(logits[:1]), players.arm)
+    for a, b in zip(
+        jax.tree.leaves(found(jnp.asarray(weighed), players, labels)),
+        jax.tree.leaves(found(None, one, labels[:1])),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)

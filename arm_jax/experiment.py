@@ -20,6 +20,7 @@ from arm_jax.evaluation import protocol as protocols
 from arm_jax.reporting import scores
 from arm_jax.system import sharding, terminal
 from arm_jax.system.errors import InputError
+from arm_jax.system.staging import stage
 from arm_jax.training.objective import Method
 from arm_jax.training.state import Players, TrainState
 from arm_jax.training.step import create_state
@@ -190,7 +191,9 @@ class Experiment:
         source = self.pretrained_source()
         try:
             if source:
-                weight_files.locate(source)
+                data = self.config.data
+                cache = stage.Cache(data.staging_folder, data.staging_gib)
+                weight_files.locate(source, cache)
         except InputError as error:
             raise InputError(
                 f"{error}; give a file that is here by --config.model.pretrained=FILE, or train"

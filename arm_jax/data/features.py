@@ -19,6 +19,7 @@ import numpy as np
 from arm_jax.data import augment
 from arm_jax.data.images import ImageFile
 from arm_jax.data.records import Source, encoded
+from arm_jax.system import caches
 from arm_jax.system.errors import InputError
 
 SUFFIX = ".features"
@@ -159,13 +160,13 @@ def make_room(above: Path, kept: set[Path], new: int, most: int) -> None:
       most: bytes that all entries may have, the new ones included.
     """
     found = [(path, path.stat()) for path in above.glob(f"*/*{SUFFIX}*")]
-    total = new + sum(status.st_size for _, status in found)
-    for path, status in sorted(found, key=lambda one: one[1].st_mtime):
-        if total <= most:
-            return
-        if path not in kept:
-            path.unlink(missing_ok=True)
-            total -= status.st_size
+    needed = sum(status.st_size for path, status in found if path in kept)
+    others = [
+        caches.Entry(path, status.st_size, status.st_mtime)
+        for path, status in found
+        if path not in kept
+    ]
+    caches.make_room(others, new + needed, most, lambda path: path.unlink(missing_ok=True))
 
 
 def _digest(data: Any) -> bytes:

@@ -26,9 +26,10 @@ from arm_jax.data.wrappers import (
     UnlabelledSource,
     WithoutFold,
 )
-from arm_jax.system import names
+from arm_jax.system import addresses
 from arm_jax.system.errors import InputError
 from arm_jax.system.registry import Registry
+from arm_jax.system.staging import stage
 
 __all__ = [
     "DATASETS",
@@ -173,13 +174,15 @@ def open_source(
     wrong_share: float = 0.0,
     seed: int = 0,
     labelled: bool = True,
+    cache: stage.Cache | None = None,
     **options: Any,
 ) -> Source:
     """The source that a config describes, all arguments plain.
 
     Args:
       dataset: a name in `DATASETS`.
-      root: the folder of the data; "" for the usual one, see `usual_root`.
+      root: the folder of the data, or its address, which is staged, see `stage.local`; "" for the
+        usual folder, see `usual_root`.
       split: a split or subfolder; "" takes all of `folders`. Splits can be joined: train+val.
       labels: `fine` or `coarse`, where a data set has both.
       coarsening: simulate coarse labels from the fine ones by this preset of
@@ -188,6 +191,7 @@ def open_source(
       seed: of the simulated coarse labels.
       labelled: False for the images alone, all of whose pixels have the ignore value: `folders`
         then needs no label, and other data sets have splits without public ones.
+      cache: where the files of an address are kept; None for the user's cache.
       options: attributes of `layouts.Options`.
 
     Raises:
@@ -221,7 +225,12 @@ def open_source(
             f"{dataset} has {kinds[0]} labels only; "
             + ("simulate coarse ones by a preset" if labels == "coarse" else f"ask for {kinds[0]}")
         )
-    source = entry.open(names.local(root, "data.root"), split, labels, chosen)
+    if entry.prepares and addresses.is_address(root):
+        raise InputError(
+            f"data.root {root}: {dataset} is written there before it is read; give a folder of this"
+            " machine"
+        )
+    source = entry.open(stage.local(root, "data.root", cache), split, labels, chosen)
     if 0 < chosen.images < len(source):
         source = FirstSource(source, chosen.images)
     if coarsening:

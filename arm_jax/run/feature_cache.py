@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import platformdirs
 from flax import nnx
 from ml_collections import FrozenConfigDict
 from tqdm import tqdm
@@ -22,13 +21,12 @@ from arm_jax.data.records import Source
 from arm_jax.networks import Segmenter
 from arm_jax.networks.input import normalize
 from arm_jax.networks.parts import PARTS
-from arm_jax.system import parallel, terminal
+from arm_jax.system import caches, parallel, terminal
+from arm_jax.system.caches import GIB
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
 
-AUTO = "auto"
 AT_ONCE = 4  # images that pass through the network together
-GIB = 2**30
 SIDE = 64  # a multiple of every stride
 
 
@@ -49,7 +47,7 @@ def prepare(model: Segmenter, source: Source, config: FrozenConfigDict) -> featu
             "model.feature_cache is for runs of one process; set it to False, or leave out"
             " --coordinator"
         )
-    above = _folder(config.model.feature_folder)
+    above = caches.folder(config.model.feature_folder, "features", "model.feature_folder")
     folder = above / weights_digest(model)
     maps = _maps(model)
     sizes = features.Sizes(
@@ -104,12 +102,6 @@ def weights_digest(model: Segmenter) -> str:
             digest.update(f"{part}.{name} {value.shape}".encode())
             digest.update(value.tobytes())
     return digest.hexdigest()
-
-
-def _folder(setting: str) -> Path:
-    if setting == AUTO:
-        return Path(platformdirs.user_cache_dir("arm_jax", appauthor=False)) / "features"
-    return Path(setting).expanduser().absolute()
 
 
 def _shapes(model: Segmenter) -> dict[str, jax.ShapeDtypeStruct]:

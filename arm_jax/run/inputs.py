@@ -12,6 +12,7 @@ from arm_jax.data.mixed import MixedSource, Part
 from arm_jax.settings import mixture
 from arm_jax.system import names
 from arm_jax.system.errors import InputError
+from arm_jax.system.staging import stage
 
 
 def training_source(config: FrozenConfigDict) -> sources.Source:
@@ -136,6 +137,11 @@ def evaluation_source(
     return source
 
 
+def cache(config: FrozenConfigDict) -> stage.Cache:
+    """Where the files of addresses are kept."""
+    return stage.Cache(config.data.staging_folder, config.data.staging_gib)
+
+
 def _open(config: FrozenConfigDict, **part: Any) -> sources.Source:
     data = config.data
     return sources.open_source(
@@ -154,5 +160,6 @@ def _open(config: FrozenConfigDict, **part: Any) -> sources.Source:
         unlabelled=data.unlabelled,
         overlaps=data.overlaps,
         seed=config.seed,
+        cache=cache(config),
         **part,
     )

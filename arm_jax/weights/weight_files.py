@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from arm_jax.system import addresses
 from arm_jax.system.errors import InputError
+from arm_jax.system.staging import stage
 from arm_jax.weights import torch_files
 
 HUB = "hf://"
@@ -36,8 +38,8 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The tensors of a source.
 
     Args:
-        source: the path of a `.safetensors` file or of a PyTorch file (`.pth`, `.pt`, `.bin`;
-            also a checkpoint with the state dict inside), `hf://owner/repository` or
+        source: the path or address of a `.safetensors` file or of a PyTorch file (`.pth`, `.pt`,
+            `.bin`; also a checkpoint with the state dict inside), `hf://owner/repository` or
             `hf://owner/repository/file`, or a mapping from names to arrays.
 
     A checkpoint is searched one level deep for its state dict, and a prefix that all names share
@@ -77,13 +79,22 @@ def metadata(source: str | Path | Mapping[str, Any]) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def locate(source: str | Path) -> Path:
+def locate(source: str | Path, cache: stage.Cache | None = None) -> Path:
     """The file of a source on this machine, downloaded if it is an address and not in the cache.
+
+    Args:
+        source: as for `read`.
+        cache: where files of gs://, s3:// and https:// are kept; None for the user's cache.
 
     Raises:
         InputError: no such file, or no network.
     """
-    path = _download(str(source)) if str(source).startswith(HUB) else Path(source).expanduser()
+    if str(source).startswith(HUB):
+        path = _download(str(source))
+    elif addresses.is_address(source):
+        path = stage.local(source, "model.pretrained", cache, single=True)
+    else:
+        path = Path(source).expanduser()
     if not path.is_file():
         raise InputError(f"{path}: no such file of pretrained weights")
     return path

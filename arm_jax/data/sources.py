@@ -164,6 +164,19 @@ def _images(entry: DataSet, root: Path, split: str, options: Options) -> Source:
     return UnlabelledSource(entry.open(root, split, kind, options))
 
 
+def _local_root(dataset: str, root: str | Path, cache: stage.Cache | None) -> Path:
+    """Where the files of a data set are on this machine; "" means its usual folder."""
+    entry = DATASETS[dataset]
+    if entry.needs_root and not str(root):
+        root = usual_root(dataset, entry.hint)
+    if entry.prepares and addresses.is_address(root):
+        raise InputError(
+            f"data.root {root}: {dataset} is written there before it is read; give a folder of this"
+            " machine"
+        )
+    return stage.local(root, "data.root", cache)
+
+
 def open_source(
     dataset: str,
     *,
@@ -205,8 +218,7 @@ def open_source(
         raise InputError(f"labels = {labels!r}; choose fine or coarse")
     entry, chosen = DATASETS[dataset], Options(**options)
     if not labelled:
-        root = usual_root(dataset, entry.hint) if entry.needs_root and not str(root) else root
-        source = _images(entry, names.local(root, "data.root"), split, chosen)
+        source = _images(entry, _local_root(dataset, root, cache), split, chosen)
         return FirstSource(source, chosen.images) if 0 < chosen.images < len(source) else source
     if labels == "coarse":
         coarsening = coarsening or entry.coarse_preset
@@ -217,20 +229,13 @@ def open_source(
             f"wrong_share = {wrong_share} has no effect without simulated coarse labels;"
             " name a preset"
         )
-    if entry.needs_root and not str(root):
-        root = usual_root(dataset, entry.hint)
     kinds = entry.kinds()
     if kinds and labels not in kinds:
         raise InputError(
             f"{dataset} has {kinds[0]} labels only; "
             + ("simulate coarse ones by a preset" if labels == "coarse" else f"ask for {kinds[0]}")
         )
-    if entry.prepares and addresses.is_address(root):
-        raise InputError(
-            f"data.root {root}: {dataset} is written there before it is read; give a folder of this"
-            " machine"
-        )
-    source = entry.open(stage.local(root, "data.root", cache), split, labels, chosen)
+    source = entry.open(_local_root(dataset, root, cache), split, labels, chosen)
     if 0 < chosen.images < len(source):
         source = FirstSource(source, chosen.images)
     if coarsening:

@@ -20,6 +20,8 @@ memory        what helps when the memory of a device does not suffice
 host_memory   freed memory kept for the next step, where the device is a CPU
 terminal      lines for the person at the terminal
 command_line  arguments of the scripts, and the config overrides among them
+caches        folders of the user's cache, bounded in size
+staging       what lies at an address, brought onto a local disk
 config_files  config files, executed, and what is wrong with them
 coordinator   which processes belong together, by the flags
 """

@@ -266,7 +266,8 @@ def test_open_source_reads_folders(root):
         ({"dataset": "folders", "root": "x"}, "x/images: no such folder; the data root must"),
         ({"dataset": "ade20k", "root": "x", "labels": "coarse"}, "ade20k has fine labels only"),
         ({"dataset": "street_scenes"}, "street_scenes is not at .*data.street_scenes"),
-        ({"dataset": "folders", "root": "gs://b/x"}, "data.root gs://b/x is an address"),
+        ({"dataset": "folders", "root": "hdfs://b/x"}, "data.root hdfs://b/x has the scheme"),
+        ({"dataset": "street_scenes", "root": "gs://bucket/x"}, "written there before it is read"),
     ],
 )
 def test_open_source_refuses_what_means_nothing(arguments, message):

@@ -10,7 +10,7 @@ from arm_jax.data import sources
 from arm_jax.data.labels import Classes
 from arm_jax.data.mixed import MixedSource, Part
 from arm_jax.settings import mixture
-from arm_jax.system import names
+from arm_jax.system import addresses, names
 from arm_jax.system.errors import InputError
 from arm_jax.system.staging import stage
 
@@ -56,14 +56,17 @@ def of_source(
 ) -> tuple[FrozenConfigDict, dict[str, Any]]:
     """The settings that one of `data.sources` is read by, and what it has for itself.
 
-    Its `data.root` is looked for below that of the config, unless it is absolute.
+    Its `data.root` is looked for below that of the config, unless it is absolute or an address.
     """
     given = dict(source)
     own = {key: given.pop(key) for key in mixture.OWN if key in given}
     above = config.data.root
-    if given.get("root") and above:
+    if given.get("root") and above and not addresses.is_address(given["root"]):
         root = names.local(given["root"], f"{mixture.KEY}: root")
-        given["root"] = str(names.local(above, "data.root") / root)
+        if not addresses.is_address(above):
+            given["root"] = str(names.local(above, "data.root") / root)
+        elif not root.is_absolute():
+            given["root"] = f"{above.rstrip('/')}/{root.as_posix()}"
     changes = {f"data.{key}": value for key, value in given.items()} | {mixture.KEY: ()}
     return settings.frozen(config, changes), own
 

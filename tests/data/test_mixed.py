@@ -202,7 +202,7 @@ def test_images_of_other_data_sets_are_taken_without_their_labels():
         ),
         (({"root": "gone", "share": 1},), {}, "data.sources: gone: .*gone"),
         (({"root": "rest", "share": 1},), {}, "rest: .*labels: no such folder"),
-        (({"root": "http://x/y", "share": 1},), {}, "is an address"),
+        (({"root": "hdfs://x/y", "share": 1},), {}, "has the scheme hdfs"),
         (THREE, {"data.fold": (0, 2)}, "data.fold = .*numbers the images of one source"),
     ],
 )

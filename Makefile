@@ -78,7 +78,7 @@ compiled: aot  ## the table of what compiles for which device, into runs/compile
 
 # Without the package and JAX: the reference is read from the sources.
 docs: $(DOCS)/.ready  ## the site, into build/site; a warning or a dead link is an error
-	$(DOCS)/bin/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
 
 $(DOCS)/.ready: pyproject.toml constraints-docs.txt
 	$(PYTHON) -m venv $(DOCS)

@@ -25,6 +25,8 @@ MADE = {
     "changelog.md": "CHANGELOG.md",
     "notebook.md": "scripts/explore.ipynb",
 }
+# What is left out beside wide pages.
+HIDDEN = {"index.md": ["navigation"], "gallery.md": ["navigation", "toc"]}
 API = re.compile(r"^api/(arm_jax[\w.]*)\.md$")
 # Code is matched first, so that nothing in it is taken for a link.
 LINK = re.compile(
@@ -47,8 +49,6 @@ def on_files(files, config):
                 files.append(File.generated(config, name, content=data))
         else:
             content = (ROOT / origin).read_text()
-            if page == "index.md":
-                content = f"---\nhide: [navigation]\n---\n\n{content}"
         files.append(File.generated(config, page, content=content))
     modules = [API.match(entry) for entry in entries(config.nav)]
     modules = [match[1] for match in modules if match]
@@ -61,6 +61,8 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     here = page.file.src_uri
+    if here in HIDDEN:
+        page.meta["hide"] = HIDDEN[here]
     if API.match(here) or here == "api/index.md":
         return markdown
     origin = MADE.get(here, f"docs/{here}")
@@ -86,6 +88,8 @@ def link(found, here, origin, config, files):
     target = found["target"]
     if target is None or re.match(r"[a-z]+:|#|//", target):
         return found[0]
+    if here in MADE and files.get_file_from_path(target) is not None:
+        return found[0]  # an image of the notebook
     path, _, anchor = target.partition("#")
     path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), path))
     if not (ROOT / path).exists():

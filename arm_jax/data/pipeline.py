@@ -9,7 +9,6 @@ threads made it nor on how many processes share it.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from absl import flags
 
@@ -126,6 +125,8 @@ class Batches:
                 grain.MultiprocessingOptions(num_workers=self._workers),
                 worker_init_fn=_start_worker,
             )
+        else:
+            workers.one_core_each()
         return iter(dataset)
 
 
@@ -285,6 +286,5 @@ def training_batches(
 
 
 def _start_worker(worker_index: int, worker_count: int) -> None:
-    """Workers are parallel already; OpenCV's threads would only get in their way."""
     workers.begin()
-    cv2.setNumThreads(0)
+    workers.one_core_each()

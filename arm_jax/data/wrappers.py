@@ -1,5 +1,6 @@
 """Sources made from other sources, and one that draws its records itself."""
 
+import zlib
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -168,12 +169,20 @@ class WithoutFold:
 
 
 class CoarsenedSource:
-    """Another source's records with their labels made coarse, the same at every access."""
+    """Another source's records with their labels made coarse, the same at every access.
+
+    Making one takes ten times as long as the rest of a training example, so they are kept,
+    compressed, up to `KEPT_BYTES` of memory; those beyond that are made again.
+    """
+
+    KEPT_BYTES = 512 * 2**20
 
     def __init__(
         self, source: Source, settings: coarsen.Coarsening | coarsen.Blocks, seed: int = 0
     ):
         self.classes = source.classes
+        self._kept: dict[int, tuple[tuple[int, ...], str, bytes]] = {}
+        self._bytes = 0
         self.trusted = getattr(source, "trusted", False)
         self._source, self._settings, self._seed = source, settings, seed
 
@@ -181,11 +190,11 @@ class CoarsenedSource:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._coarsened(self._source[index])
+        return self._coarsened(index, self._source[index])
 
     def encoded(self, index: int) -> dict[str, Any]:
         """The record, its images as files if the source has them."""
-        return self._coarsened(encoded(self._source, index))
+        return self._coarsened(index, encoded(self._source, index))
 
     def about(self) -> list[str]:
         """What the source underneath found."""
@@ -195,7 +204,11 @@ class CoarsenedSource:
         """The image alone, as a file if the source has one."""
         return image(self._source, index)
 
-    def _coarsened(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _coarsened(self, index: int, record: dict[str, Any]) -> dict[str, Any]:
+        if kept := self._kept.get(index):
+            shape, kind, data = kept
+            label = np.frombuffer(zlib.decompress(data), kind).reshape(shape).copy()
+            return {**record, "label": label}
         label = coarsen.coarsen(
             np.asarray(record["label"]),
             self.classes,
@@ -203,6 +216,10 @@ class CoarsenedSource:
             seed=self._seed,
             name=record["id"],
         )
+        data = zlib.compress(label.tobytes(), 1)
+        if self._bytes + len(data) <= self.KEPT_BYTES:
+            self._kept[index] = (label.shape, label.dtype.str, data)
+            self._bytes += len(data)
         return {**record, "label": label}
 
     def named(self, index: int) -> tuple[str, str]:

@@ -8,8 +8,6 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-import cv2
-
 from arm_jax.system import signals
 from arm_jax.system import workers as worker_processes
 from arm_jax.system.errors import InputError
@@ -48,6 +46,7 @@ def ordered(
         return
     pool: Executor
     if threads:
+        worker_processes.one_core_each()
         pool = ThreadPoolExecutor(workers)
     else:
         context = multiprocessing.get_context("spawn")
@@ -75,6 +74,5 @@ def ordered(
 
 
 def _begin() -> None:
-    """A worker is parallel already; OpenCV's threads would only get in its way."""
     worker_processes.begin()
-    cv2.setNumThreads(1)
+    worker_processes.one_core_each()

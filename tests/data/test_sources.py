@@ -273,3 +273,22 @@ def test_open_source_reads_folders(root):
 def test_open_source_refuses_what_means_nothing(arguments, message):
     with pytest.raises(InputError, match=message):
         sources.open_source(**arguments)
+
+
+def test_a_simulated_label_is_made_once_and_stays_the_same_beyond_the_memory(monkeypatch):
+    scenes = sources.ScenesSource("val", 3, (32, 64))
+    source = sources.CoarsenedSource(scenes, coarsen.preset("mild"))
+    first = [source[index]["label"] for index in range(3)]
+    made = []
+    usual = coarsen.coarsen
+    monkeypatch.setattr(coarsen, "coarsen", lambda *x, **y: made.append(1) or usual(*x, **y))
+    again = [source.encoded(index)["label"] for index in range(3)]
+    assert not made
+    again[0][:] = 0  # a caller's own copy
+    np.testing.assert_array_equal(source[0]["label"], first[0])
+    small = sources.CoarsenedSource(scenes, coarsen.preset("mild"))
+    small.KEPT_BYTES = 1
+    for _ in range(2):
+        for index in range(3):
+            np.testing.assert_array_equal(small[index]["label"], first[index])
+    assert len(made) == 6

@@ -101,6 +101,7 @@ def main(argv: list[str]) -> None:
     with peers.together(None if group is None else group.address):
         if mode == "train":
             modes.show(loop.train(config, workdir), workdir)
+            modes.closing(workdir)
         elif mode == "evaluate":
             modes.show(modes.evaluate(config, workdir, checkpoint), workdir)
         elif mode == "report":

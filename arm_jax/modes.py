@@ -2,6 +2,7 @@
 `relabel` and `server`."""
 
 import functools
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from arm_jax.evaluation import predict as prediction
 from arm_jax.evaluation import relabel as relabels
 from arm_jax.run import configs, inputs, page, refusals, restore
 from arm_jax.run import folder as run_folder
+from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
 
@@ -272,3 +274,21 @@ def show(result: evaluation.Result, folder: str | Path) -> None:
     if report.exists():
         lines.append(f"report       {report}")
     terminal.say("\n".join(lines))
+
+
+def closing(folder: str | Path) -> None:
+    """Where a trained run's best checkpoint is, what draws its curves, and what to do next."""
+    name = shlex.quote(str(folder))
+    checkpoints = Checkpoints(folder, read_only=True)
+    try:
+        step = checkpoints.find("best")
+    finally:
+        checkpoints.close()
+    scores = run_folder.scores_at(folder, step)
+    miou = f", mIoU {scores['mIoU']:.2f}" if scores else ""
+    terminal.say(
+        f"best         step {step:,}{miou}: {Path(folder) / 'checkpoints' / str(step)}\n"
+        f"curves       tensorboard --logdir {name}\n"
+        f"next         python -m arm_jax.main --mode predict --workdir {name} --checkpoint best"
+        " --input IMAGES"
+    )

@@ -120,6 +120,7 @@ SMOKE = {
     "augment.crop": (64, 64),
     "augment.base_size": (),
     "input.workers": 0,
+    "log_images": False,
     "model.name": "deeplabv3plus_resnet18",
     "model.variant": "",
     "model.output_stride": 16,

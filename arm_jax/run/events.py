@@ -1,14 +1,17 @@
 """TensorBoard's event files, written in the thread that logs."""
 
 import contextlib
+import io
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from PIL import Image
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from arm_jax.system import terminal
 from arm_jax.system.errors import first_line
@@ -44,7 +47,20 @@ class Events:
             if self._writer is not None:
                 self._writer.flush()
 
-    def close(self) -> None:
+    def show(self, step: int, images: Mapping[str, bytes]) -> None:
+        """Add images, each a PNG."""
+        with self._guarded():
+            for name, png in images.items():
+                width, height = Image.open(io.BytesIO(png)).size
+                image = Summary.Image(
+                    height=height, width=width, colorspace=4, encoded_image_string=png
+                )
+                value = Summary.Value(tag=name, image=image)
+                self._add(Event(step=step, summary=Summary(value=[value])))
+            if self._writer is not None:
+                self._writer.flush()
+
+    def close(self, finished: bool = True) -> None:
         with self._guarded():
             if self._writer is not None:
                 self._writer.close()

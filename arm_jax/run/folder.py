@@ -3,7 +3,8 @@
 config.json     the resolved config
 versions.jsonl  packages, Python, devices, git commit, command line, of each start
 metrics.jsonl   one line per log step or evaluation, the same for an interrupted run
-events.*        the same for TensorBoard, and the rates
+events.*        the same for TensorBoard, with rates, the IoU of classes, and images
+trackers.json   ids of the run at Weights & Biases and MLflow, where `tracker` names them
 checkpoints/    see `checkpoints`
 eval.json       the last evaluation, with confusion.csv and images.csv
 report.html     everything worth knowing on one page
@@ -18,16 +19,17 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from arm_jax import settings
 from arm_jax.data.labels import Classes
-from arm_jax.run import configs
+from arm_jax.run import configs, trackers, tracking
 from arm_jax.run.events import Events
 from arm_jax.system import files, locks, names, outputs, processes, terminal
 from arm_jax.system.errors import InputError, first_line
@@ -58,6 +60,7 @@ NAMES = (
     CLASSES,
     "parameters.txt",
     "checked_labels.json",
+    trackers.FILE,
     "problems_training.txt",
     "problems_evaluation.txt",
     "checkpoints",
@@ -212,14 +215,21 @@ def _git_state() -> str | None:
 
 
 class MetricsLog:
-    """Writes metrics.jsonl and TensorBoard's event files, in the first process only.
+    """Writes metrics.jsonl, TensorBoard's event files and to trackers, in the first process only.
 
     metrics.jsonl holds only what is determined by config and seed, so that an interrupted and
-    continued run leaves the same file as an uninterrupted one; rates go to the event file alone.
+    continued run leaves the same file as an uninterrupted one; rates, images and figures of single
+    classes go to TensorBoard and the trackers alone.
     """
 
-    def __init__(self, workdir: Path, *, start_step: int):
-        """Forget what was logged after `start_step`: those steps are about to be made again."""
+    def __init__(self, workdir: Path, *, start_step: int, config: ConfigDict | None = None):
+        """Forget what was logged after `start_step`: those steps are about to be made again.
+
+        Args:
+          workdir: the run's folder.
+          start_step: the last step that is not made again.
+          config: the run's, whose `tracker` names the trackers; None for none.
+        """
         self._path = workdir / "metrics.jsonl"
         self._writes = jax.process_index() == 0
         self._kept: list[dict[str, Any]] = []
@@ -227,7 +237,10 @@ class MetricsLog:
             self._kept = self._take_over(start_step)
             with files.whole(self._path) as temporary:
                 temporary.write_text("".join(json.dumps(r) + "\n" for r in self._kept))
-            self._events = Events(workdir, purge_step=start_step + 1)
+            self._trackers: list[tracking.Tracker] = [Events(workdir, purge_step=start_step + 1)]
+            if config is not None:
+                flat = settings.flat(config)
+                self._trackers += trackers.started(config.tracker, workdir, flat)
 
     def _take_over(self, start_step: int) -> list[dict[str, Any]]:
         """The records up to a step; what is missing or damaged is reported, and kept aside."""
@@ -265,21 +278,34 @@ class MetricsLog:
         bits[: len(found)] = np.array(found, np.float64).reshape(-1, 2).view(np.int64)
         return [(int(step), miou) for step, miou in processes.total(bits).view(np.float64).tolist()]
 
-    def write(self, line: Line, rates: Mapping[str, float]) -> None:
+    def write(
+        self, line: Line, rates: Mapping[str, float], beside: Mapping[str, float] | None = None
+    ) -> None:
         """Append a line, which must be reproducible; `rates` need not be.
+
+        What is `beside`, by its name for trackers, is only drawn.
 
         Raises InputError on a full disk.
         """
         if not self._writes:
             return
-        values = records.as_json(line)
-        _append(self._path, values)
-        step = values.pop("step")
-        self._events.write(step, {**values, **rates})
+        _append(self._path, records.as_json(line))
+        values = {**tracking.grouped(line, rates), **(beside or {})}
+        for tracker in self._trackers:
+            tracker.write(line.step, values)
 
-    def close(self) -> None:
+    def show(self, step: int, images: Callable[[], Mapping[str, bytes]]) -> None:
+        """Draw images, which only the first process makes."""
         if self._writes:
-            self._events.close()
+            drawn = images()
+            for tracker in self._trackers:
+                tracker.show(step, drawn)
+
+    def close(self, finished: bool = True) -> None:
+        """Close the files; `finished` tells trackers whether the run made its last step."""
+        if self._writes:
+            for tracker in self._trackers:
+                tracker.close(finished)
 
 
 def read_metrics(workdir: str | Path) -> list[Line]:

@@ -16,7 +16,7 @@ from arm_jax import settings
 from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
-from arm_jax.run import describe, feature_cache, inputs, page, restore
+from arm_jax.run import describe, feature_cache, inputs, page, restore, trackers
 from arm_jax.run import folder as run_folder
 from arm_jax.run import patience as patiences
 from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
@@ -53,6 +53,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     """
     mesh = sharding.make_mesh() if mesh is None else mesh
     config = experiments.checked(config)
+    trackers.require(config.tracker)
     # Refuses a batch that cannot be split.
     sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
     compilation.keep_in(config.compilation_cache)
@@ -102,8 +103,16 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
 
     patience = patiences.after(config.patience, progress.evaluations())
 
+    coarse = functools.cache(lambda: page.as_trained_on(config, experiment.classes))
+
+    def drawn(step: int) -> dict[str, bytes]:
+        found = players(graphdef, state)
+        trained = page.Trained(workdir, experiment, found, state.histogram, step)
+        return page.pictures(trained, mesh, eval_source, coarse())
+
     def judged(step: int, result: evaluate.Result) -> None:
-        progress.after_evaluation(step, result)
+        images = functools.partial(drawn, step) if config.log_images else None
+        progress.after_evaluation(step, result, experiment.classes, images)
         patience.add(step, result.scores.mIoU)
         if patience.is_over and step < config.steps:
             terminal.say(

@@ -11,11 +11,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from arm_jax import settings
+from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.experiment import Experiment
 from arm_jax.reporting import layers, run_page, samples, scores
 from arm_jax.reporting.pages.tables import figure
-from arm_jax.run import describe, inputs, restore
+from arm_jax.run import describe, inputs, restore, tracking
 from arm_jax.run import folder as run_folder
 from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import InputError, first_line
@@ -59,6 +60,62 @@ def write(run: Trained, mesh: Mesh) -> None:
         terminal.say(f"{run.folder / FILE} is not of this evaluation: {first_line(error)}")
 
 
+def eye(run: Trained, mesh: Mesh) -> samples.Eye:
+    """What looks at images for a run."""
+    config = run.experiment.config
+    return samples.Eye(
+        players=run.players,
+        protocol=run.experiment.protocol,
+        kind=config.arm.input,
+        p=config.arm.p,
+        batch_size=config.evaluation.batch_size,
+        mesh=mesh,
+        boundary_width=config.evaluation.boundary_width or BOUNDARY_WIDTH,
+    )
+
+
+def as_trained_on(config: Any, classes: Classes) -> Source | None:
+    """The evaluation split with labels of the kind trained on, where that is another kind."""
+    data = config.data
+    if data.train_labels == data.eval_labels and not data.coarsen and not data.wrong_share:
+        return None
+    try:
+        return inputs.evaluation_source(config, classes, labelled_as="training")
+    except InputError:
+        return None  # a data set may have coarse labels of its training images alone
+
+
+def spread(number: int, most: int) -> list[int]:
+    """Indices of a few of `number` images, as far apart as possible.
+
+    >>> spread(9, 3)
+    [0, 4, 8]
+    """
+    return [int(index) for index in np.linspace(0, number - 1, min(number, most))]
+
+
+def pictures(run: Trained, mesh: Mesh, fine: Source, coarse: Source | None) -> dict[str, bytes]:
+    """What trackers show of an evaluation, as PNGs.
+
+    What goes wrong is reported and stops nothing.
+
+    Args:
+      run: as it was evaluated.
+      mesh: its devices.
+      fine: the evaluation split.
+      coarse: as `as_trained_on` gives it.
+    """
+    experiment = run.experiment
+    title = f"{run.folder.resolve().name}, step {run.step:,}"
+    try:
+        found = samples.draw(eye(run, mesh), fine, coarse, spread(len(fine), tracking.IMAGES))
+        p = experiment.config.arm.p
+        return tracking.pictures(found, experiment.classes, run.histogram, p, title)
+    except (InputError, jax.errors.JaxRuntimeError) as error:
+        terminal.say(f"no images of step {run.step} for trackers: {first_line(error)}")
+        return {}
+
+
 class Page:
     """The page of a run.
 
@@ -80,15 +137,7 @@ class Page:
         self._fine, self._coarse = self._sources()
         self.classes = run.experiment.classes
         self.width = self._config.evaluation.boundary_width or BOUNDARY_WIDTH
-        self._eye = samples.Eye(
-            players=run.players,
-            protocol=run.experiment.protocol,
-            kind=self._config.arm.input,
-            p=self._config.arm.p,
-            batch_size=self._config.evaluation.batch_size,
-            mesh=mesh,
-            boundary_width=self.width,
-        )
+        self._eye = eye(run, mesh)
 
     def write(self, folder: Path) -> Path:
         """Write `report.html`, whole or not at all.
@@ -123,10 +172,7 @@ class Page:
 
     def spread(self) -> list[samples.Sample]:
         """A few images of the split, as far apart as possible; none where it cannot be read."""
-        if self._fine is None:
-            return []
-        number = min(SPREAD, len(self._fine))
-        return self.draw([int(i) for i in np.linspace(0, len(self._fine) - 1, number)])
+        return [] if self._fine is None else self.draw(spread(len(self._fine), SPREAD))
 
     def draw(self, chosen: Sequence[int]) -> list[samples.Sample]:
         """Some images of the split, by their indices.
@@ -193,7 +239,7 @@ class Page:
 
     def _sources(self) -> tuple[Source | None, Source | None]:
         """The evaluation split, and with labels of the kind trained on where that is another."""
-        data, classes = self._config.data, self._run.experiment.classes
+        classes = self._run.experiment.classes
         try:
             fine = inputs.evaluation_source(self._config, classes)
             if len(fine) == 0:
@@ -202,12 +248,7 @@ class Page:
         except InputError as error:
             self.notes.append(f"No images: {error}.")
             return None, None
-        if data.train_labels == data.eval_labels and not data.coarsen and not data.wrong_share:
-            return fine, None
-        try:
-            return fine, inputs.evaluation_source(self._config, classes, labelled_as="training")
-        except InputError:
-            return fine, None  # a data set may have coarse labels of its training images alone
+        return fine, as_trained_on(self._config, classes)
 
 
 def ranked(miou: np.ndarray) -> list[tuple[str, list[int]]]:

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import optax
 from ml_collections import ConfigDict
 
 from arm_jax import schedules
+from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate
 from arm_jax.run import folder as run_folder
+from arm_jax.run import tracking
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.system import terminal
@@ -41,7 +44,8 @@ class Progress:
         schedule: optax.Schedule,
     ):
         self._config = config
-        self._log = run_folder.MetricsLog(folder, start_step=first_step)
+        self._log = run_folder.MetricsLog(folder, start_step=first_step, config=config)
+        self._line = terminal.LiveLine("train", config.steps, "step")
         self._prefetcher = prefetcher
         self._checkpoints = checkpoints
         self._schedule = schedule
@@ -70,6 +74,7 @@ class Progress:
             jax.block_until_ready(self.in_flight)
             terminal.say(f"compiled and made step {step} in {self._since_line():.1f} s")
             self._restart_clock()
+        self._line.show(step)
         if len(self._flight) > STEPS_IN_FLIGHT:
             jax.block_until_ready(self._flight.popleft())
         self._write_pending()
@@ -89,24 +94,42 @@ class Progress:
         """Step and mIoU of the evaluations of earlier starts; every process must ask."""
         return self._log.evaluations()
 
-    def after_evaluation(self, step: int, result: evaluate.Result) -> None:
-        """Log an evaluation, and do not count its time as training."""
+    def after_evaluation(
+        self,
+        step: int,
+        result: evaluate.Result,
+        classes: Classes,
+        images: Callable[[], Mapping[str, bytes]] | None = None,
+    ) -> None:
+        """Log an evaluation, and do not count its time as training.
+
+        Args:
+          step: after which it was made.
+          result: what it found.
+          classes: that the network tells apart.
+          images: draws what trackers show of it; None for nothing.
+        """
         scores = result.scores
-        self._log.write(EvaluationLine(step, scores.mIoU, scores.mAcc, scores.aAcc), rates={})
+        line = EvaluationLine(step, scores.mIoU, scores.mAcc, scores.aAcc)
+        self._log.write(line, rates={}, beside=tracking.by_class(scores, classes))
         terminal.say(
             f"step {step}: mIoU {scores.mIoU:.2f}, mAcc {scores.mAcc:.2f}, aAcc {scores.aAcc:.2f}"
             f"{scores.over()} on {result.images} images"
         )
+        if images is not None:
+            self._log.show(step, images)
         self._restart_clock()
 
     def close(self) -> None:
         """Report how well the input kept up, and close the files."""
+        self._line.close()
         if self._steps:
+            steps = "1 step" if self._steps == 1 else f"{self._steps} steps"
             terminal.say(
-                f"{self._steps} steps at {self._steps / self._seconds:.2f} a second; the devices"
+                f"{steps} at {self._steps / self._seconds:.2f} a second; the devices"
                 f" waited for input {100 * self._waited / self._seconds:.1f} % of the time"
             )
-        self._log.close()
+        self._log.close(finished=self._step == self._config.steps)
 
     def _write_pending(self) -> None:
         if self._pending is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_collections import FrozenConfigDict
 
 from arm_jax.data import chosen, sources, trees
-from arm_jax.run import configs, inputs
+from arm_jax.run import configs, inputs, trackers
 from arm_jax.system import names
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
@@ -48,6 +48,7 @@ def check(
                 " --config.data.sources= and --config.data.root=FOLDER of the one that is meant"
             )
         return
+    trackers.require(config.tracker)
     # Unknown names are refused by `experiment.checked`, which needs the networks' table as well.
     data_set = sources.DATASETS.get(config.data.dataset)
     if data_set is not None and not data_set.prepares:

@@ -309,6 +309,10 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
     ("review.fold_steps", 0, NUMBER, NOTHING,
      "Steps of each of these runs; 0 for the run's own, divided by their number."),
 
+    ("tracker", (), Several(Choice(("wandb", "mlflow")), optional=True), NOTHING,
+     "Services that also get what TensorBoard gets: wandb, mlflow, or both; () for none."),
+    ("log_images", True, Flag(), NOTHING,
+     "Draw a contact sheet and W(v) for TensorBoard and trackers at each evaluation."),
     ("patience", 0, NUMBER, TRAINING,
      "Stop after so many evaluations without a better mIoU; 0 for never."),
     ("log_every", 50, COUNT, NOTHING, "Steps between two log lines."),

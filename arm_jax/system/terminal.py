@@ -1,9 +1,52 @@
 """Lines for the person at the terminal."""
 
-import jax
+import sys
+
+from tqdm import tqdm
 
 
 def say(text: str) -> None:
-    """Print a line once, whatever the number of processes."""
-    if jax.process_index() == 0:
-        print(text, flush=True)
+    """Print a line once, whatever the number of processes, above what `LiveLine`s show."""
+    if _is_first():
+        with tqdm.external_write_mode(file=sys.stdout):
+            print(text, flush=True)
+
+
+class LiveLine:
+    """The last line of a terminal, which follows a number; nothing where there is no terminal.
+
+    Args:
+      name: at its beginning.
+      total: where the number ends.
+      unit: what is counted.
+    """
+
+    def __init__(self, name: str, total: int, unit: str):
+        self._name, self._total, self._unit = name, total, unit
+        self._bar: tqdm | None = None
+
+    def show(self, number: int) -> None:
+        """Show the number; its rate counts from the first call."""
+        if self._bar is None:
+            self._bar = tqdm(
+                desc=self._name,
+                total=self._total,
+                initial=number,
+                unit=self._unit,
+                dynamic_ncols=True,
+                leave=False,
+                disable=None if _is_first() else True,
+            )
+        self._bar.update(number - self._bar.n)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _is_first() -> bool:
+    import jax  # not before something is to be shown: it takes long
+
+    return jax.process_index() == 0

@@ -165,6 +165,8 @@ class Several:
     optional: bool = False
 
     def valid(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str) and isinstance(self.of, Choice):
+            value = (value,) if value else ()  # one name stands for itself
         if not isinstance(value, tuple | list):
             raise ValueError
         values = tuple(self.of.valid(one) for one in value)

@@ -1,23 +1,15 @@
 """Event files hold what was logged; a full disk ends them, and nothing else."""
 
+import io
 import os
-import struct
 
 import pytest
+from events import read
+from PIL import Image
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import SessionLog
 
 from arm_jax.run.events import Events
-
-
-def read(path) -> list[Event]:
-    """The records of a file: length, its checksum, data, their checksum."""
-    data, found, place = path.read_bytes(), [], 0
-    while place < len(data):
-        (length,) = struct.unpack_from("<Q", data, place)
-        found.append(Event.FromString(data[place + 12 : place + 12 + length]))
-        place += 12 + length + 4
-    return found
 
 
 def test_a_file_holds_the_points_and_where_it_takes_over(tmp_path):
@@ -32,6 +24,23 @@ def test_a_file_holds_the_points_and_where_it_takes_over(tmp_path):
     points = [(e.step, v.tag, v.simple_value) for e in written for v in e.summary.value]
     assert points == [(7, "loss", 0.5), (7, "rate", 2.0)]
     assert all(event.wall_time > 0 for event in written)
+
+
+def test_a_file_holds_images(tmp_path):
+    file = io.BytesIO()
+    Image.new("RGB", (5, 3), (1, 2, 3)).save(file, format="PNG")
+    events = Events(tmp_path, purge_step=1)
+    events.show(4, {"eval/contact_sheet": file.getvalue()})
+    events.close()
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    ((step, value),) = [(e.step, v) for e in read(path) for v in e.summary.value]
+    assert (step, value.tag, value.image.width, value.image.height) == (
+        4,
+        "eval/contact_sheet",
+        5,
+        3,
+    )
+    assert Image.open(io.BytesIO(value.image.encoded_image_string)).getpixel((4, 2)) == (1, 2, 3)
 
 
 @pytest.mark.parametrize("moment", ["write_event", "flush", "close"])

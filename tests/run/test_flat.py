@@ -42,8 +42,8 @@ def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_p
 
     evaluated = []
 
-    def looked(self, step, result):
-        after_evaluation(self, step, result)
+    def looked(self, step, result, *others):
+        after_evaluation(self, step, result, *others)
         evaluated.append((result.images, used()))
 
     monkeypatch.setattr(Progress, "after_step", stepped)

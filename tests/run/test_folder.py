@@ -71,14 +71,14 @@ def test_metrics_after_the_restart_point_are_written_anew(tmp_path):
     run_folder.claim(tmp_path)
     log = run_folder.MetricsLog(tmp_path, start_step=0)
     for step in (10, 20, 30):
-        log.write(EvaluationLine(step, step / 10, 0.0, 0.0), {"rate": 1.0})
+        log.write(EvaluationLine(step, step / 10, 0.0, 0.0), {"seconds_left": 1.0})
     log.close()
     whole = (tmp_path / "metrics.jsonl").read_bytes()
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 40, "lo')  # killed while writing
     log = run_folder.MetricsLog(tmp_path, start_step=20)
     assert [line.step for line in run_folder.read_metrics(tmp_path)] == [10, 20]
-    log.write(EvaluationLine(30, 3.0, 0.0, 0.0), {"rate": 2.0})
+    log.write(EvaluationLine(30, 3.0, 0.0, 0.0), {"seconds_left": 2.0})
     log.close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
     assert any(name.startswith("events.") for name in os.listdir(tmp_path))

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import events
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +95,12 @@ def killed_in(method, number, step):
 
 
 def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch, capsys):
-    whole = loop.train(config(), tmp_path / "whole", mesh=one_device())
+    # Images for TensorBoard change nothing else.
+    whole = loop.train(config(log_images=True), tmp_path / "whole", mesh=one_device())
+    drawn = events.drawn(tmp_path / "whole")
+    assert {3, 6} == drawn["eval/contact_sheet"] == drawn["arm/weight_and_loss"]
+    assert drawn["eval/IoU/road"] <= {3, 6} == drawn["eval/mIoU"]
+    assert drawn["train/loss"] == drawn["arm/holder_ratio"] == {2, 4, 6}
     # Between two steps; then in the middle of the evaluation of step 3, which is made anew.
     for owner, name, step, number in (
         (Progress, "after_step", 2, signal.SIGINT),
@@ -137,6 +143,14 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch, capsys):
     np.testing.assert_array_equal(again.matrix, whole.matrix)
     modes.show(again, tmp_path / "whole")
     assert capsys.readouterr().out.splitlines()[-1] == f"report       {page}"
+    modes.closing(tmp_path / "whole")
+    best, curves, after = capsys.readouterr().out.splitlines()
+    scored = {step: read_miou(tmp_path / "whole" / "checkpoints" / f"{step}") for step in (3, 6)}
+    step = max(scored, key=lambda step: (scored[step], step))
+    path = tmp_path / "whole" / "checkpoints" / f"{step}"
+    assert best == f"best         step {step}, mIoU {scored[step]:.2f}: {path}"
+    assert curves == f"curves       tensorboard --logdir {tmp_path / 'whole'}"
+    assert after.endswith(f"--workdir {tmp_path / 'whole'} --checkpoint best --input IMAGES")
     assert page.exists()
     modes.report(None, tmp_path / "whole", "latest", str(tmp_path / "elsewhere"))
     drawn = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if "drew " in line]

@@ -27,5 +27,10 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.model.freeze = ("stem", "stage1", "stage2", "stage3")
     config.model.feature_cache = True
     config.evaluation.size = (240, 320)
+    config.arm.lr_multiplier = "auto"
+    config.optimizer.kind = "adamw"  # SGD is far from done after so few steps
+    config.optimizer.learning_rate = 0.002
+    config.optimizer.weight_decay = 0.01
+    config.optimizer.schedule = "poly"
     config.eval_every = config.save_every = 10_000  # at the end
     return base.apply_rows(config, argument, camvid_coarse.ROWS)

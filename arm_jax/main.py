@@ -77,8 +77,7 @@ def main(argv: list[str]) -> None:
     mode, workdir, checkpoint = _MODE.value, _WORKDIR.value, _CHECKPOINT.value
     if workdir is not None:
         workdir = str(names.local(workdir, "--workdir"))
-    if mode != "review" and (_SPLIT.value or _DECISIONS.value):
-        raise InputError(f"--mode {mode} uses neither --split nor --decisions; leave them out")
+    refusals.check_options(mode, [name for name in refusals.OPTIONS if flags.FLAGS[name].present])
     if mode == "show":
         print(configs.show(_CONFIG.value, argv[1:], workdir))
         return

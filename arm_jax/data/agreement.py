@@ -87,19 +87,19 @@ class Agreement:
 
     @property
     def fine_coverage(self) -> float:
-        """Share of all pixels with a fine label."""
-        return float(self.counts[:, :-1].sum() / self.counts.sum())
+        """Share of all pixels with a fine label; nan where none were counted."""
+        return _share(self.counts[:, :-1], self.counts)
 
     @property
     def coverage(self) -> float:
-        """Share of all pixels with a coarse label."""
-        return float(self.counts[:, :, :-1].sum() / self.counts.sum())
+        """Share of all pixels with a coarse label; nan where none were counted."""
+        return _share(self.counts[:, :, :-1], self.counts)
 
     @property
     def agreement(self) -> float:
         """Share of equal labels where both are given; nan where that is nowhere."""
         _, both, equal = self._labelled()
-        return float(equal.sum() / both.sum()) if both.sum() else float("nan")
+        return _share(equal, both)
 
     @property
     def labelled_by_distance(self) -> np.ndarray:
@@ -143,3 +143,8 @@ class Agreement:
 def _in_reference(name: str) -> str:
     known = REFERENCE_RECALL.get(_ALIASES.get(name, name))
     return "" if known is None else f" ({known:.2f})"
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> float:
+    """nan of nothing."""
+    return float(part.sum() / whole.sum()) if whole.sum() else float("nan")

@@ -117,8 +117,8 @@ def _system_reason(error: Exception) -> str | None:
     """What the system said, also where the writer of records wraps it in a RuntimeError."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    known = (os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS))
-    return next((text for text in known if text in str(error)), None)
+    known = (os.strerror(code) for code in errno.errorcode)
+    return next((text for text in known if f" {text};" in str(error)), None)
 
 
 def _remove_leftovers(folder: Path) -> None:

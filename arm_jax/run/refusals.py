@@ -3,6 +3,7 @@
 The rooms that do the work check again, each for itself; what is here costs tenths of a second.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import FrozenConfigDict
@@ -15,6 +16,26 @@ from arm_jax.system.errors import InputError
 
 ONE_SOURCE = ("review", "relabel")
 ONE_PROCESS = ("report", "review", "predict", "relabel", "server")
+
+# The modes that use an option; the others take no notice of it, which nobody means who gives it.
+OPTIONS = {
+    "checkpoint": ("evaluate", "report", "review", "predict", "relabel", "server"),
+    "input": ("predict", "server"),
+    "output": ("report", "predict", "relabel", "server"),
+    "confidence": ("predict",),
+    "probabilities": ("predict",),
+    "threshold": ("predict",),
+    "split": ("review",),
+    "decisions": ("review",),
+}
+
+
+def check_options(mode: str, given: Sequence[str]) -> None:
+    """Raise InputError for an option on the command line that the mode does not use."""
+    for name in given:
+        if mode not in OPTIONS[name]:
+            meant = " or ".join(f"--mode {other}" for other in OPTIONS[name])
+            raise InputError(f"--{name} is for {meant}, not for --mode {mode}; leave it out")
 
 
 def check(

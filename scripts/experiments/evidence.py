@@ -5,10 +5,10 @@
 
 Trains every row on every kind of labels with every seed, each run in KIND/ROW/seed_N of --workdir,
 and measures it on the whole test split. The same command goes on after any interruption, and trains
-only what is missing; --minutes stops it between two runs. After every run WORKDIR gets
-results.jsonl, a line a run, and table.md: by the rule of scripts/experiments/RULE.md, the rows, and
-the claims of the paper. Several of this command at once share the runs. Config values for all runs are given as for arm_jax.main,
---config.model.pretrained=FILE. --table only writes the table again.
+only what is missing; --minutes stops it between two runs; several of it at once share the runs.
+After every run WORKDIR gets results.jsonl, a line a run, and table.md: by the rule of
+scripts/experiments/RULE.md, the rows, and the claims of the paper. Config values for all runs are
+given as for arm_jax.main, --config.model.pretrained=FILE. --table only writes the table again.
 """
 
 import argparse

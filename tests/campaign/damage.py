@@ -71,6 +71,10 @@ def unlike(
         for names in (expected, found):
             names.pop("metrics.jsonl", None)
             names.pop("training.png", None)
+    if said and damaged in ("eval.json", "confusion.csv"):  # the pictures of both, or neither
+        for names in (expected, found):
+            for picture in ("confusion.png", "reliability.png"):
+                names.pop(picture, None)
     if said and damaged == "classes.json":
         return ""  # names and colours are those that it has now, and that was said
     if (said and "passed over" in printed) or more:

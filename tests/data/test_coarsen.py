@@ -229,3 +229,10 @@ def test_bad_settings_are_refused():
         coarsen.Blocks(2)
     with pytest.raises(InputError, match="margin = -1"):
         dataclasses.replace(coarsen.PRESETS["mild"], margin=-1)
+
+
+def test_shares_of_nothing_are_nan_and_no_warning():
+    empty = Agreement(STREET_SCENES)
+    with np.errstate(all="raise"):
+        shares = (empty.fine_coverage, empty.coverage, empty.agreement)
+    assert all(np.isnan(share) for share in shares)

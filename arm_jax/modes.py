@@ -38,12 +38,11 @@ def evaluate(
     processes.once(functools.partial(run_folder.claim, run.folder))
     experiment = run.experiment
     source = inputs.evaluation_source(experiment.config, run.classes)
-    processes.once(functools.partial(check.check, source, name="evaluation", cache=run.folder))
+    check.check(source, name="evaluation", cache=run.folder)
     mesh = sharding.make_mesh()
     result = experiment.evaluate(run.players, source, mesh)
     experiment.write_report(run.folder, result, step=run.step)
-    if jax.process_index() == 0:
-        page.write(page.of(run), mesh)
+    processes.once(lambda: page.write(page.of(run), mesh))
     return result
 
 

@@ -28,7 +28,7 @@ from arm_jax.data import agreement, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
-from arm_jax.system import command_line, names, outputs
+from arm_jax.system import command_line, names, outputs, processes, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -45,14 +45,21 @@ def main() -> int:
         "--wrong_share", type=float, default=0.0, help="share of wrong components in it"
     )
     parser.add_argument("--out", default="", help="folder for sheets of samples")
+    command_line.add_group(parser)
     arguments = parser.parse_args()
+    with command_line.together(arguments):
+        return check_splits(arguments)
+
+
+def check_splits(arguments: argparse.Namespace) -> int:
+    """Survey all splits; returns the exit status."""
     found = {split: check(arguments, split) for split in arguments.splits.split(",")}
     if problems := [problem for one in found.values() for problem in one.problems]:
         raise InputError(f"records that cannot be used: {len(problems)}, first {problems[0]}")
     counted = {split or "all": one.checked() for split, one in found.items()}
     classes = next(iter(found.values())).classes
     table, remarks = shares.judge(classes, counted, write=source_arguments.override)
-    print("\n".join([table, *(f"warning: {remark}" for remark in remarks)]))
+    terminal.say("\n".join([table, *(f"warning: {remark}" for remark in remarks)]))
     return 0
 
 
@@ -68,19 +75,19 @@ def check(arguments: argparse.Namespace, split: str) -> Survey:
             simulated = {"coarsening": arguments.coarsen, "wrong_share": arguments.wrong_share}
             second = opened(labels="fine", **simulated)
     if arguments.out:
-        outputs.claim(arguments.out, "check_dataset")
+        processes.once(lambda: outputs.claim(arguments.out, "check_dataset"))
     found = survey(source, second, name=split, write=source_arguments.override)
-    print("\n".join([f"{arguments.dataset} {split}", *sources.about(source), found.table()]))
+    terminal.say("\n".join([f"{arguments.dataset} {split}", *sources.about(source), found.table()]))
     if second is not None:
-        print(agreement.REFERENCE)
+        terminal.say(agreement.REFERENCE)
     if not found.problems:
         for remark in shares.remarks_on_images(source, write=source_arguments.override):
-            print(f"warning: {remark}")
+            terminal.say(f"warning: {remark}")
     if arguments.out and not found.problems:
         path = names.below(names.local(arguments.out), f"samples_{split or 'all'}.png", "--splits")
-        draw(path, source, second)
-        print(f"samples: {path}")
-    print()
+        processes.once(lambda: draw(path, source, second))
+        terminal.say(f"samples: {path}")
+    terminal.say("")
     return found
 
 

@@ -9,6 +9,7 @@ come without files from `data.coarsen` in a config.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data import coarsen, colors, images, sources
-from arm_jax.system import command_line, locks, names, outputs, parallel
+from arm_jax.system import command_line, locks, names, outputs, parallel, processes, terminal
 from arm_jax.system.files import whole
 
 
@@ -39,31 +40,39 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, help="a new folder, or one of this script's")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 works in this one")
+    command_line.add_group(parser)
     arguments = parser.parse_args()
-    names_of_splits = arguments.splits.split(",")
-    splits = {name: source_arguments.opened(arguments, name) for name in names_of_splits}
-    out = outputs.claim(arguments.out, "coarsen")
-    with locks.held(out):
-        for split, source in splits.items():
-            write_split(arguments, source, split, out)
+    with command_line.together(arguments):
+        names_of_splits = arguments.splits.split(",")
+        splits = {name: source_arguments.opened(arguments, name) for name in names_of_splits}
+        out = processes.from_first(lambda: outputs.claim(arguments.out, "coarsen"))
+        with processes.held_by_first(lambda: locks.held(out)):
+            for split, source in splits.items():
+                write_split(arguments, source, split, out)
     return 0
 
 
 def write_split(
     arguments: argparse.Namespace, source: sources.Source, split: str, out: Path
 ) -> None:
-    """Write all records of a split."""
+    """Write all records of a split; the processes of a group share them."""
     settings = coarsen.preset(arguments.preset, arguments.wrong_share)
     write = partial(write_record, source, settings, arguments.seed, out, split)
-    records = range(len(source))
-    done = parallel.ordered(write, records, arguments.workers)
-    for _ in tqdm(done, f"coarsen {split}", len(source), unit="image", disable=None):
+    mine = parallel.ordered(write, processes.share(len(source)), arguments.workers)
+    done = processes.merged(mine, len(source))
+    bar = tqdm(done, f"coarsen {split}", len(source), unit="image", disable=terminal.hides_bar())
+    for _ in bar:
         pass
-    with whole(out / "classes.txt") as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in source.classes.names))
-    print(
+    processes.once(lambda: write_classes(out / "classes.txt", source.classes.names))
+    terminal.say(
         f"{len(source)} images and labels in {out / 'images' / split} and {out / 'labels' / split}"
     )
+
+
+def write_classes(path: Path, names_in_order: Sequence[str]) -> None:
+    """Write the names of the classes, one a line."""
+    with whole(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names_in_order))
 
 
 def write_record(

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data import prepare
-from arm_jax.system import command_line
+from arm_jax.system import command_line, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -29,14 +29,16 @@ def main() -> int:
     parser.add_argument("--config", default="", help="a config of the builder; default: its first")
     parser.add_argument("--splits", default="train,val", help="for folders: separated by commas")
     source_arguments.add_meaning(parser)
+    command_line.add_group(parser)
     arguments = parser.parse_args()
-    folder = prepare.ensure(
-        arguments.dataset,
-        arguments.data_dir,
-        config=own(arguments) if arguments.dataset == "folders" else arguments.config,
-        source=arguments.source,
-    )
-    print(folder)
+    with command_line.together(arguments):
+        folder = prepare.ensure(
+            arguments.dataset,
+            arguments.data_dir,
+            config=own(arguments) if arguments.dataset == "folders" else arguments.config,
+            source=arguments.source,
+        )
+        terminal.say(str(folder))
     return 0
 
 

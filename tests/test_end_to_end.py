@@ -55,10 +55,11 @@ def finish(process: subprocess.Popen) -> str:
     return output
 
 
-def final_state(workdir: Path) -> dict[str, np.ndarray]:
-    """Every array of the last checkpoint, by Orbax's own reader."""
+def final_state(workdir: Path, step: int | None = None) -> dict[str, np.ndarray]:
+    """Every array of the last checkpoint, or of that of a step, by Orbax's own reader."""
     steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal()]
-    newest = (workdir / "checkpoints" / str(max(steps)) / "state").absolute()
+    step = max(steps) if step is None else step
+    newest = (workdir / "checkpoints" / str(step) / "state").absolute()
     reader = ocp.PyTreeCheckpointer()
     as_numpy = jax.tree.map(
         lambda _: ocp.RestoreArgs(restore_type=np.ndarray),

@@ -20,7 +20,7 @@ from arm_jax.data import images
 from arm_jax.data.labels import Classes
 from arm_jax.data.layouts import Layout
 from arm_jax.data.records import fingerprint
-from arm_jax.system import parallel
+from arm_jax.system import parallel, processes, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -159,13 +159,14 @@ def examples(name: str, sources: Mapping[str, Any], progress: bool) -> Iterator[
                 f"{name}: {len(source)} images have {kind} labels and {len(first)} have "
                 f"{next(iter(sources))} ones; complete the files"
             )
-    together = parallel.ordered(
+    mine = parallel.ordered(
         partial(_example, dict(sources)),
-        range(len(first)),
+        processes.share(len(first)),
         2 * parallel.cores(),
         threads=True,
     )
-    bar = tqdm(together, name, len(first), unit="image", disable=None if progress else True)
+    together = processes.merged(mine, len(first))
+    bar = tqdm(together, name, len(first), unit="image", disable=terminal.hides_bar(progress))
     yield from enumerate(bar)
 
 

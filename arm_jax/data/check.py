@@ -15,7 +15,7 @@ from arm_jax.data import labels
 from arm_jax.data.mixed import MixedSource
 from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.data.value_maps import Stored
-from arm_jax.system import parallel
+from arm_jax.system import parallel, processes, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import whole
 
@@ -45,6 +45,8 @@ def check(
     another start with the same files is instant. Returns None for a source that draws its labels
     itself, which leaves nothing to check.
 
+    The processes of a run share the records; every one must call this, and gets the same result.
+
     Raises InputError with the number of bad records and the first of them; the others are listed
     in the folder `cache`. Also when no pixel at all has a label, or none of a source of a mixture
     that has labels.
@@ -53,21 +55,25 @@ def check(
         return None
     mark = _mark(source)
     file = None if cache is None else Path(cache) / CACHE_FILE
-    known = _load(file)
-    if mark and name in known and known[name]["mark"] == mark:
-        return _judged(source, np.array(known[name]["counts"], np.int64), name)
+    known = processes.from_first(lambda: _known(file, name, mark))
+    if known is not None:
+        return _judged(source, np.array(known["counts"], np.int64), name)
     mixture = source if isinstance(source, MixedSource) else None
     counts = np.zeros((len(mixture.parts) if mixture else 1, 256), np.int64)
     problems = []
     stored = Stored(source.classes)
+    mine = parallel.ordered(
+        partial(_inspected, source),
+        processes.share(len(source)),
+        2 * parallel.cores(),
+        threads=True,
+    )
     bar = tqdm(
-        parallel.ordered(
-            partial(_inspected, source), range(len(source)), 2 * parallel.cores(), threads=True
-        ),
+        processes.merged(mine, len(source)),
         f"check {name}",
         len(source),
         unit="image",
-        disable=None if progress else True,
+        disable=terminal.hides_bar(progress),
     )
     for index, found in enumerate(bar):
         stored.add(found)
@@ -81,7 +87,8 @@ def check(
         raise InputError(f"{summary}. In all labels: {hint}" if hint else summary)
     result = _judged(source, counts, name)
     if file is not None and mark:
-        _save(file, {**known, name: {"mark": mark, "counts": counts.tolist()}})
+        entry = {"mark": mark, "counts": counts.tolist()}
+        processes.once(lambda: _save(file, {**_load(file), name: entry}))
     return result
 
 
@@ -162,10 +169,20 @@ def _summary(problems: list[str], records: int, name: str, cache: str | Path | N
     where = ""
     if cache is not None:
         file = Path(cache) / f"problems_{name}.txt"
-        with whole(file) as temporary:
-            temporary.write_text("".join(f"{problem}\n" for problem in problems), errors="replace")
+        processes.once(lambda: _write_lines(file, problems))
         where = f" (all in {file})"
     return f"{len(problems)} of {records} {name} records are bad{where}; the first: {problems[0]}"
+
+
+def _write_lines(file: Path, lines: list[str]) -> None:
+    with whole(file) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), errors="replace")
+
+
+def _known(file: Path | None, name: str, mark: str) -> dict[str, Any] | None:
+    """The cached result of these very records; None where they are to be inspected."""
+    entry = _load(file).get(name)
+    return entry if mark and entry is not None and entry["mark"] == mark else None
 
 
 def _load(file: Path | None) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from arm_jax.data import prepared
-from arm_jax.system import locks, names, outputs, shipped
+from arm_jax.system import locks, names, outputs, processes, shipped
 from arm_jax.system.errors import InputError
 
 # How a data set's folder is known that was prepared before, and what a version's folder holds.
@@ -57,6 +57,9 @@ def ensure(
 ) -> Path:
     """The folder of the prepared data set; prepared now if it is not there yet.
 
+    The processes of a group share the making of the examples, the first one writes them, and every
+    one must call this.
+
     Args:
       name: of a folder under datasets/.
       data_dir: prepared data sets lie in its subfolders.
@@ -68,8 +71,6 @@ def ensure(
       InputError: for an unknown name or config, a folder that cannot be written, a full disk, and
         whatever is wrong with the files that the builder reads.
     """
-    import tensorflow_datasets as tfds
-
     prepared.require_array_record(name)
     builder_class = load_builder(name)
     configs = [known.name for known in builder_class.BUILDER_CONFIGS]
@@ -84,24 +85,22 @@ def ensure(
             config=config or None, data_dir=str(data_dir), file_format="array_record"
         )
         folder = Path(builder.data_dir)
-        if not (folder / "dataset_info.json").is_file():
-            outputs.claim(data_dir / name, "prepare", known_by=KNOWN_BY)
-            with locks.held(data_dir / name, wait=math.inf):
-                if not (folder / "dataset_info.json").is_file():
-                    _remove_leftovers(folder)
-                    builder.progress = progress
-                    # The builders show bars of their own, with the time left.
-                    tfds.disable_progress_bar()
-                    with contextlib.redirect_stdout(io.StringIO()):
-                        builder.download_and_prepare(
-                            download_dir=str(folder.parent / "incomplete.downloads"),
-                            download_config=tfds.download.DownloadConfig(manual_dir=manual),
-                        )
-                    _remove_leftovers(folder)
-        elif any(folder.parent.glob(_HALVES)):
-            # Left by one that was killed when all was there; or another version's, being prepared.
-            with contextlib.suppress(InputError), locks.held(data_dir / name):
-                _remove_leftovers(folder)
+        builder.progress = progress
+
+        def prepared_already() -> bool:
+            return (folder / "dataset_info.json").is_file()
+
+        if not processes.from_first(prepared_already):
+            processes.once(lambda: outputs.claim(data_dir / name, "prepare", known_by=KNOWN_BY))
+            with processes.held_by_first(lambda: locks.held(data_dir / name, wait=math.inf)):
+                if not processes.from_first(prepared_already):
+                    processes.once(lambda: _remove_leftovers(folder))
+                    if processes.is_first():
+                        _write(builder, folder, manual)
+                    else:
+                        _help(builder, manual)
+        else:
+            processes.once(lambda: _remove_halves(folder, data_dir / name))
     except (OSError, RuntimeError) as error:
         reason = _system_reason(error)
         if reason is None:
@@ -111,6 +110,48 @@ def ensure(
             "folder"
         ) from error
     return folder
+
+
+def _write(builder: Any, folder: Path, manual: str | None) -> None:
+    """Have the data set written; the other processes are in `_help` meanwhile."""
+    import tensorflow_datasets as tfds
+
+    # The builders show bars of their own, with the time left.
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(
+            download_dir=str(folder.parent / "incomplete.downloads"),
+            download_config=tfds.download.DownloadConfig(manual_dir=manual),
+        )
+    _remove_leftovers(folder)
+
+
+def _help(builder: Any, manual: str | None) -> None:
+    """Make this process's share of the examples, in the order in which they are written."""
+    for examples in builder._split_generators(_Manual(manual)).values():
+        for _ in examples:
+            pass
+
+
+class _Manual:
+    """What the builders ask of a download manager: the folder of the official files."""
+
+    def __init__(self, folder: str | None):
+        self._folder = folder
+
+    @property
+    def manual_dir(self) -> str:
+        """Raises AssertionError where there is none, as that of TensorFlow Datasets does."""
+        if self._folder is None or not Path(self._folder).exists():
+            raise AssertionError("no folder")
+        return self._folder
+
+
+def _remove_halves(folder: Path, locked: Path) -> None:
+    """Of one that was killed when all was there; or another version's, being prepared."""
+    if any(folder.parent.glob(_HALVES)):
+        with contextlib.suppress(InputError), locks.held(locked):
+            _remove_leftovers(folder)
 
 
 def _system_reason(error: Exception) -> str | None:

@@ -17,7 +17,7 @@ from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source
 from arm_jax.data.value_maps import Override, Stored, override
-from arm_jax.system import parallel
+from arm_jax.system import parallel, processes, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -101,7 +101,8 @@ def survey(
 ) -> Survey:
     """Read all records of `source`, beside the same records with other labels in `second`.
 
-    `write` is how the hint writes a setting's value.
+    `write` is how the hint writes a setting's value. The processes of a group share the records;
+    every one must call this, and gets the same result.
 
     Raises InputError when the two sources do not have the same number of records.
     """
@@ -116,7 +117,7 @@ def survey(
         _all_found(source, second),
         f"survey {name}",
         len(source),
-        disable=None if progress else True,
+        disable=terminal.hides_bar(progress),
     )
     for found in bar:
         if isinstance(found, InputError):
@@ -136,7 +137,9 @@ def survey(
 
 def _all_found(source: Source, second: Source | None) -> Iterator[InputError | tuple]:
     one = partial(_found, source, second)
-    return parallel.ordered(one, range(len(source)), 2 * parallel.cores(), threads=True)
+    share = processes.share(len(source))
+    mine = parallel.ordered(one, share, 2 * parallel.cores(), threads=True)
+    return processes.merged(mine, len(source))
 
 
 def _found(source: Source, second: Source | None, index: int) -> InputError | tuple:

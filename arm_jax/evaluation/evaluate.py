@@ -21,7 +21,7 @@ from arm_jax.evaluation.calibration import BINS, NARROW, Calibration
 from arm_jax.evaluation.labelled import Example
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
-from arm_jax.system import processes, sharding
+from arm_jax.system import processes, sharding, terminal
 from arm_jax.system.errors import InputError
 
 # Batches that the devices may be behind the host.
@@ -102,9 +102,9 @@ def evaluate(
         raise InputError("there is no image to evaluate on; check the split's name and folder")
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     local_batch = sharding.local_batch_size(batch_size, mesh)
-    mesh = processes.local_mesh(mesh)
+    mesh = sharding.local_mesh(mesh)
     graphdef, state = nnx.split(model)
-    state = processes.local_copy(mesh, state)
+    state = sharding.local_copy(mesh, state)
     put = functools.partial(sharding.shard_batch, mesh)
 
     def counted() -> Iterator[tuple[list[Example], jax.Array, jax.Array, jax.Array]]:
@@ -131,7 +131,7 @@ def evaluate(
         desc="evaluate",
         unit="image",
         dynamic_ncols=True,
-        disable=None if progress and jax.process_index() == 0 else True,
+        disable=terminal.hides_bar(progress),
     ) as bar:
         try:
             for batch, matrix, counts, claim in delayed(counted(), IN_FLIGHT):

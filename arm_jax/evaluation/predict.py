@@ -22,7 +22,7 @@ from arm_jax.evaluation.batching import grouped
 from arm_jax.evaluation.inference import Prepared
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
-from arm_jax.system import files, locks, names, outputs, processes, sharding
+from arm_jax.system import files, locks, names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.system.parallel import ordered
 
@@ -62,6 +62,8 @@ def predict_images(
 
     An image that cannot be read does not stop the others: the error comes at the end and names it.
 
+    The processes of a group share the images, and every one must call this.
+
     Args:
       model: as from `networks.create`, in evaluation mode.
       images: a file, a folder, a pattern or a list, see `chosen.find`.
@@ -92,15 +94,13 @@ def predict_images(
         )
     protocol = protocol or Protocol()
     output_dir = names.local(output_dir)
-    outputs.check(output_dir, "predict")
-    found = chosen.find(images, output_dir)
-    planned = [name.as_posix() for path in found.paths for name in _outputs(path, maps).values()]
-    outputs.claim(output_dir, "predict", planned=[*planned, TABLE])
-    unreadable: list[InputError] = []
+    found = processes.from_first(lambda: _claimed(images, output_dir, maps))
+    mine = [found.paths[index] for index in processes.share(len(found.paths))]
+    unreadable: list[tuple[Path, InputError]] = []
     sizes: set[tuple[int, int]] = set()
 
-    def skip(error: InputError) -> None:
-        unreadable.append(error)
+    def skip(path: Path, error: InputError) -> None:
+        unreadable.append((path, error))
         bar.write(f"skipped: {error}")
         bar.update()
 
@@ -108,7 +108,7 @@ def predict_images(
         for one in predictions(
             model,
             lambda path: read_image(found.root / path, turn=orientation == "exif"),
-            found.paths,
+            mine,
             protocol=protocol,
             batch_size=batch_size,
             mesh=mesh,
@@ -127,27 +127,50 @@ def predict_images(
 
     rows = []
     with (
-        locks.held(output_dir),
+        processes.held_by_first(lambda: locks.held(output_dir)),
         tqdm(
-            total=len(found.paths),
+            total=len(mine),
             desc="predict",
             unit="image",
             dynamic_ncols=True,
-            disable=None if progress else True,
+            disable=terminal.hides_bar(progress),
         ) as bar,
     ):
         write = functools.partial(_write, output_dir, classes, maps, threshold)
-        for row in ordered(write, results(), threads, threads=True, ahead=UNWRITTEN):
-            rows.append(row)
-            bar.update()
-        with files.whole(output_dir / TABLE) as temporary:
-            temporary.write_text(table(rows, threshold))
-    if unreadable:
+        error = None
+        try:
+            for row in ordered(write, results(), threads, threads=True, ahead=UNWRITTEN):
+                rows.append(row)
+                bar.update()
+        except InputError as mistake:
+            error = mistake
+        parts = processes.gathered((rows, unreadable, error))
+        for _, _, mistake in parts:
+            if mistake is not None:
+                raise mistake
+        rows = [row for part, _, _ in parts for row in part]
+        processes.once(lambda: _write_table(output_dir / TABLE, table(rows, threshold)))
+    if skipped := dict(pair for _, part, _ in parts for pair in part):
+        first = next(skipped[path] for path in found.paths if path in skipped)
         raise InputError(
-            f"{len(unreadable)} of {len(found.paths)} images could not be read, first"
-            f" {unreadable[0]}; the others are in {output_dir}"
+            f"{len(skipped)} of {len(found.paths)} images could not be read, first"
+            f" {first}; the others are in {output_dir}"
         )
     return len(found.paths)
+
+
+def _claimed(images: str | Path, output_dir: Path, maps: Collection[str]) -> chosen.Chosen:
+    """The images, found after it is sure that the output may be written."""
+    outputs.check(output_dir, "predict")
+    found = chosen.find(images, output_dir)
+    planned = [name.as_posix() for path in found.paths for name in _outputs(path, maps).values()]
+    outputs.claim(output_dir, "predict", planned=[*planned, TABLE])
+    return found
+
+
+def _write_table(path: Path, text: str) -> None:
+    with files.whole(path) as temporary:
+        temporary.write_text(text)
 
 
 @dataclass(frozen=True)
@@ -218,7 +241,7 @@ def predictions(
     batch_size: int = 1,
     mesh: Mesh | None = None,
     threads: int = 4,
-    on_error: Callable[[InputError], None] | None = None,
+    on_error: Callable[[Path, InputError], None] | None = None,
     beside: str = "",
 ) -> Iterator[Prediction]:
     """Label images, reading ahead; in order of their names but for images of different sizes.
@@ -231,31 +254,31 @@ def predictions(
       batch_size: images in work at a time, over all devices.
       mesh: devices of this process; by default the first one.
       threads: that read.
-      on_error: called with what `read` raised; by default that is raised.
+      on_error: called with the name and what `read` raised; by default that is raised.
       beside: "confidence", or "probabilities" for these as well; "" for labels alone.
     """
     mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
     sharding.local_batch_size(batch_size, mesh)
     graphdef, state = nnx.split(model)
-    state = processes.local_copy(mesh, state)
+    state = sharding.local_copy(mesh, state)
     put = functools.partial(sharding.shard_batch, mesh)
 
-    def prepared(name: Path) -> InputError | tuple[Path, np.ndarray, Prepared]:
+    def prepared(name: Path) -> tuple[Path, InputError] | tuple[Path, np.ndarray, Prepared]:
         try:
             image = read(name)
         except InputError as error:
-            return error
+            return name, error
         return name, image, inference.views(image, protocol)
 
     def readable() -> Iterator[tuple[Path, np.ndarray, Prepared]]:
         number = READ_AHEAD + batch_size
         for one in ordered(prepared, names, threads, threads=True, ahead=number):
-            if not isinstance(one, InputError):
+            if len(one) == 3:
                 yield one
             elif on_error is None:
-                raise one
+                raise one[1]
             else:
-                on_error(one)
+                on_error(*one)
 
     most = max(MOST_WAITING, batch_size)
     for batch in grouped(readable(), lambda one: one[2].group, batch_size, most):

@@ -15,7 +15,7 @@ from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation.batching import grouped
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.system import processes, sharding
+from arm_jax.system import sharding
 from arm_jax.training.state import Players
 
 # The longer side of what is drawn, in pixels.
@@ -84,9 +84,9 @@ def draw(eye: Eye, fine: Source, coarse: Source | None, chosen: Sequence[int]) -
       coarse: the same images with the kind of label that was trained on, if there are such.
       chosen: indices of both.
     """
-    mesh = processes.local_mesh(eye.mesh)
+    mesh = sharding.local_mesh(eye.mesh)
     graphdef, state = nnx.split(eye.players)
-    eye = replace(eye, players=nnx.merge(graphdef, processes.local_copy(mesh, state)))
+    eye = replace(eye, players=nnx.merge(graphdef, sharding.local_copy(mesh, state)))
     records = [fine[index] for index in chosen]
     found = {}
     for place, scores in _scores(eye, [record["image"] for record in records]):
@@ -97,7 +97,7 @@ def draw(eye: Eye, fine: Source, coarse: Source | None, chosen: Sequence[int]) -
 
 def _scores(eye: Eye, images: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """The place of every image and its class scores (h, w, C), one at a time."""
-    mesh = processes.local_mesh(eye.mesh)
+    mesh = sharding.local_mesh(eye.mesh)
     size = sharding.local_batch_size(eye.batch_size, eye.mesh)
     graphdef, state = nnx.split(eye.players.segmenter)
     put = functools.partial(sharding.shard_batch, mesh)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -134,8 +133,7 @@ class Checkpoints:
 
     def has_score(self, step: int) -> bool:
         """Whether a checkpoint was given a score, digest and all; every process must ask."""
-        there = jax.process_index() == 0 and digests.lists(self.folder / str(step), _METRICS)
-        return bool(processes.total(np.array([there], np.int64))[0])
+        return processes.from_first(lambda: digests.lists(self.folder / str(step), _METRICS))
 
     def add_score(self, step: int, miou: float) -> None:
         """Give a checkpoint that was saved without one its score.

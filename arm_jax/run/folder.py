@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from arm_jax import settings
@@ -89,13 +88,8 @@ def writing(workdir: str | Path) -> Iterator[None]:
     Raises InputError as `claim`, or if another run writes there now; the message names its host and
     process. Evaluating, drawing and predicting need no lock.
     """
-    with contextlib.ExitStack() as stack:
-
-        def take() -> None:
-            claim(workdir)
-            stack.enter_context(locks.held(workdir))
-
-        processes.once(take)
+    processes.once(functools.partial(claim, workdir))
+    with processes.held_by_first(lambda: locks.held(workdir)):
         yield
 
 
@@ -266,17 +260,15 @@ class MetricsLog:
 
     def holds(self, step: int, name: str) -> bool:
         """Whether a record of an earlier start has this value at `step`, in every process."""
-        there = any(name in record for record in self._kept if record["step"] == step)
-        return bool(processes.total(np.array([there], np.int64))[0])
+        return processes.from_first(
+            lambda: any(name in record for record in self._kept if record["step"] == step)
+        )
 
     def evaluations(self) -> list[tuple[int, float]]:
         """Step and mIoU of the evaluations of earlier starts, in every process."""
-        found = [(r["step"], r["eval_mIoU"]) for r in self._kept if "eval_mIoU" in r]
-        number = int(processes.total(np.array([len(found)], np.int64))[0])
-        # The bits of the numbers, which only the first process has: sums with zeros.
-        bits = np.zeros((number, 2), np.int64)
-        bits[: len(found)] = np.array(found, np.float64).reshape(-1, 2).view(np.int64)
-        return [(int(step), miou) for step, miou in processes.total(bits).view(np.float64).tolist()]
+        return processes.from_first(
+            lambda: [(r["step"], r["eval_mIoU"]) for r in self._kept if "eval_mIoU" in r]
+        )
 
     def write(
         self, line: Line, rates: Mapping[str, float], beside: Mapping[str, float] | None = None

@@ -177,11 +177,9 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
         batches.close()
         checkpoints.close()
     experiment.write_report(workdir, result, step=last)
-    if jax.process_index() == 0:
-        page.write(
-            page.Trained(workdir, experiment, players(graphdef, state), state.histogram, last),
-            mesh,
-        )
+    found = players(graphdef, state)
+    trained = page.Trained(workdir, experiment, found, state.histogram, last)
+    processes.once(lambda: page.write(trained, mesh))
     return result
 
 
@@ -203,20 +201,15 @@ def _check_labels(
     Returns the labelled pixels of each class in training, if balanced class weights need them.
     """
     config, training = experiment.config, splits["training"]
-    pixels = np.zeros(experiment.classes.number, np.int64)
-
-    def look() -> None:
-        counted = {
-            name: check.check(source, name=name, cache=workdir) for name, source in splits.items()
-        }
-        found = {name: checked for name, checked in counted.items() if checked is not None}
-        if text := describe.labels(config, training, found):
-            terminal.say(text)
-        if config.loss.class_weights == "balanced":
-            pixels[:] = check.pixels(training, counted["training"])
-
-    processes.once(look)  # the others keep their zeros
-    counts = tuple(int(n) for n in processes.total(pixels))
+    counted = {
+        name: check.check(source, name=name, cache=workdir) for name, source in splits.items()
+    }
+    found = {name: checked for name, checked in counted.items() if checked is not None}
+    if text := processes.from_first(lambda: describe.labels(config, training, found)):
+        terminal.say(text)
+    counts: tuple[int, ...] = ()
+    if config.loss.class_weights == "balanced":
+        counts = check.pixels(training, counted["training"])
     if weights := experiment.class_weights(counts):
         named = zip(experiment.classes.names, weights, strict=True)
         terminal.say("class weights  " + ", ".join(f"{name} {x:.3g}" for name, x in named))

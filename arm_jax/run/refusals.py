@@ -15,7 +15,7 @@ from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
 ONE_SOURCE = ("review", "relabel")
-ONE_PROCESS = ("report", "review", "predict", "relabel", "server")
+ONE_PROCESS = ("report", "relabel", "server")
 
 # The modes that use an option; the others take no notice of it, which nobody means who gives it.
 OPTIONS = {

@@ -29,7 +29,7 @@ from arm_jax.review import files, findings
 from arm_jax.review.findings import Findings, Item, Seen
 from arm_jax.run import grid, inputs, restore
 from arm_jax.system import files as system_files
-from arm_jax.system import locks, names, outputs, terminal
+from arm_jax.system import locks, names, outputs, processes, terminal
 from arm_jax.system.errors import Diverged, InputError
 from arm_jax.system.parallel import ordered
 
@@ -49,6 +49,8 @@ def review(
     decisions: str | None = None,
 ) -> Path:
     """Review the labels of a split by a trained run, or by runs on its folds.
+
+    The processes of a group share the images, and every one must call this.
 
     Args:
       config, folder, checkpoint: as for `modes.evaluate`.
@@ -84,16 +86,17 @@ def review(
             " most as many"
         )
     target = run.folder / "review"
-    outputs.claim(target, "a review")
+    processes.once(lambda: outputs.claim(target, "a review"))
     start = time.perf_counter()
-    with locks.held(target):
+    with processes.held_by_first(lambda: locks.held(target)):
         found = Findings(source.classes, config.review.regions)
-        with tqdm(total=len(source), desc="review", unit="image", disable=None) as bar:
+        bar = tqdm(total=len(source), desc="review", unit="image", disable=terminal.hides_bar())
+        with bar:
             for seen in _looked(run, source, target, own):
                 found.add(seen)
                 bar.update()
         kind = _kind(config, own)
-        page = _write(target, run, source, found, kind, made)
+        page = processes.from_first(lambda: _write(target, run, source, found, kind, made))
     terminal.say(
         f"reviewed {len(source):,} images in {time.perf_counter() - start:.0f} s; {kind}\n"
         f"the page is {page}"
@@ -121,7 +124,7 @@ def _kind(config: FrozenConfigDict, own: bool) -> str:
 
 
 def _looked(run: restore.Run, source: Source, target: Path, own: bool) -> Iterator[Seen]:
-    """Every image once, looked at."""
+    """Every image once, looked at by one of the processes; all of them get it."""
     config = run.experiment.config
     number = config.review.folds if own else 0
     if not number:
@@ -153,7 +156,9 @@ def _fold(config: FrozenConfigDict, fold: int, steps: int, above: Path) -> Path:
     return cell.folder
 
 
-def _look(run: restore.Run, source: Source, indices: Sequence[int]) -> Iterator[Seen]:
+def _look(run: restore.Run, source: Source, everything: Sequence[int]) -> Iterator[Seen]:
+    indices = [everything[place] for place in processes.share(len(everything))]
+
     def read() -> Iterator[tuple[int, dict[str, Any], np.ndarray]]:
         records = ordered(source.__getitem__, indices, READ_AHEAD, threads=True, ahead=READ_AHEAD)
         for index, record in zip(indices, records, strict=True):
@@ -168,7 +173,8 @@ def _look(run: restore.Run, source: Source, indices: Sequence[int]) -> Iterator[
         index, record, probabilities = one
         return findings.look(index, record["id"], record["image"], record["label"], probabilities)
 
-    yield from ordered(look, read(), THREADS, threads=True, ahead=WAITING)
+    mine = ordered(look, read(), THREADS, threads=True, ahead=WAITING)
+    yield from processes.merged(mine, len(everything))
 
 
 def _write(
@@ -218,7 +224,7 @@ def _cards(source: Source, items: Sequence[Item], classes: Any) -> Iterator[tupl
             (item, review_page.thumbnail(item, image, label, classes, len(items))) for item in group
         ]
 
-    with tqdm(total=len(items), desc="draw", unit="region", disable=None) as bar:
+    with tqdm(total=len(items), desc="draw", unit="region", disable=terminal.hides_bar()) as bar:
         for cards in ordered(drawn, groups, THREADS, threads=True):
             bar.update(len(cards))
             yield from cards

@@ -1,13 +1,16 @@
 """Arguments of the scripts, the config overrides among them, and exit statuses."""
 
 import argparse
+import contextlib
 import functools
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, ParamSpec
 
 from absl import flags, logging
 
+from arm_jax.system import coordinator, processes
 from arm_jax.system.errors import InputError, Stopped, printable, shortened
 
 Arguments = ParamSpec("Arguments")
@@ -43,6 +46,31 @@ def parse(
     return arguments, rest
 
 
+def add_group(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a script whose work several processes share; as those of `arm_jax.main`."""
+    parser.add_argument("--coordinator", help="of several processes: host:port of the first, auto")
+    parser.add_argument("--processes", type=int, help="how many processes there are")
+    parser.add_argument("--process", type=int, help="which of them this is, from 0")
+
+
+@contextlib.contextmanager
+def together(arguments: argparse.Namespace) -> Iterator[None]:
+    """For the block, this process is one of the group that `add_group` asks for.
+
+    A single process needs no JAX for it. Raises InputError as `coordinator.group` and
+    `sharding.initialize`.
+    """
+    group = coordinator.group(arguments.coordinator, arguments.processes, arguments.process)
+    if group is None:
+        yield
+        return
+    from arm_jax.system import peers, sharding
+
+    sharding.initialize(group)
+    with peers.together(group.address):
+        yield
+
+
 def answered(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
     """A script's `main`, with one line and an exit status for what the user can fix or stopped."""
 
@@ -51,7 +79,9 @@ def answered(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
         try:
             return main(*args, **kwargs)
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            if processes.place()[1] > 1:
+                os._exit(2)  # the usual way out would wait for the other processes
             return 2
         except Stopped as error:
             print(f"stopped: {error}; the same command goes on", file=sys.stderr)

@@ -1,89 +1,200 @@
-"""What each process of a run does on its own devices, and how all of them agree in the end.
+"""How the processes of a run share work, and agree on what came of it.
 
-Images of one split differ in size, and processes that shared every call would first have to agree
-on the sizes of all images. Evaluation needs no such agreement: each process takes every n-th image
-and runs it on its own devices with its own copy of the state; the only thing exchanged, once, is
-the result.
+Work on many images needs no word between the processes but two: `share`, the items that this
+process takes care of, and `merged`, which turns the results of the shares into those of all items
+in their order. What follows is then the same in every process, and the same as in a single one.
+`gathered`, `once` and `from_first` exchange the rest.
+
+All of these but `share` and `place` wait for the other processes: every process must call them, in
+the same order. What only the first process does is therefore done `alone`.
+
+A single process needs none of it, and no JAX.
 """
 
-from collections.abc import Callable
-from typing import Any
+import contextlib
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh
 
-from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 
-MESSAGE_BYTES = 1000
+Value = TypeVar("Value")
+Result = TypeVar("Result")
+
+ROUND = 16  # results of each process that are exchanged at a time
+_HEAD = 1 << 12  # bytes of every first message, with the length of the whole in front
+_MOST = 1 << 24  # bytes of any other
+_LENGTH = 8
+
+_alone = False
 
 
-def local_mesh(mesh: Mesh) -> Mesh:
-    """The devices of this process alone."""
-    return sharding.make_mesh(list(mesh.local_devices))
+def place() -> tuple[int, int]:
+    """Which process this is, from 0, and of how many; (0, 1) within `alone`."""
+    jax = sys.modules.get("jax")
+    if _alone or jax is None or not jax.distributed.is_initialized():
+        return 0, 1
+    return jax.process_index(), jax.process_count()
 
 
-def local_copy(mesh: Mesh, tree: Any) -> Any:
-    """A tree replicated over a local mesh.
+def is_first() -> bool:
+    """Whether this is the first process, which writes and reports."""
+    return place()[0] == 0
 
-    Its arrays are on the host, or whole on every device that they are on.
-    """
-    everywhere = sharding.replicated(mesh)
 
-    def copy(leaf: Any) -> jax.Array:
-        if isinstance(leaf, jax.Array):
-            if not leaf.is_fully_replicated:
-                raise ValueError(f"an array of shape {leaf.shape} is split over devices")
-            leaf = leaf.addressable_data(0)
-        return jax.device_put(leaf, everywhere)
-
-    return jax.tree.map(copy, tree)
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """For the block, this process works as if there were no others, and waits for none."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def share(number: int) -> range:
     """The indices below `number` that this process takes care of."""
-    return range(jax.process_index(), number, jax.process_count())
+    index, processes = place()
+    return range(index, number, processes)
+
+
+def merged(mine: Iterable[Result], number: int) -> Iterator[Result]:
+    """The results of all items in their order, in every process.
+
+    Results go from process to process in rounds, so that few are held. If `mine` raises an
+    InputError, every process raises it where its turn would have come.
+
+    Args:
+      mine: the results of the items of `share(number)`, in order.
+      number: of all items.
+    """
+    _, processes = place()
+    iterator = iter(mine)
+    if processes == 1:
+        yield from iterator
+        return
+    for start in range(0, number, processes * ROUND):
+        rounds = gathered(_next_results(iterator))
+        for place_of, index in enumerate(range(start, min(number, start + processes * ROUND))):
+            turn, process = divmod(place_of, processes)
+            results, error = rounds[process]
+            if turn < len(results):
+                yield results[turn]
+            elif error is not None:
+                raise error
+            else:
+                raise ValueError(f"process {process} has no result for item {index} of {number}")
+
+
+def _next_results(results: Iterator[Result]) -> tuple[list[Result], InputError | None]:
+    found: list[Result] = []
+    try:
+        for result in results:
+            found.append(result)
+            if len(found) == ROUND:
+                break
+    except InputError as error:
+        return found, error
+    return found, None
 
 
 def once(action: Callable[[], object]) -> None:
     """Do something in the first process, and go on in all of them when it is done.
 
-    For what depends on files alone, which all processes are taken to see alike. Every process must
-    call this.
+    For what depends on files alone, which all processes are taken to see alike.
 
     Raises:
       InputError: in every process, what `action` raised.
     """
+
+    def acted() -> None:
+        action()
+
+    from_first(acted)
+
+
+def from_first(make: Callable[[], Value]) -> Value:
+    """What `make` returns in the first process, in all of them.
+
+    Raises:
+      InputError: in every process, what `make` raised.
+    """
+    index, processes = place()
+    if processes == 1:
+        return make()
+    value: Value | None = None
     error = None
-    if jax.process_index() == 0:
+    if index == 0:
         try:
-            action()
+            with alone():
+                value = make()
         except InputError as mistake:
             error = mistake
-    total(np.zeros(1, np.int64), error)
+    found, error = gathered((value, error))[0]
+    if error is not None:
+        raise error
+    return found  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def held_by_first(make: Callable[[], contextlib.AbstractContextManager]) -> Iterator[None]:
+    """The first process is within a context, such as a lock, before any other is in the block.
+
+    Raises:
+      InputError: in every process, what entering the context raised.
+    """
+    with contextlib.ExitStack() as stack:
+        once(lambda: stack.enter_context(make()))
+        yield
 
 
 def total(values: np.ndarray, error: InputError | None = None) -> np.ndarray:
-    """The sum over all processes of an int64 array, exact; every process must call this once.
+    """The sum over all processes of an int64 array, exact.
 
     Raises:
       InputError: in every process, the first error that one of them hands in.
     """
-    if jax.process_count() == 1:
-        if error is not None:
-            raise error
-        return values
-    message = str(error).encode()[:MESSAGE_BYTES] if error is not None else b""
-    # As bytes, because JAX would cut 64-bit integers to 32.
-    mine = np.frombuffer(
-        message.ljust(MESSAGE_BYTES, b"\0") + values.astype(np.int64).tobytes(), np.uint8
-    )
-    gathered = np.asarray(multihost_utils.process_allgather(mine))
-    for one in gathered:
-        text = one[:MESSAGE_BYTES].tobytes().rstrip(b"\0").decode(errors="replace")
-        if text:
-            raise InputError(text)
-    numbers = np.ascontiguousarray(gathered[:, MESSAGE_BYTES:]).view(np.int64)
-    return numbers.sum(axis=0).reshape(values.shape)
+    parts = gathered((values.astype(np.int64), error))
+    for _, mistake in parts:
+        if mistake is not None:
+            raise mistake
+    return np.sum([part for part, _ in parts], axis=0)
+
+
+def gathered(value: Value) -> list[Value]:
+    """What each process hands in, by process, in every process.
+
+    Values are pickled: the processes run the same program for the same person, and JAX's own
+    connections between them ask nobody for a password either.
+    """
+    if place()[1] == 1:
+        return [value]
+    data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    # The lengths of all come with the beginnings of all. Few sizes of messages, since JAX compiles
+    # a program for each.
+    room = _HEAD - _LENGTH
+    heads = _exchanged(len(data).to_bytes(_LENGTH, "big") + data[:room], _HEAD)
+    lengths = [int.from_bytes(head[:_LENGTH], "big") for head in heads]
+    found = [bytearray(head[_LENGTH:]) for head in heads]
+    longest, sent = max(lengths), room
+    while sent < longest:
+        size = min(_MOST, max(_HEAD, 1 << (longest - sent - 1).bit_length()))
+        for whole, part in zip(found, _exchanged(data[sent : sent + size], size), strict=True):
+            whole += part
+        sent += size
+    return [
+        pickle.loads(memoryview(whole)[:length])
+        for whole, length in zip(found, lengths, strict=True)
+    ]
+
+
+def _exchanged(data: bytes, size: int) -> list[bytes]:
+    """The bytes of each process, padded to `size`."""
+    from jax.experimental import multihost_utils
+
+    mine = np.frombuffer(data.ljust(size, b"\0"), np.uint8)
+    return [one.tobytes() for one in np.asarray(multihost_utils.process_allgather(mine))]

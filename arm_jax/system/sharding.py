@@ -92,3 +92,25 @@ def shard_batch(mesh: Mesh, batch: Any) -> Any:
     """
     sharding = by_batch(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def local_mesh(mesh: Mesh) -> Mesh:
+    """The devices of this process alone."""
+    return make_mesh(list(mesh.local_devices))
+
+
+def local_copy(mesh: Mesh, tree: Any) -> Any:
+    """A tree replicated over a local mesh.
+
+    Its arrays are on the host, or whole on every device that they are on.
+    """
+    everywhere = replicated(mesh)
+
+    def copy(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array):
+            if not leaf.is_fully_replicated:
+                raise ValueError(f"an array of shape {leaf.shape} is split over devices")
+            leaf = leaf.addressable_data(0)
+        return jax.device_put(leaf, everywhere)
+
+    return jax.tree.map(copy, tree)

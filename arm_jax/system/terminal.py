@@ -4,10 +4,12 @@ import sys
 
 from tqdm import tqdm
 
+from arm_jax.system import processes
+
 
 def say(text: str) -> None:
     """Print a line once, whatever the number of processes, above what `LiveLine`s show."""
-    if _is_first():
+    if processes.is_first():
         with tqdm.external_write_mode(file=sys.stdout):
             print(text, flush=True)
 
@@ -35,7 +37,7 @@ class LiveLine:
                 unit=self._unit,
                 dynamic_ncols=True,
                 leave=False,
-                disable=None if _is_first() else True,
+                disable=hides_bar(),
             )
         self._bar.update(number - self._bar.n)
 
@@ -46,7 +48,6 @@ class LiveLine:
             self._bar = None
 
 
-def _is_first() -> bool:
-    import jax  # not before something is to be shown: it takes long
-
-    return jax.process_index() == 0
+def hides_bar(progress: bool = True) -> bool | None:
+    """The `disable` of a tqdm bar: shown by the first process, where the output is a terminal."""
+    return None if progress and processes.is_first() else True

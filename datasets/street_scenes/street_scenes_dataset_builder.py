@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from arm_jax.data import builders, coarsen, images, scenes
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.system import parallel
+from arm_jax.system import parallel, processes, terminal
 
 # Below this many scenes the start of worker processes takes longer than they save.
 _WORTH_WORKERS = 1000
@@ -60,13 +60,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config
         draw = partial(_draw, split, config.size, config.coarsening)
         workers = parallel.cores() if number >= _WORTH_WORKERS else 0
-        drawn = parallel.ordered(draw, range(number), workers)
+        mine = parallel.ordered(draw, processes.share(number), workers)
         bar = tqdm(
-            drawn,
+            processes.merged(mine, number),
             f"{self.name} {split}",
             number,
             unit="scene",
-            disable=None if self.progress else True,
+            disable=terminal.hides_bar(self.progress),
         )
         for index, pictures in enumerate(bar):
             yield index, {**pictures, "id": f"{split}_{index:06d}"}

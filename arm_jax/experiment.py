@@ -1,6 +1,6 @@
 """From a config to the objects that train: the only translation between the two."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,8 +240,14 @@ class Experiment:
 
     # Results
 
-    def evaluate(self, players: Players, source: sources.Source, mesh: Mesh) -> evaluation.Result:
-        """The segmenter's scores on a labelled split."""
+    def evaluate(
+        self,
+        players: Players,
+        source: sources.Source,
+        mesh: Mesh,
+        leave: Callable[[], int | None] | None = None,
+    ) -> evaluation.Result:
+        """The segmenter's scores on a labelled split; `leave` as for `evaluation.evaluate`."""
         return evaluation.evaluate(
             players.segmenter,
             source,
@@ -249,6 +255,7 @@ class Experiment:
             mesh=mesh,
             protocol=self.protocol,
             boundary_width=self.config.evaluation.boundary_width or None,
+            leave=leave,
         )
 
     def write_report(self, folder: Path, result: evaluation.Result, step: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from arm_jax.system import signals
 
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> None:
     from arm_jax.system import peers, sharding
 
     sharding.initialize(group)
-    with peers.together(None if group is None else group.address):
+    with peers.together(None if group is None else group.address, _facts(config)):
         if mode == "train":
             modes.show(loop.train(config, workdir), workdir)
             modes.closing(workdir)
@@ -121,6 +122,13 @@ def main(argv: list[str]) -> None:
             )
         else:
             modes.server(config, workdir, checkpoint, _INPUT.value, _OUTPUT.value)
+
+
+def _facts(config: Any) -> dict[str, object]:
+    """What all processes of a run have to be started with."""
+    chosen = (_MODE, _WORKDIR, _CHECKPOINT, _INPUT, _OUTPUT, _SPLIT, _DECISIONS, _THRESHOLD)
+    flags_ = {f"--{flag.name}": flag.value for flag in (*chosen, _CONFIDENCE, _PROBABILITIES)}
+    return {**flags_, **configs.common_to_processes(config)}
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from arm_jax.data import arguments as source_arguments
-from arm_jax.data import coarsen, colors, images, sources
+from arm_jax.data import coarsen, colors, images, records, sources
 from arm_jax.system import command_line, locks, names, outputs, parallel, processes, terminal
 from arm_jax.system.files import whole
 
@@ -56,6 +56,7 @@ def write_split(
     arguments: argparse.Namespace, source: sources.Source, split: str, out: Path
 ) -> None:
     """Write all records of a split; the processes of a group share them."""
+    records.compare(source, split)
     settings = coarsen.preset(arguments.preset, arguments.wrong_share)
     write = partial(write_record, source, settings, arguments.seed, out, split)
     mine = parallel.ordered(write, processes.share(len(source)), arguments.workers)

@@ -164,8 +164,12 @@ def evaluate(workdir: str) -> None:
 
 def predict(workdir: str, images: str, output: str) -> None:
     from arm_jax import modes
+    from arm_jax.system.errors import InputError
 
-    modes.predict(None, workdir, "latest", images, output, ("confidence", "probabilities"))
+    try:
+        modes.predict(None, workdir, "latest", images, output, ("confidence", "probabilities"))
+    except InputError as error:
+        print(error, file=sys.stderr)
 
 
 def review(workdir: str, **changes: Any) -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from arm_jax.data import images
 from arm_jax.data.labels import Classes
 from arm_jax.data.layouts import Layout
-from arm_jax.data.records import fingerprint
+from arm_jax.data.records import compare, fingerprint
 from arm_jax.system import parallel, processes, terminal
 from arm_jax.system.errors import InputError
 
@@ -86,7 +86,9 @@ def own(root: str, sources: Mapping[str, Any]) -> Own:
             raise InputError(f"--splits={split}: a prepared split is named by letters and digits")
         digest.update(f"{split} {fingerprint(source)} {source.classes}".encode())
     start = re.sub(r"\W+", "_", Path(root).resolve().name) or "data"
-    return Own(name=f"{start}_{digest.hexdigest()}", description=root, sources=sources)
+    # Copies on several hosts differ in the times of their files.
+    state = processes.from_first(digest.hexdigest)
+    return Own(name=f"{start}_{state}", description=root, sources=sources)
 
 
 class OwnBuilder:
@@ -159,6 +161,8 @@ def examples(name: str, sources: Mapping[str, Any], progress: bool) -> Iterator[
                 f"{name}: {len(source)} images have {kind} labels and {len(first)} have "
                 f"{next(iter(sources))} ones; complete the files"
             )
+    for kind, source in sources.items():
+        compare(source, f"{name} {kind}")
     mine = parallel.ordered(
         partial(_example, dict(sources)),
         processes.share(len(first)),

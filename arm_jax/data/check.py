@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax.data import labels
+from arm_jax.data import labels, records
 from arm_jax.data.mixed import MixedSource
 from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.data.value_maps import Stored
@@ -51,6 +51,7 @@ def check(
     in the folder `cache`. Also when no pixel at all has a label, or none of a source of a mixture
     that has labels.
     """
+    records.compare(source, name)
     if getattr(source, "trusted", False):
         return None
     mark = _mark(source)

@@ -1,10 +1,15 @@
 """What a source of records is. Everything after the data sets knows no more than this."""
 
+import hashlib
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from arm_jax.data.labels import Classes
+from arm_jax.system import alike, processes
+from arm_jax.system.errors import InputError
+
+DIGESTED = 8  # records that stand for all in `sample_digest`
 
 
 @runtime_checkable
@@ -67,3 +72,26 @@ def image(source: Source, index: int) -> Any:
 def fingerprint(source: Source) -> str:
     """A string that changes when the stored data do; "" for a source that cannot detect it."""
     return source.fingerprint() if hasattr(source, "fingerprint") else ""
+
+
+def sample_digest(source: Source) -> str:
+    """Of the number of records, and of ids, images and labels of some; copies have the same."""
+    found = hashlib.blake2b(f"{len(source)} {source.classes}".encode(), digest_size=8)
+    for index in sorted({round(x) for x in np.linspace(0, len(source) - 1, DIGESTED)}):
+        found.update(named(source, index)[0].encode("utf-8", "surrogateescape"))
+        try:
+            one = image(source, index)
+            found.update(one.tobytes() if isinstance(one, np.ndarray) else one.data)
+            found.update(np.asarray(inspect(source, index), np.int64).tobytes())
+        except InputError:  # `check` tells what is wrong with it
+            found.update(b"unusable")
+    return found.hexdigest()
+
+
+def compare(source: Source, name: str) -> None:
+    """Compare the data with those of the other processes; every process must call this.
+
+    Raises InputError in every process, where one has other data; see `alike.compare`.
+    """
+    if processes.place()[1] > 1:
+        alike.compare({f"the digest of the {name} data": sample_digest(source)})

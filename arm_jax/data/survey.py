@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
-from arm_jax.data import labels
+from arm_jax.data import labels, records
 from arm_jax.data.agreement import Agreement
 from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
@@ -106,6 +106,9 @@ def survey(
 
     Raises InputError when the two sources do not have the same number of records.
     """
+    for one in (source, second):
+        if one is not None:
+            records.compare(one, name)
     if second is not None and len(second) != len(source):
         raise InputError(
             f"{name}: {len(source)} records have the one kind of label and {len(second)} the other"

@@ -2,8 +2,9 @@
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from signal import SIGTERM
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.system import processes, sharding, terminal
 from arm_jax.system.errors import InputError
+from arm_jax.system.signals import Interrupted
 
 # Batches that the devices may be behind the host.
 IN_FLIGHT = 2
@@ -65,6 +67,7 @@ def evaluate(
     boundary_width: int | None = None,
     threads: int = 4,
     progress: bool = True,
+    leave: Callable[[], int | None] | None = None,
 ) -> Result:
     """Compare predictions with labels over a whole split, at the labels' resolution.
 
@@ -85,8 +88,10 @@ def evaluate(
       boundary_width: also score the pixels within this many pixels of a class boundary.
       threads: that read and prepare images.
       progress: show a bar with images per second, where the output is a terminal.
+      leave: asked after each batch; the number of a signal for which all processes are to leave.
 
     Raises:
+      Interrupted: in every process, after `leave` returned a number in one of them.
       InputError: the split is empty; a label differs from its image in size, or has values that
         are no class (the message names the record); the devices do not divide the batch.
     """
@@ -125,7 +130,7 @@ def evaluate(
     )
     claims: np.ndarray = np.zeros((2, BINS * NARROW), np.int64)
     collector = Collector(len(source))
-    error = None
+    error, left = None, 0
     with tqdm(
         total=len(processes.share(len(source))),
         desc="evaluate",
@@ -139,15 +144,20 @@ def evaluate(
                 claims += np.asarray(claim)
                 collector.add(batch, np.asarray(counts)[: len(batch)])
                 bar.update(len(batch))
+                if leave is not None and leave() is not None:
+                    left = 1
+                    break
         except InputError as mistake:
             error = mistake
-    parts = matrices, claims, collector.words
+    parts = matrices, claims, collector.words, np.array([left])
     total = processes.total(np.concatenate([part.reshape(-1) for part in parts]), error)
     ends = np.cumsum([part.size for part in parts])[:-1]
-    matrices, claims, words = (
+    matrices, claims, words, (left,) = (
         values.reshape(part.shape)
         for values, part in zip(np.split(total, ends), parts, strict=True)
     )
+    if leave is not None and left:
+        raise Interrupted(leave() or SIGTERM)
     return Result(
         scores=metrics.scores(matrices[0]),
         matrix=matrices[0],

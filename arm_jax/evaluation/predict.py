@@ -145,9 +145,9 @@ def predict_images(
         except InputError as mistake:
             error = mistake
         parts = processes.gathered((rows, unreadable, error))
-        for _, _, mistake in parts:
-            if mistake is not None:
-                raise mistake
+        for _, _, raised in parts:
+            if raised is not None:
+                raise raised
         rows = [row for part, _, _ in parts for row in part]
         processes.once(lambda: _write_table(output_dir / TABLE, table(rows, threshold)))
     if skipped := dict(pair for _, part, _ in parts for pair in part):

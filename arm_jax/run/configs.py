@@ -187,6 +187,23 @@ def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) ->
     return lines
 
 
+# What each host of a run may have by itself: where its disks are, what its cores can do.
+OF_A_HOST = (
+    "data.root",
+    "data.eval_root",
+    "compilation_cache",
+    "model.feature_folder",
+    "input.workers",
+    "input.threads",
+    "input.prefetch",
+)
+
+
+def common_to_processes(config: ConfigDict) -> dict[str, Any]:
+    """The settings that all processes of a run must share, by key."""
+    return {key: value for key, value in settings.flat(config).items() if key not in OF_A_HOST}
+
+
 def used(workdir: str | Path, now: ConfigDict | None = None) -> tuple[FrozenConfigDict, list[str]]:
     """The settings to use a trained run with.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,10 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
         config, workdir, prefetcher, checkpoints, first_step=first, schedule=experiment.schedule
     )
 
-    def evaluated() -> evaluate.Result:
+    def evaluated(leave: Callable[[], int | None] | None = None) -> evaluate.Result:
         with memory.explained("the evaluation", _remedies(config, EVALUATION_MEMORY)):
             found = players(graphdef, state, config.evaluation.weights)
-            return experiment.evaluate(found, eval_source, mesh)
+            return experiment.evaluate(found, eval_source, mesh, leave)
 
     def is_due(step: int) -> bool:
         return step == config.steps or step % config.eval_every == 0
@@ -150,8 +151,7 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
                 if is_due(step):
                     progress.flush()
                     try:
-                        with _left_at_once(listener):
-                            result = evaluated()
+                        result = _evaluated_unless_stopped(evaluated, listener)
                     except signals.Interrupted as error:
                         stop = error.number
                     else:
@@ -183,9 +183,21 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     return result
 
 
-def _left_at_once(listener: signals.Listener) -> contextlib.AbstractContextManager:
-    """For an evaluation, which a restart makes anew; processes that share one cannot leave it."""
-    return listener.raising() if jax.process_count() == 1 else contextlib.nullcontext()
+def _evaluated_unless_stopped(
+    evaluated: Callable[[Callable[[], int | None] | None], evaluate.Result],
+    listener: signals.Listener,
+) -> evaluate.Result:
+    """An evaluation, which a signal ends, since a restart makes it anew.
+
+    A single process leaves it at any instruction; those that share one leave it after a batch, and
+    together.
+
+    Raises Interrupted, in every process, when one was asked to stop.
+    """
+    if jax.process_count() > 1:
+        return evaluated(lambda: listener.number)
+    with listener.raising():
+        return evaluated(None)
 
 
 def _remedies(config: ConfigDict, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
 from arm_jax import experiment as experiments
-from arm_jax.data import images
+from arm_jax.data import images, records
 from arm_jax.data.records import encoded, named
 from arm_jax.data.sources import Source
 from arm_jax.review import files, findings
@@ -85,6 +85,7 @@ def review(
             f"review.folds = {config.review.folds}, but there are {len(source)} images; choose at"
             " most as many"
         )
+    records.compare(source, "reviewed")
     target = run.folder / "review"
     processes.once(lambda: outputs.claim(target, "a review"))
     start = time.perf_counter()
@@ -160,8 +161,8 @@ def _look(run: restore.Run, source: Source, everything: Sequence[int]) -> Iterat
     indices = [everything[place] for place in processes.share(len(everything))]
 
     def read() -> Iterator[tuple[int, dict[str, Any], np.ndarray]]:
-        records = ordered(source.__getitem__, indices, READ_AHEAD, threads=True, ahead=READ_AHEAD)
-        for index, record in zip(indices, records, strict=True):
+        found = ordered(source.__getitem__, indices, READ_AHEAD, threads=True, ahead=READ_AHEAD)
+        for index, record in zip(indices, found, strict=True):
             if record["label"].shape != record["image"].shape[:2]:
                 raise InputError(
                     f"{record['id']}: image and label differ in size; scripts/check_dataset.py"

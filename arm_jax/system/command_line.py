@@ -67,7 +67,8 @@ def together(arguments: argparse.Namespace) -> Iterator[None]:
     from arm_jax.system import peers, sharding
 
     sharding.initialize(group)
-    with peers.together(group.address):
+    facts = {f"--{name}": value for name, value in vars(arguments).items() if name != "process"}
+    with peers.together(group.address, facts):
         yield
 
 

@@ -30,6 +30,9 @@ _MOST = 1 << 24  # bytes of any other
 _LENGTH = 8
 
 _alone = False
+# How far this process has come: messages and steps, counted. Those of all processes are equal while
+# none is behind.
+moves = 0
 
 
 def place() -> tuple[int, int]:
@@ -54,6 +57,12 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone = before
+
+
+def moved() -> None:
+    """Count a step that the other processes make too."""
+    global moves
+    moves += 1
 
 
 def share(number: int) -> range:
@@ -173,6 +182,7 @@ def gathered(value: Value) -> list[Value]:
     """
     if place()[1] == 1:
         return [value]
+    moved()
     data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     # The lengths of all come with the beginnings of all. Few sizes of messages, since JAX compiles
     # a program for each.

@@ -26,6 +26,8 @@ def initialize(group: Group | None) -> None:
     """
     if group is None:
         return
+    # It would take SIGTERM for itself; see `peers`.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         if group.address is None:
             jax.distributed.initialize()

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -53,6 +53,7 @@ class Listener:
         self._settled = False  # whether the command has reacted to the first signal
         self._repeated = 0  # signals that this process sent to itself
         self.raised = False  # whether `Interrupted` was raised for the first signal
+        self.heard = False  # a signal, which the main thread may not have handled yet
 
     def __enter__(self) -> "Listener":
         self._reader, self._writer = socket.socketpair()
@@ -112,7 +113,9 @@ class Listener:
                 if self._repeated:
                     self._repeated -= 1
                 elif first is None:
-                    first = time.monotonic()
+                    first, self.heard = time.monotonic(), True
+                    if _told is not None:
+                        _told(number)
                     timer = threading.Timer(GRACE, self._end_if_deaf, [number])
                     timer.daemon = True
                     timer.start()
@@ -211,6 +214,21 @@ def listening() -> Iterator[Listener]:
                 yield _listener
             finally:
                 _listener = None
+
+
+_told: Callable[[int], None] | None = None
+
+
+def when_heard(function: Callable[[int], None] | None) -> None:
+    """Have a function called with the number of the first signal, from another thread."""
+    global _told
+    _told = function
+
+
+def pass_on(number: int) -> None:
+    """Let a signal that reached another process of the run be as if it had reached this one."""
+    if _listener is not None and not _listener.heard:
+        _send_to_main_thread(number)
 
 
 def _send_to_main_thread(number: int) -> None:

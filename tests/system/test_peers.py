@@ -9,16 +9,32 @@ import time
 
 import pytest
 
+HOST = socket.gethostname()
 CODE = """
 import sys, time
 from arm_jax.system.errors import InputError
 from arm_jax.system import coordinator as coordinators
-from arm_jax.system import peers, sharding
+from arm_jax.system import peers, processes, sharding
 index, port, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 coordinator = f"127.0.0.1:{port}"
+peers.BEAT, peers.SILENCE, peers.BEHIND = 0.5, 4.0, 3.0
 sharding.initialize(coordinators.Group(coordinator, 2, index))
-with peers.together(coordinator):
+facts = {"steps": 10 + index, "seed": 0} if what == "differ" else {"seed": 0}
+print("ready" if what == "differ" else "", flush=True)
+with peers.together(coordinator, facts):
     print("ready", flush=True)
+    if what == "data":
+        from arm_jax.data import records, sources
+        source = sources.open_source("scenes", images=3, size=(32, 64))
+        records.compare(source, "training")
+        print("the same", flush=True)
+        source = sources.open_source("scenes", images=3 + index, size=(32, 64))
+        records.compare(source, "training")
+    if what == "behind":
+        time.sleep(2)
+        for _ in range(2 - index):
+            processes.moved()
+        time.sleep(120)
     if what == "wait":
         time.sleep(120)
     if what == "fail" and index == 1:
@@ -58,7 +74,7 @@ def test_if_one_is_killed_the_other_ends_with_one_line(killed):
     _, err = other.communicate(timeout=60)
     assert time.monotonic() - began < 30
     told = [line for line in err.splitlines() if line.startswith("arm_jax: ")]
-    assert len(told) == 1 and f"process {killed} of 2 has ended" in told[0], err
+    assert len(told) == 1 and f"process {killed} of 2 on {HOST} has ended" in told[0], err
     assert "Traceback" not in err
     assert other.returncode == 1
 
@@ -66,8 +82,39 @@ def test_if_one_is_killed_the_other_ends_with_one_line(killed):
 def test_one_that_fails_takes_the_other_along_and_two_that_finish_do_not():
     processes = start("fail")
     _, err = processes[0].communicate(timeout=60)
-    assert processes[0].returncode == 1 and "process 1 of 2 has ended" in err
+    assert processes[0].returncode == 1 and f"process 1 of 2 on {HOST} has ended" in err
     _, err = processes[1].communicate(timeout=60)
     assert "InputError: of its own" in err
     processes = start("finish")
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("what", "difference"),
+    [("differ", "steps is 11, not 10;"), ("data", "the digest of the training data is '")],
+)
+def test_processes_that_differ_all_end_with_one_line_that_names_host_process_and_what(
+    what, difference
+):
+    for process in start(what):
+        out, err = process.communicate(timeout=60)
+        line = err.strip().splitlines()[-1]
+        assert f"InputError: process 1 of 2 on {HOST} differs from process 0 on {HOST}:" in line
+        assert difference in line and process.returncode == 1
+        assert ("the same" in out) == (what == "data")
+
+
+@pytest.mark.slow
+def test_one_that_is_silent_and_one_that_stays_behind_are_named_and_all_end():
+    processes = start("wait")
+    processes[1].send_signal(signal.SIGSTOP)
+    _, err = processes[0].communicate(timeout=60)
+    assert f"process 1 of 2 on {HOST} has been silent for 4 s, so process 0" in err
+    processes[1].send_signal(signal.SIGCONT)
+    _, err = processes[1].communicate(timeout=60)
+    assert f"process 1 of 2 on {HOST} has been silent for 4 s, so process 1" in err
+    assert [process.returncode for process in processes] == [1, 1]
+    for process in start("behind"):
+        _, err = process.communicate(timeout=60)
+        assert f"process 1 of 2 on {HOST} has been at one place for" in err
+        assert process.returncode == 1

@@ -110,7 +110,7 @@ class _Line:
         self._out: dict[int, queue.SimpleQueue[bytes | None]] = {}
         self._writers: list[threading.Thread] = []
         self._done = threading.Event()
-        self._gone: set[int] = set()  # those that ended as they should
+        self._gone: set[int] = set()  # those whose connection is closed
         self.notes: dict[int, dict[str, Any]] = {}
         # How far each process is, and since when.
         self._moves: dict[int, tuple[int, float]] = {}
@@ -208,6 +208,7 @@ class _Line:
 
     def _lost(self, index: int) -> None:
         """A connection was closed without a farewell."""
+        self._gone.add(index)
         if self._done.is_set():
             return
         # Without the first one, JAX would not wait either. After a signal each ends by itself.
@@ -234,6 +235,11 @@ class _Line:
     def hang_up(self) -> None:
         """This process ends in an error, which it tells by itself."""
         self._done.set()
+        if self._index == 0:
+            # The others may be about to raise the same, and none outlives the first for long.
+            until = time.monotonic() + PATIENCE
+            while len(self._gone) < self._number - 1 and time.monotonic() < until:
+                time.sleep(PATIENCE / 100)
         for other in self._others.values():
             with contextlib.suppress(OSError):
                 other.shutdown(socket.SHUT_RDWR)

@@ -191,6 +191,8 @@ def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) ->
 OF_A_HOST = (
     "data.root",
     "data.eval_root",
+    "data.staging_folder",
+    "data.staging_gib",
     "compilation_cache",
     "model.feature_folder",
     "input.workers",

@@ -266,7 +266,7 @@ def test_patience_ends_a_run_and_a_continued_one_at_the_same_step(tmp_path, monk
     """Of six steps, evaluated one by one, the fourth is the second without a better mIoU."""
     found = iter(())
 
-    def evaluate(self, players, source, mesh):
+    def evaluate(self, players, source, mesh, leave):
         number = next(found)
         if number == "SIGTERM":
             os.kill(os.getpid(), signal.SIGTERM)

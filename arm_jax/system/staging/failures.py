@@ -11,6 +11,7 @@ from arm_jax.system.errors import InputError, first_line
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
 _DENIED = "access is denied"
 _ABSENT = "there is nothing"
+FOLDER = "is a folder, and one file is wanted"
 # The libraries' own errors, by the names of their classes: none is imported for this.
 _BY_NAME = {
     "NoCredentialsError": "there are no credentials",
@@ -58,6 +59,8 @@ def lasting(error: BaseException) -> str | None:
             return _BY_NAME[type(one).__name__]
         if isinstance(one, FileNotFoundError):
             return _ABSENT
+        if isinstance(one, IsADirectoryError):
+            return FOLDER
         if isinstance(one, PermissionError) or str(one).startswith("Forbidden"):
             return _DENIED
     return None
@@ -104,7 +107,7 @@ def refuse_lasting(error: BaseException, title: str) -> None:
     reason = lasting(error)
     if reason is not None:
         told = f"{title}: {reason}"
-        if reason.startswith((_ABSENT, "the address")):
+        if reason.startswith((_ABSENT, FOLDER, "the address")):
             raise InputError(f"{told}; correct the address") from error
         if reason.startswith((_DENIED, "there are no", "the cred")):
             raise InputError(

@@ -46,6 +46,10 @@ def _start(address: str) -> str:
     return f"{readable[:40].strip('.')}-{_digest(address)}"
 
 
+def _noted(address: str) -> str:
+    return shown(address).rstrip("/")
+
+
 @dataclass(frozen=True)
 class Set:
     """A staged set, or one to be.
@@ -74,7 +78,7 @@ class Set:
         found = []
         for folder in cache.glob(f"{_start(address)}-*"):
             manifest = read_manifest(folder)
-            if manifest.get("whole") and manifest.get("address") == shown(address):
+            if manifest.get("whole") and manifest.get("address") == _noted(address):
                 with contextlib.suppress(KeyError, TypeError):
                     one = cls(folder, address, str(manifest["name"]), bool(manifest["single"]))
                     if one.missing([(n, s) for n, s, *_ in manifest["files"]]) == []:
@@ -136,7 +140,7 @@ class Set:
         """Note what the set holds, or will hold."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         contents = {
-            "address": shown(self.address),
+            "address": _noted(self.address),
             "name": self.name,
             "single": self.single,
             "bytes": sum(file.size or 0 for file in files),

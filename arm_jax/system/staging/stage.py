@@ -48,6 +48,8 @@ def local(
     address = str(path)
     if address not in _staged:
         _staged[address] = _stage(address, title, cache or Cache(), single)
+    if single and not _staged[address].is_file():
+        raise InputError(f"{title} {shown(address)}: {failures.FOLDER}; correct the address")
     return _staged[address]
 
 

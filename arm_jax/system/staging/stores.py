@@ -6,7 +6,7 @@ since a server may ignore ranges, which then must not be taken for another part 
 
 import datetime
 import hashlib
-import importlib
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ from arm_jax.system.errors import InputError
 from arm_jax.system.staging.failures import Refused, attempt
 
 BUCKETS = ("gs", "s3")
+_EXTRAS = {"gs": "gcs", "s3": "s3"}
 WEB = ("https", "http")
 SCHEMES = (*BUCKETS, *WEB)
 SUMS = "SHA256SUMS"  # lists the files of a folder behind https, as `sha256sum` writes it
@@ -99,36 +100,45 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
+def _gs() -> Any:
+    """The file system of gs://. Raises ImportError without its package."""
+    # Else it asks for the kind of the bucket, by another protocol and with more rights.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    import aiohttp
+    import fsspec
+    import gcsfs  # noqa: F401
+
+    # Its own tracebacks would come before the one line that is raised here.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_READ)
+    token = {"token": "anon"} if os.environ.get("STORAGE_EMULATOR_HOST") else {}
+    return fsspec.filesystem("gs", use_listings_cache=False, requests_timeout=timeout, **token)
+
+
+def _s3(anonymous: bool) -> Any:
+    """The file system of s3://, of a public bucket if `anonymous`. Raises ImportError likewise."""
+    import s3fs
+
+    return s3fs.S3FileSystem(
+        anon=anonymous,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+        config_kwargs={"connect_timeout": _CONNECT, "read_timeout": _READ},
+    )
+
+
 class Bucket:
     """Objects of a bucket below a key, or one object."""
 
-    # Scheme: what to import, the extra that brings it, and the driver's options.
-    _DRIVERS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
-        "gs": ("gcsfs", "gcs", {"requests_timeout": _READ}),
-        "s3": (
-            "s3fs",
-            "s3",
-            {"config_kwargs": {"connect_timeout": _CONNECT, "read_timeout": _READ}},
-        ),
-    }
-
     def __init__(self, address: addresses.Address, *, anonymous: bool = False):
         self._address, self._anonymous = address, anonymous
-        module, extra, options = self._DRIVERS[address.scheme]
         try:
-            importlib.import_module(module)
+            self._fs = _gs() if address.scheme == "gs" else _s3(anonymous)
         except ImportError as error:
             raise InputError(
-                f"{address}: {address.scheme}:// needs the package {module}, which is not"
-                f' installed; run pip install "arm_jax[{extra}]"'
+                f"{address}: {address.scheme}:// needs the package {error.name}, which is not"
+                f" installed; pip install 'arm_jax[{_EXTRAS[address.scheme]}]'"
             ) from error
-        import fsspec
-
-        if anonymous:
-            options = {**options, "anon": True}
-        self._fs = fsspec.filesystem(
-            address.scheme, use_listings_cache=False, skip_instance_cache=True, **options
-        )
 
     def find(self, single: bool) -> tuple[bool, list[Remote]]:
         try:
@@ -137,7 +147,7 @@ class Bucket:
             # A public bucket needs none; the driver for gs:// finds that out by itself.
             if type(error).__name__ != "NoCredentialsError" or self._anonymous:
                 raise
-            self.__init__(self._address, anonymous=True)  # type: ignore[misc]
+            self._fs, self._anonymous = _s3(True), True
             return self._find(single)
 
     def _find(self, single: bool) -> tuple[bool, list[Remote]]:
@@ -162,7 +172,7 @@ class Bucket:
     def _remote(self, name: str, path: str, info: Mapping[str, Any]) -> Remote:
         names.inside(name, str(self._address))
         if info.get("type") == "directory":
-            raise Refused("is a folder, and one file is wanted")
+            raise IsADirectoryError(self._address.key)
         etag = str(info.get("generation") or info.get("etag") or info.get("ETag") or "")
         changed = info.get("mtime") or info.get("updated") or info.get("LastModified") or ""
         if isinstance(changed, datetime.datetime):

@@ -1,0 +1,52 @@
+"""Stand-ins for the services behind s3:// and gs://, in this process."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+NAME = "bucket"
+
+
+@contextlib.contextmanager
+def s3(monkeypatch: pytest.MonkeyPatch, bucket: str = NAME) -> Iterator[object]:
+    """A file system of fsspec with one bucket; what the test starts and opens reaches it too."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server_module = pytest.importorskip("moto.server", reason="moto's server is not installed")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    import s3fs
+
+    files = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+    files.mkdir(bucket)
+    try:
+        yield files
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def gs(monkeypatch: pytest.MonkeyPatch, bucket: str = NAME) -> Iterator[object]:
+    """Likewise for gs://."""
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # read when it is imported
+    pytest.importorskip("gcsfs", reason="gcsfs is not installed")
+    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="no emulator of gs://")
+    with contextlib.redirect_stdout(io.StringIO()):
+        server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket=bucket)
+        server.start()
+    host, port = server._api._httpd.server_address
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{host}:{port}")
+    import gcsfs
+
+    try:
+        yield gcsfs.GCSFileSystem(token="anon", skip_instance_cache=True, use_listings_cache=False)
+    finally:
+        server.stop()

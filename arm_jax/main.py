@@ -94,11 +94,12 @@ def main(argv: list[str]) -> None:
 
     experiment.checked(config)
     from arm_jax import modes
-    from arm_jax.run import loop
+    from arm_jax.run import loop, staged
     from arm_jax.system import peers, sharding
 
     sharding.initialize(group)
     with peers.together(None if group is None else group.address, _facts(config)):
+        staged.bring(config, mode)
         if mode == "train":
             modes.show(loop.train(config, workdir), workdir)
             modes.closing(workdir)

@@ -13,6 +13,11 @@ from arm_jax.settings import mixture
 from arm_jax.system import addresses, names
 from arm_jax.system.errors import InputError
 from arm_jax.system.staging import stage
+from arm_jax.weights import weight_files
+
+# Modes that read the images to train on; what others read is staged when it is opened.
+_TRAINING = ("train", "review", "relabel")
+_EVALUATION = ("train", "evaluate")
 
 
 def training_source(config: FrozenConfigDict) -> sources.Source:
@@ -143,6 +148,29 @@ def evaluation_source(
 def cache(config: FrozenConfigDict) -> stage.Cache:
     """Where the files of addresses are kept."""
     return stage.Cache(config.data.staging_folder, config.data.staging_gib)
+
+
+def addresses_of(config: FrozenConfigDict, mode: str) -> dict[str, tuple[str, bool]]:
+    """The addresses that a mode reads: the setting of each, and whether one file is meant."""
+    data = config.data
+    found: dict[str, tuple[str, bool]] = {}
+
+    def add(text: str, title: str, single: bool = False) -> None:
+        prepares = not single and sources.DATASETS[data.dataset].prepares  # refused when opened
+        if addresses.is_address(text) and not prepares:
+            found.setdefault(text, (title, single))
+
+    if mode in _TRAINING and data.sources:
+        for source in data.sources:
+            its, _ = of_source(config, source)
+            add(its.data.root, f"data.sources: {dict(source).get('name', 'root')}")
+    elif mode in _TRAINING:
+        add(data.root, "data.root")
+    if mode in _EVALUATION:
+        add(data.eval_root or data.root, "data.eval_root" if data.eval_root else "data.root")
+    if mode == "train" and weight_files.is_staged(config.model.pretrained):
+        add(config.model.pretrained, "model.pretrained", True)
+    return found
 
 
 def _open(config: FrozenConfigDict, **part: Any) -> sources.Source:

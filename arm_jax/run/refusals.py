@@ -72,7 +72,10 @@ def check(
     trackers.require(config.tracker)
     # Unknown names are refused by `experiment.checked`, which needs the networks' table as well.
     data_set = sources.DATASETS.get(config.data.dataset)
-    if data_set is not None and not data_set.prepares:
+    if data_set is None or data_set.prepares:
+        return
+    # What lies at an address is staged when all else is known to be right.
+    if not inputs.addresses_of(config, mode):
         inputs.evaluation_source(config, inputs.training_source(config).classes)
 
 

@@ -28,6 +28,7 @@ ROUND = 16  # results of each process that are exchanged at a time
 _HEAD = 1 << 12  # bytes of every first message, with the length of the whole in front
 _MOST = 1 << 24  # bytes of any other
 _LENGTH = 8
+_DAYS = 7 * 24 * 60 * 60 * 1000  # of `wait`, in milliseconds
 
 _alone = False
 # How far this process has come: messages and steps, counted. Those of all processes are equal while
@@ -109,6 +110,22 @@ def _next_results(results: Iterator[Result]) -> tuple[list[Result], InputError |
     except InputError as error:
         return found, error
     return found, None
+
+
+def wait(name: str) -> None:
+    """Wait for the other processes, for as long as they live.
+
+    For what may take hours on one machine and not on another: the devices' libraries end a
+    collective after minutes, and `peers` takes who is late at one for one that hangs.
+
+    Args:
+      name: of the moment, one for each.
+    """
+    if place()[1] > 1:
+        # Slow to import.
+        from orbax.checkpoint import multihost
+
+        multihost.get_barrier_sync_fn()(key=f"arm_jax.{name}", timeout_ms=_DAYS)
 
 
 def once(action: Callable[[], object]) -> None:

@@ -13,6 +13,7 @@ from arm_jax.system.staging import stage
 from arm_jax.weights import torch_files
 
 HUB = "hf://"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
 # What a repository on the Hub calls its weights.
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")
 # What training frameworks call the state dict in a checkpoint, in order of preference.
@@ -98,6 +99,17 @@ def locate(source: str | Path, cache: stage.Cache | None = None) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: no such file of pretrained weights")
     return path
+
+
+def is_staged(source: str | Path) -> bool:
+    """Whether a source is the address of a weight file, which is brought to this machine first.
+
+    One of a bucket that does not end as such files do is a run's folder.
+    """
+    text = str(source)
+    if not addresses.is_address(text) or text.startswith(HUB):
+        return False
+    return not text.startswith(("gs://", "s3://")) or Path(text).suffix in SUFFIXES
 
 
 def name(source: str | Path | Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The way in: an address becomes a path of this machine."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ class Cache:
     gib: float = 100.0
 
 
+_found: dict[str, tuple[Store, bool, list[Remote]]] = {}  # by `look`, for `local`
 _staged: dict[str, Path] = {}  # by this process, which so sees one state of them
 
 
@@ -53,6 +55,13 @@ def local(
     return _staged[address]
 
 
+def look(address: str, title: str = "", *, single: bool = False) -> None:
+    """Raise InputError for an address that nobody could stage; nothing is fetched."""
+    if address not in _staged:
+        with contextlib.suppress(failures.Unreachable):  # it may be staged already
+            _found[address] = stores.find(address, title, single=single)
+
+
 def _stage(address: str, title: str, cache: Cache, only: bool) -> Path:
     folder = caches.folder(cache.folder, "staged", "data.staging_folder")
     try:
@@ -62,15 +71,16 @@ def _stage(address: str, title: str, cache: Cache, only: bool) -> Path:
             f"data.staging_folder = {folder} cannot be made ({error.strerror}); choose another"
         ) from error
     try:
-        store, single, files = stores.find(address, title, single=only)
+        found = _found.pop(address, None) or stores.find(address, title, single=only)
+        store, single, files = found
     except failures.Unreachable as error:
-        found = sets.Set.newest(folder, address)
-        if found is None:
+        last = sets.Set.newest(folder, address)
+        if last is None:
             raise
-        with found.filling():
-            found.use()
-            say(f"warning: {error}; uses what was staged on {found.since}")
-            return found.root
+        with last.filling():
+            last.use()
+            say(f"warning: {error}; uses what was staged on {last.since}")
+            return last.root
     wanted = sets.Set.of(folder, address, single, files)
     with wanted.filling():
         wanted.use()

@@ -11,8 +11,8 @@ if __name__ == "__main__":
 
 from absl import app, flags, logging
 
-from arm_jax.run import configs, refusals
-from arm_jax.system import coordinator, host_memory, names
+from arm_jax.run import configs, mirror, refusals
+from arm_jax.system import coordinator, host_memory
 from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.version import __version__
 
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
         return
     mode, workdir, checkpoint = _MODE.value, _WORKDIR.value, _CHECKPOINT.value
     if workdir is not None:
-        workdir = str(names.local(workdir, "--workdir"))
+        workdir = str(mirror.folder_of(workdir))
     refusals.check_options(mode, [name for name in refusals.OPTIONS if flags.FLAGS[name].present])
     if mode == "show":
         print(configs.show(_CONFIG.value, argv[1:], workdir))

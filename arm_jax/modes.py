@@ -17,13 +17,14 @@ from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as prediction
 from arm_jax.evaluation import relabel as relabels
-from arm_jax.run import configs, inputs, page, refusals, restore
+from arm_jax.run import configs, inputs, mirror, page, refusals, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
 
 
+@mirror.uploads
 def evaluate(
     config: ConfigDict | None, folder: str | Path, checkpoint: str = "latest"
 ) -> evaluation.Result:
@@ -46,6 +47,7 @@ def evaluate(
     return result
 
 
+@mirror.uploads
 def report(
     config: ConfigDict | None,
     folder: str | Path,
@@ -62,7 +64,7 @@ def report(
     from arm_jax.reporting import report as figures
 
     run = restore.opened(config, folder, checkpoint)
-    target = names.local(output) if output else run.folder
+    target = names.local(output, "--output") if output else run.folder
     if target == run.folder:
         run_folder.claim(target)
     drawing = page.Page(page.of(run), sharding.make_mesh(jax.local_devices()[:1]))
@@ -81,6 +83,7 @@ def report(
     terminal.say("\n".join([*drawing.notes, *(f"drew {path}" for path in drawn)]))
 
 
+@mirror.uploads
 def predict(
     config: ConfigDict | None,
     folder: str | Path,
@@ -97,7 +100,8 @@ def predict(
     """
     images = refusals.images_to_label(images)
     run = restore.opened(config, folder, checkpoint)
-    target = Path(output) if output else run.folder / "predictions"
+    target = names.local(output, "--output") if output else run.folder / "predictions"
+    mirror.fetch(target, below=True)
     prediction.predict_images(
         run.model,
         images,
@@ -113,6 +117,7 @@ def predict(
     )
 
 
+@mirror.uploads
 def relabel(
     config: ConfigDict | None,
     folder: str | Path,
@@ -209,6 +214,7 @@ def _labels_to_evaluate_on(
     return copies, place
 
 
+@mirror.uploads
 def server(
     config: ConfigDict | None,
     folder: str | Path,
@@ -240,7 +246,7 @@ def server(
             f"{folder}: its classes are those of no benchmark with a server "
             f"({', '.join(s.name for s in known.values())}); use --mode predict"
         )
-    target = names.local(output) if output else run.folder / f"{which}_test.zip"
+    target = names.local(output, "--output") if output else run.folder / f"{which}_test.zip"
     outputs.refuse_foreign_file(target)
     protocol = run.experiment.protocol
     terminal.say(f"tested by    {protocol.describe()}")

@@ -34,7 +34,7 @@ from arm_jax.data.labels import UNKNOWN, Classes, Table
 from arm_jax.data.records import Source, encoded, named
 from arm_jax.review import apply, files
 from arm_jax.review.apply import Shape
-from arm_jax.run import configs, inputs
+from arm_jax.run import configs, inputs, mirror
 from arm_jax.run import folder as run_folder
 from arm_jax.system import command_line, locks, names, outputs, parallel
 from arm_jax.system.errors import InputError
@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="the run that was reviewed")
+    parser.add_argument(
+        "--workdir", type=mirror.argument, required=True, help="the run that was reviewed"
+    )
     parser.add_argument("--decisions", type=Path, nargs="+", default=[], help="CSV files")
     parser.add_argument("--labelme", type=Path, help="a folder of corrected LabelMe files")
     parser.add_argument("--split", help="that was reviewed, if not the one trained on")

@@ -28,9 +28,9 @@ if __name__ == "__main__":
 
 from jax.sharding import Mesh
 
-from arm_jax.run import comparison, configs, grid
+from arm_jax.run import comparison, configs, grid, mirror
 from arm_jax.run.grid import Cell, Outcome
-from arm_jax.system import command_line, files, host_memory
+from arm_jax.system import command_line, files, host_memory, terminal
 
 METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
 # Column of the table -> its title and digits. `gain` is explained at `summary`.
@@ -60,8 +60,9 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         write(arguments.workdir, planned, outcomes, command)
     made = grid.made(outcomes, command)
     drawn = comparison.write(arguments.workdir, planned, outcomes, made, mesh)
-    print((arguments.workdir / "table.md").read_text())
-    print(f"report       {drawn}")
+    mirror.finish(arguments.workdir)
+    terminal.say((arguments.workdir / "table.md").read_text())
+    terminal.say(f"report       {drawn}")
     return 0
 
 

@@ -38,8 +38,8 @@ from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation import predict as prediction
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import maps, pictures
-from arm_jax.run import inputs, restore
-from arm_jax.system import command_line, names, outputs
+from arm_jax.run import inputs, mirror, restore
+from arm_jax.system import command_line, names, outputs, terminal
 from arm_jax.system.errors import InputError
 
 GREEN = (0, 255, 0)
@@ -75,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     restore.add_arguments(parser)
     parser.add_argument("--input", type=Path, help="a folder of images, unlabelled")
-    parser.add_argument("--output", type=Path, help="where to; WORKDIR/low_confidence if none")
+    parser.add_argument(
+        "--output", type=names.local, help="where to; WORKDIR/low_confidence if none"
+    )
     parser.add_argument("--images", type=int, default=4, help="how many")
     parser.add_argument("--threshold", type=float, help="of v, from -1 to 1")
     arguments, overrides = command_line.parse(parser, argv)
@@ -83,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.images < 1:
         raise InputError(f"--images = {arguments.images}; it must be at least 1")
     run = restore.from_arguments(arguments, overrides)
+    mirror.fetch(output, below=True)
     outputs.claim(output, "low_confidence")
     if arguments.input is None:
         source = inputs.evaluation_source(run.experiment.config, run.classes)
@@ -101,8 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             colors.write_image(names.below(output / kind, f"{one.name}.png"), drawn)
     title = f"{arguments.workdir.name}, step {run.step:,}: v < {threshold:.3g}"
     pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
-    print(summary(seen, threshold, run.classes.ignore))
-    print(f"images are in {output}")
+    mirror.finish(output)
+    terminal.say(summary(seen, threshold, run.classes.ignore))
+    terminal.say(f"images are in {output}")
     return 0
 
 

@@ -8,6 +8,10 @@ its final name only when it is complete, so a run killed while saving restarts f
 Nothing in a checkpoint is believed that `digests` does not confirm. One that was damaged is moved
 to `<workdir>/damaged` by the next training, never deleted, and the run goes on from the newest good
 one; evaluation and prediction, which change nothing, pass over it.
+
+In a bucket nothing can be renamed: a checkpoint has its name from the start, and is complete once
+`commit_success.txt` is there, which Orbax writes last. A save that fails there is made again, see
+`retries`, as long as one process is enough to decide on that.
 """
 
 import contextlib
@@ -21,14 +25,21 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
-from arm_jax.run import digests
-from arm_jax.system import processes, terminal
+from arm_jax.run import digests, mirror
+from arm_jax.run.digests import Folder
+from arm_jax.run.retries import Retries
+from arm_jax.system import bucket_locks, buckets, processes, terminal
+from arm_jax.system.buckets import BucketError, Place
 from arm_jax.system.errors import InputError, first_line
 
 DAMAGED = "damaged"
 _METRICS, _POSITION = "metrics/metrics", "input/metadata"
+_COMMIT = "commit_success.txt"
+# How often TensorStore makes a request to a bucket again: for some three minutes, not for fifteen.
+TRIES = 10
 
 
 class Checkpoints:
@@ -42,22 +53,30 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | Path, *, keep: int = 3, read_only: bool = False):
-        self.folder = Path(workdir).absolute() / "checkpoints"
+        place = mirror.place(workdir)
+        self.folder = place / "checkpoints"
         if read_only and not self.folder.is_dir():
             raise InputError(
                 f"{self.folder} does not exist; give --workdir the folder of a trained run"
             )
+        self._workdir = Path(workdir)
+        self._keep = keep
         self._saving: int | None = None
-        self._failed = False
-        self._manager = None if read_only else self._create_manager(keep)
+        self._failed = self._owes = False
+        self._retries: Retries | None = None
+        if isinstance(place, Place):
+            _limit_tries()
+            if not read_only and jax.process_count() == 1:
+                self._retries = Retries(place / "checkpoints")
+        self._manager = None if read_only else self._create_manager()
 
-    def _create_manager(self, keep: int) -> ocp.CheckpointManager:
+    def _create_manager(self) -> ocp.CheckpointManager:
         _drop_echoes()
-        newest = policies.LatestN(n=keep)
+        newest = policies.LatestN(n=self._keep)
         # A checkpoint without a score is kept for its age alone.
         best = policies.BestN(get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False)
         return ocp.CheckpointManager(
-            self.folder,
+            _for_orbax(self.folder),
             options=ocp.CheckpointManagerOptions(
                 create=True,
                 cleanup_tmp_directories=True,
@@ -69,9 +88,16 @@ class Checkpoints:
         )
 
     def _write_digests(self) -> None:
-        if jax.process_index() == 0:
+        if jax.process_index() != 0:
+            return
+        if isinstance(self.folder, Place):
+            # What the run logged up to this step is there before the checkpoint counts.
+            bucket_locks.check(self.folder.parent.address)
+            mirror.push(self._workdir)
+            unfinished: Folder = self.folder / str(self._saving)
+        else:
             (unfinished,) = self.folder.glob(f"{self._saving}.orbax-checkpoint-tmp*")
-            digests.write(unfinished)
+        digests.write(unfinished)
 
     def latest_step(self) -> int | None:
         """The step of the newest complete checkpoint, or None where there is none."""
@@ -110,26 +136,118 @@ class Checkpoints:
         )
 
     def save(
-        self, step: int, state: Any, input_position: dict, *, miou: float | None = None
+        self,
+        step: int,
+        state: Any,
+        input_position: dict,
+        *,
+        miou: float | None = None,
+        last: bool = False,
     ) -> None:
         """Start saving; the arrays are copied first, so the caller may donate them at once.
 
-        Raises InputError when this or the last checkpoint cannot be written, as on a full disk.
+        In a bucket the save may be left for later, see `owes_a_save`; but where it is the `last`
+        one of this start, this returns when it is complete there.
+
+        Raises InputError when this or the last checkpoint cannot be written, as on a full disk; in
+        a bucket, only after `retries.PATIENCE`.
         """
+        if self._retries is not None:
+            self._save_with_retries(self._retries, step, state, input_position, miou, last)
+            return
         assert self._manager is not None
         with self._explained():
             # The last one first, whose step is still named.
             self._manager.wait_until_finished()
-            self._saving = step
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(_present(state)),
-                    input=ocp.args.JsonSave(input_position),
-                ),
-                metrics=None if miou is None else {"mIoU": miou},
-                force=True,
-            )
+            self._start(self._manager, step, state, input_position, miou)
+
+    def _start(
+        self,
+        manager: ocp.CheckpointManager,
+        step: int,
+        state: Any,
+        input_position: dict,
+        miou: float | None,
+    ) -> None:
+        self._saving = step
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_present(state)),
+                input=ocp.args.JsonSave(input_position),
+            ),
+            metrics=None if miou is None else {"mIoU": miou},
+            force=True,
+        )
+
+    @property
+    def owes_a_save(self) -> bool:
+        """Whether a save was due that failed, or that an earlier one left no time for, and can be
+        made now. To be asked after each step.
+
+        Raises InputError when nothing could be saved for `retries.PATIENCE` seconds, or another
+        process has taken the folder over.
+        """
+        if self._retries is None:
+            return False
+        bucket_locks.check(self.folder.parent.address)  # type: ignore[union-attr]
+        self._retries.check()
+        if self._manager is None:
+            return self._retries.may_try
+        if self._manager.is_saving_in_progress():
+            return False
+        return self._is_idle(self._retries) and self._owes
+
+    def _save_with_retries(
+        self,
+        retries: Retries,
+        step: int,
+        state: Any,
+        input_position: dict,
+        miou: float | None,
+        last: bool,
+    ) -> None:
+        """`save` in a bucket; without `last`, in a moment and whatever the bucket does."""
+        self._owes = True
+        while True:
+            busy = self._manager is not None and self._manager.is_saving_in_progress()
+            if last and self._manager is None:
+                retries.wait()
+            if (last or not busy) and self._is_idle(retries) and self._manager is not None:
+                try:
+                    self._start(self._manager, step, state, input_position, miou)
+                    self._owes = False
+                    if not last or self._is_idle(retries):
+                        return
+                except Exception as error:
+                    self._give_up_manager(retries, error)
+            if not last:
+                return
+
+    def _is_idle(self, retries: Retries) -> bool:
+        """Wait for the last save, and whether another may begin. Raises BucketError."""
+        try:
+            if self._manager is not None:
+                self._manager.wait_until_finished()
+                if not self._owes:
+                    retries.succeeded()
+            elif retries.may_try:
+                self._manager = self._create_manager()
+            return self._manager is not None
+        except Exception as error:
+            self._give_up_manager(retries, error)
+            return False
+
+    def _give_up_manager(self, retries: Retries, error: Exception) -> None:
+        """After a failed save, a new manager finds out what the bucket holds."""
+        self._owes = True
+        if self._manager is not None:
+            with contextlib.suppress(Exception):
+                self._manager.close()
+            self._manager = None
+        if isinstance(error, InputError) and not isinstance(error, BucketError):
+            raise error  # somebody else writes there
+        retries.failed(self._saving, error)
 
     def has_score(self, step: int) -> bool:
         """Whether a checkpoint was given a score, digest and all; every process must ask."""
@@ -145,7 +263,8 @@ class Checkpoints:
         if jax.process_index() == 0 and not digests.lists(folder, _METRICS):
             self._saving = step
             with self._explained():
-                (folder / _METRICS).parent.mkdir(exist_ok=True)
+                if isinstance(folder, Path):
+                    (folder / _METRICS).parent.mkdir(exist_ok=True)
                 digests.replace(folder / _METRICS, json.dumps({"mIoU": miou}))
                 digests.write(folder)
         self._manager.reload()
@@ -162,12 +281,14 @@ class Checkpoints:
         abstract = jax.tree.map(_abstract_array, _present(like))
         try:
             restored = reader.restore(
-                folder,
+                _for_orbax(folder),
                 args=ocp.args.Composite(
                     state=ocp.args.StandardRestore(abstract), input=ocp.args.JsonRestore()
                 ),
             )
         except Exception as error:
+            if isinstance(folder, Place) and _is_of_bucket(error):
+                raise BucketError(f"{folder}: {buckets.reason(error)}") from error
             raise InputError(
                 f"{folder} does not fit this config or is damaged ({first_line(error)});"
                 " use the config that wrote it, or remove that folder to restart from an older one"
@@ -202,6 +323,11 @@ class Checkpoints:
             yield
         except Exception as error:
             self._failed = True
+            if isinstance(self.folder, Place):
+                raise BucketError(
+                    f"{self.folder / str(self._saving)} cannot be saved: {buckets.reason(error)};"
+                    " the same command goes on from the last whole checkpoint there"
+                ) from error
             latest = self.latest_step()
             goes_on = "" if latest is None else f", and goes on from step {latest}"
             raise InputError(
@@ -228,6 +354,31 @@ def _drop_echoes() -> None:
     sys.unraisablehook = hook
 
 
+def _limit_tries() -> None:
+    """Let a save in a bucket that does not answer fail while the run can still wait for it.
+
+    TensorStore makes a request 32 times with pauses of up to half a minute. Orbax passes no such
+    setting on; what it gives to every TensorStore is a table in this module.
+    """
+    from orbax.checkpoint._src.serialization import tensorstore_utils
+
+    for name in ("_BASE_TS_CONTEXT", "_DEFAULT_OCDBT_TS_CONTEXT"):
+        context = getattr(tensorstore_utils, name, None)
+        if isinstance(context, dict):
+            context["gcs_request_retries"] = {"max_retries": TRIES}
+
+
+def _for_orbax(folder: Folder) -> epath.Path:
+    return epath.Path(str(folder))
+
+
+def _is_of_bucket(error: BaseException) -> bool:
+    """Whether a request failed, and not what the checkpoint holds."""
+    text = str(error)
+    signs = ("UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED", "DEADLINE", "Forbidden")
+    return isinstance(error, BucketError) or any(sign in text for sign in signs)
+
+
 def set_damaged_aside(workdir: str | Path) -> None:
     """Move damaged checkpoints out of the way of a training, and name them.
 
@@ -236,8 +387,9 @@ def set_damaged_aside(workdir: str | Path) -> None:
 
     Raises InputError if none is good. The next start then begins anew.
     """
-    folder = Path(workdir) / "checkpoints"
-    if folder.exists() and not folder.is_dir():
+    place = mirror.place(workdir)
+    folder = place / "checkpoints"
+    if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, where the run keeps its checkpoints; move it away")
     steps = sorted(_steps(folder), reverse=True)
     good = None
@@ -247,10 +399,9 @@ def set_damaged_aside(workdir: str | Path) -> None:
         if damage is None:
             good = step if good is None else good
             continue
-        target = _free_name(Path(workdir) / DAMAGED / str(step))
+        target = _free_name(place / DAMAGED / str(step))
         try:
-            target.parent.mkdir(exist_ok=True)
-            (folder / str(step)).rename(target)
+            _move(folder / str(step), target)
         except OSError as error:
             raise InputError(
                 f"{folder / str(step)} is damaged ({damage}) and cannot be moved to {target}"
@@ -259,17 +410,33 @@ def set_damaged_aside(workdir: str | Path) -> None:
         terminal.say(f"checkpoint {step} is damaged ({damage}); it is now {target}")
     if steps and good is None:
         raise InputError(
-            f"{workdir}: all checkpoints are damaged, and were moved to {Path(workdir) / DAMAGED};"
+            f"{workdir}: all checkpoints are damaged, and were moved to {place / DAMAGED};"
             " the same command begins the run anew"
         )
 
 
-def find_damage(folder: Path, *, small: bool = False) -> str | None:
+def _move(folder: Folder, target: Folder) -> None:
+    """Objects are copied and then removed, first the one without which it is no checkpoint."""
+    if isinstance(folder, Path):
+        assert isinstance(target, Path)
+        target.parent.mkdir(exist_ok=True)
+        folder.rename(target)
+        return
+    names = sorted(folder.files(), key=lambda name: name != _COMMIT)
+    for name in names:
+        buckets.copy((folder / name).address, (target / name).address)  # type: ignore[union-attr]
+    for name in names:
+        buckets.remove((folder / name).address)
+
+
+def find_damage(folder: Folder, *, small: bool = False) -> str | None:
     """What is wrong with a checkpoint, in a few words, or None.
 
     Args:
       folder: of the checkpoint.
       small: read scores and position alone, not the arrays.
+
+    Raises BucketError where a bucket does not answer.
     """
     only = ("metrics/", "input/") if small else None
     damage = digests.compare(folder, only)
@@ -278,40 +445,48 @@ def find_damage(folder: Path, *, small: bool = False) -> str | None:
     try:
         read_miou(folder, strict=True)
         position = json.loads((folder / _POSITION).read_bytes())
+    except BucketError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         return first_line(error)
     return None if isinstance(position, dict) else f"{_POSITION} is no position"
 
 
-def read_miou(folder: Path, *, strict: bool = False) -> float | None:
+def read_miou(folder: Folder, *, strict: bool = False) -> float | None:
     """The score of a checkpoint in percent, or None where it has none, or none that can be read.
 
-    `strict` raises for the latter what reading it raised.
+    `strict` raises for the latter what reading it raised. Raises BucketError as `find_damage`.
     """
     try:
         return float(_miou(json.loads((folder / _METRICS).read_bytes())))
     except FileNotFoundError:
         return None
+    except BucketError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         if strict:
             raise
         return None
 
 
-def _steps(folder: Path) -> list[int]:
+def _steps(folder: Folder) -> list[int]:
     """Of the complete checkpoints, in order."""
-    try:
-        names = [path.name for path in folder.iterdir() if path.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    if isinstance(folder, Place):
+        ends = f"/{_COMMIT}"
+        names = [name.removesuffix(ends) for name in folder.files() if name.endswith(ends)]
+    else:
+        try:
+            names = [path.name for path in folder.iterdir() if path.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
     return sorted(int(name) for name in names if name.isdecimal())
 
 
-def _free_name(path: Path) -> Path:
+def _free_name(path: Folder) -> Folder:
     number, found = 1, path
-    while found.exists():
+    while found.exists() or found.is_dir():
         number += 1
-        found = path.with_name(f"{path.name}-{number}")
+        found = path.parent / f"{path.name}-{number}"
     return found
 
 

@@ -28,9 +28,17 @@ from ml_collections import ConfigDict
 
 from arm_jax import settings
 from arm_jax.data.labels import Classes
-from arm_jax.run import configs, trackers, tracking
+from arm_jax.run import configs, mirror, trackers, tracking
 from arm_jax.run.events import Events
-from arm_jax.system import files, locks, names, outputs, processes, terminal
+from arm_jax.system import (
+    bucket_locks,
+    buckets,
+    files,
+    locks,
+    outputs,
+    processes,
+    terminal,
+)
 from arm_jax.system.errors import InputError, first_line
 from arm_jax.training import records
 from arm_jax.training.records import EvaluationLine, Line
@@ -89,7 +97,13 @@ def writing(workdir: str | Path) -> Iterator[None]:
     process. Evaluating, drawing and predicting need no lock.
     """
     processes.once(functools.partial(claim, workdir))
-    with processes.held_by_first(lambda: locks.held(workdir)):
+    place = mirror.place(workdir)
+
+    def lock() -> contextlib.AbstractContextManager[object]:
+        in_bucket = isinstance(place, buckets.Place)
+        return bucket_locks.held(place.address) if in_bucket else locks.held(workdir)
+
+    with processes.held_by_first(lock):
         yield
 
 
@@ -104,10 +118,10 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
       InputError: the folder cannot be written, or holds checkpoints of another config (the message
         lists the keys that differ).
     """
-    workdir = names.local(workdir, "--workdir")
+    workdir = mirror.folder_of(workdir)
     processes.once(functools.partial(claim, workdir))
     # Without a checkpoint there is nothing to continue, and a corrected config may start over.
-    if any((workdir / "checkpoints").glob("[0-9]*")) and not (workdir / configs.FILE).exists():
+    if has_checkpoints(workdir) and not (workdir / configs.FILE).exists():
         raise InputError(
             f"{workdir / configs.FILE} is missing, and without it nothing says what the checkpoints"
             " there are of; restore it, or choose another --workdir"
@@ -124,8 +138,15 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
 
 def is_run(folder: str | Path) -> bool:
     """Whether a folder holds the settings and a checkpoint of a run."""
-    folder = Path(folder)
-    return (folder / configs.FILE).exists() and any((folder / "checkpoints").glob("[0-9]*"))
+    return (Path(folder) / configs.FILE).exists() and has_checkpoints(folder)
+
+
+def has_checkpoints(folder: str | Path) -> bool:
+    """Whether anything looks like a checkpoint, complete or not."""
+    place = mirror.place(folder) / "checkpoints"
+    if isinstance(place, Path):
+        return any(place.glob("[0-9]*"))
+    return any(name[0].isdigit() for name in place.files())
 
 
 def write_classes(workdir: Path, classes: Classes, images: int | None = None) -> None:
@@ -152,7 +173,8 @@ def write_classes(workdir: Path, classes: Classes, images: int | None = None) ->
                 f"--workdir {workdir} belongs to a run on {number} images, not {images}; correct"
                 " data.root, or choose another folder"
             )
-    if jax.process_index() == 0:
+    # In a folder of its own, each process finds the classes later.
+    if jax.process_index() == 0 or not isinstance(mirror.place(workdir), Path):
         stored = dataclasses.asdict(classes) | ({} if images is None else {"images": images})
         with files.whole(path) as temporary:
             temporary.write_text(json.dumps(stored) + "\n")

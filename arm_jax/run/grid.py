@@ -17,7 +17,7 @@ from pathlib import Path
 from jax.sharding import Mesh
 from ml_collections import FrozenConfigDict
 
-from arm_jax.run import configs, loop, patience
+from arm_jax.run import configs, loop, mirror, patience
 from arm_jax.run import folder as run_folder
 from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import Diverged, InputError
@@ -99,6 +99,7 @@ def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
     Raises:
       InputError: also when the folder holds a run of another config.
     """
+    mirror.fetch(cell.folder)
     if run_folder.is_run(cell.folder):
         configs.continued(cell.folder, cell.config, may_grow=False)
     if not is_complete(cell):
@@ -113,7 +114,7 @@ def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
 
 def is_complete(cell: Cell) -> bool:
     """Whether the cell has been trained to its end."""
-    saved = cell.folder / "checkpoints" / str(_last_step(cell))
+    saved = mirror.place(cell.folder) / "checkpoints" / str(_last_step(cell))
     return saved.is_dir() and bool(_results(cell))
 
 
@@ -200,7 +201,9 @@ def add_rows(parser: argparse.ArgumentParser, seeds: str) -> None:
     parser.add_argument(
         "--seeds", type=_integers, default=_integers(seeds), help=f"e.g. 0,1,2 (default {seeds})"
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="one subfolder a run")
+    parser.add_argument(
+        "--workdir", type=mirror.argument, required=True, help="one subfolder a run"
+    )
 
 
 def _integers(text: str) -> list[int]:

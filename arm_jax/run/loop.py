@@ -17,14 +17,14 @@ from arm_jax import settings
 from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
-from arm_jax.run import describe, feature_cache, inputs, page, restore, trackers
+from arm_jax.run import describe, feature_cache, inputs, mirror, page, restore, trackers
 from arm_jax.run import folder as run_folder
 from arm_jax.run import patience as patiences
 from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.run.progress import Progress
 from arm_jax.run.signals import Requests
-from arm_jax.system import compilation, memory, names, processes, sharding, signals, terminal
+from arm_jax.system import compilation, memory, processes, sharding, signals, terminal
 from arm_jax.system.errors import Stopped
 from arm_jax.training.state import TrainState, players
 from arm_jax.training.step import compile_step
@@ -58,9 +58,8 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     # Refuses a batch that cannot be split.
     sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
     compilation.keep_in(config.compilation_cache)
-    workdir = names.local(workdir, "--workdir")
-    with run_folder.writing(workdir):
-        return _train(config, workdir, mesh)
+    with mirror.opened(workdir) as folder, run_folder.writing(folder):
+        return _train(config, folder, mesh)
 
 
 def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
@@ -156,11 +155,12 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
                         stop = error.number
                     else:
                         judged(step, result)
-                if is_due(step) or stop or step % config.save_every == 0:
+                ends = result is not None and (step == config.steps or patience.is_over)
+                due = is_due(step) or stop or step % config.save_every == 0
+                if due or checkpoints.owes_a_save:
                     progress.flush()
                     miou = None if result is None else result.scores.mIoU
-                    checkpoints.save(step, state, position, miou=miou)
-                ends = result is not None and (step == config.steps or patience.is_over)
+                    checkpoints.save(step, state, position, miou=miou, last=bool(ends or stop))
                 if ends:
                     break
                 if stop:

@@ -9,8 +9,9 @@ from pathlib import Path
 from ml_collections import FrozenConfigDict
 
 from arm_jax.data import chosen, sources, trees
-from arm_jax.run import configs, inputs, trackers
+from arm_jax.run import configs, inputs, mirror, trackers
 from arm_jax.system import names
+from arm_jax.system.buckets import Place
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
@@ -79,9 +80,9 @@ def check(
         inputs.evaluation_source(config, inputs.training_source(config).classes)
 
 
-def checkpoints(folder: str | Path) -> Path:
+def checkpoints(folder: str | Path) -> Path | Place:
     """The folder of a run's checkpoints. Raises InputError where there is none."""
-    path = Path(folder).absolute() / "checkpoints"
+    path = mirror.place(folder) / "checkpoints"
     if not path.is_dir():
         raise InputError(f"{path} does not exist; give --workdir the folder of a trained run")
     return path

@@ -22,7 +22,7 @@ from arm_jax.evaluation import inference
 from arm_jax.evaluation import predict as prediction
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter
-from arm_jax.run import configs
+from arm_jax.run import configs, mirror
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import compilation, sharding, terminal
@@ -38,7 +38,7 @@ class Run:
     """A trained run. Made by `load`; it changes nothing in the run's folder.
 
     Attributes:
-      folder: where it was loaded from.
+      folder: where it was loaded from; of a run in a bucket, a copy of its small files.
       step: of the checkpoint.
       scores: mIoU, mAcc and aAcc in percent of the evaluation at that step; {} if there was none.
       experiment: the run's settings, and what is made of them.
@@ -138,7 +138,7 @@ def load(
     """Load a trained run from its folder, or from a copy of it; no data set is needed.
 
     Args:
-      folder: the run's working directory; it is only read.
+      folder: the run's working directory, also as gs://bucket/run; it is only read.
       checkpoint: "latest", "best" (by mIoU) or a step.
       config: other settings for evaluation and data, complete as from `run.configs.load`; those
         of the network and of the training stay the run's.
@@ -148,7 +148,8 @@ def load(
       InputError: there is no such run or checkpoint, it is damaged, or `config` has another
         network.
     """
-    folder = Path(folder).expanduser()
+    folder = mirror.folder_of(folder, "")
+    mirror.fetch(folder)
     checkpoints = Checkpoints(folder, read_only=True)
     try:
         step = checkpoints.find(str(checkpoint))
@@ -196,7 +197,9 @@ def opened(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of a script that uses a trained run."""
-    parser.add_argument("--workdir", type=Path, required=True, help="the folder of the run")
+    parser.add_argument(
+        "--workdir", type=mirror.argument, required=True, help="the folder of the run"
+    )
     parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
     parser.add_argument("--config", help="a file of configs/; the run's own settings if not given")
 

@@ -27,7 +27,7 @@ from arm_jax.data.records import encoded, named
 from arm_jax.data.sources import Source
 from arm_jax.review import files, findings
 from arm_jax.review.findings import Findings, Item, Seen
-from arm_jax.run import grid, inputs, restore
+from arm_jax.run import grid, inputs, mirror, restore
 from arm_jax.system import files as system_files
 from arm_jax.system import locks, names, outputs, processes, terminal
 from arm_jax.system.errors import Diverged, InputError
@@ -40,6 +40,7 @@ THREADS = 2
 WAITING = 3
 
 
+@mirror.uploads
 def review(
     config: ConfigDict | None,
     folder: str | Path,
@@ -87,6 +88,7 @@ def review(
         )
     records.compare(source, "reviewed")
     target = run.folder / "review"
+    mirror.fetch(target, below=True)
     processes.once(lambda: outputs.claim(target, "a review"))
     start = time.perf_counter()
     with processes.held_by_first(lambda: locks.held(target)):

@@ -7,8 +7,23 @@ import signal
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
+# Folders of this machine that stand for an address, see `run.mirror`: a person reads the address.
+STAND_INS: dict[str, str] = {}
+
+
+def named(text: str) -> str:
+    """The text with the addresses that folders stand for in their place."""
+    for folder, address in STAND_INS.items():
+        text = text.replace(folder, address)
+    return text
+
+
 def printable(text: str) -> str:
-    """The text with line breaks, and bytes of a file name that are no UTF-8, as escapes."""
+    """The text with line breaks, and bytes of a file name that are no UTF-8, as escapes.
+
+    A folder that stands for an address appears as the address.
+    """
+    text = named(text)
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 

@@ -194,6 +194,11 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{_TEMPORARY}{os.getpid()}.{path.name}")
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is not whole yet."""
+    return name.startswith(_TEMPORARY)
+
+
 def _remove_leftovers(folder: Path, below: bool, name: str = "*") -> None:
     """Remove unfinished files of processes that were killed; of one `name` if it is given."""
     found = folder.rglob if below else folder.glob
@@ -247,7 +252,7 @@ def _refuse_foreign(folder: Path, real: Path, command: str, names: frozenset[str
     if not real.exists():
         return
     for entry in sorted(real.iterdir()):
-        if entry.name in IGNORED or entry.name.startswith(_TEMPORARY):
+        if entry.name in IGNORED or is_temporary(entry.name):
             continue
         if names is not None and entry.name not in names:
             continue

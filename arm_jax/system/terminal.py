@@ -5,13 +5,14 @@ import sys
 from tqdm import tqdm
 
 from arm_jax.system import processes
+from arm_jax.system.errors import named
 
 
 def say(text: str) -> None:
     """Print a line once, whatever the number of processes, above what `LiveLine`s show."""
     if processes.is_first():
         with tqdm.external_write_mode(file=sys.stdout):
-            print(text, flush=True)
+            print(named(text), flush=True)
 
 
 class LiveLine:

@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 
 from arm_jax import settings
 from arm_jax.reporting import pictures
-from arm_jax.run import configs, grid
+from arm_jax.run import configs, grid, mirror
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
 from arm_jax.system.errors import InputError
@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         outcomes.append(outcome)
         points.append(point(flip, cell, outcome))
         write(folder, points, grid.caption(outcomes, command))
+    mirror.finish(folder)
     print((folder / "breakdown.md").read_text())
     return 0
 

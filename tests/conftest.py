@@ -31,6 +31,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, programs, ignore_errors=True)
 
 import jax
+import pytest
 from absl import flags
 
 # A (b, 1) weight that meets a (b,) loss is a bug, not a broadcast.
@@ -42,3 +43,25 @@ if not flags.FLAGS.is_parsed():
 
 # `browser` and `open_page`, for tests of pages.
 pytest_plugins = ["browsing"]
+
+
+@pytest.fixture(scope="session")
+def bucket_service():
+    """A server of one bucket, where this process and those that it starts look for gs://."""
+    import bucket_server
+
+    with bucket_server.running() as found, pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket_server.environment(found).items():
+            patch.setenv(name, value)
+        yield found
+
+
+@pytest.fixture
+def bucket(bucket_service, monkeypatch):
+    """The same without troubles, and without what this process remembers of it."""
+    from arm_jax.run import mirror
+
+    monkeypatch.setattr(bucket_service, "trouble", lambda method, path: None)
+    monkeypatch.setattr(mirror, "_mirrors", [])
+    bucket_service.requests.clear()
+    return bucket_service

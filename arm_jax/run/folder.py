@@ -100,8 +100,9 @@ def writing(workdir: str | Path) -> Iterator[None]:
     place = mirror.place(workdir)
 
     def lock() -> contextlib.AbstractContextManager[object]:
-        in_bucket = isinstance(place, buckets.Place)
-        return bucket_locks.held(place.address) if in_bucket else locks.held(workdir)
+        if isinstance(place, buckets.Place):
+            return bucket_locks.held(place.address)
+        return locks.held(workdir)
 
     with processes.held_by_first(lock):
         yield

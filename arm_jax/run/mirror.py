@@ -8,7 +8,7 @@ checkpoint in the bucket therefore finds the lines of metrics.jsonl up to its st
 Checkpoints, `checkpoints/` and `damaged/`, are written and read in the bucket by Orbax itself, and
 event files of earlier starts are not fetched.
 
-Every process has a folder of its own; the first one uploads.
+Every process has a folder of its own, and uploads what it wrote there.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import contextlib
 import functools
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -104,8 +103,6 @@ class Mirror:
         """
         with self._lock:
             changed, gone = self.changed()
-            if not (changed or gone) or not _is_first():
-                return
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(self._push_one, changed))
             for name in gone:
@@ -119,8 +116,9 @@ class Mirror:
         except OSError:  # replaced or removed at this moment
             return
         if path.name == outputs.JOURNAL:
-            content = _merged(address, content)
-        buckets.write(address, content)
+            _add_lines(address, content)
+        else:
+            buckets.write(address, content)
         self._known[name] = state
 
     def keep(self) -> Path:
@@ -207,7 +205,7 @@ def fetch(folder: str | Path, *, below: bool = False) -> None:
 
 
 def push(folder: str | Path) -> None:
-    """Upload what has changed, in the first process. Does nothing for other folders.
+    """Upload what this process has changed. Does nothing for other folders.
 
     Raises BucketError.
     """
@@ -289,19 +287,20 @@ def _state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _merged(address: Address, content: bytes) -> bytes:
-    """The lines of a journal with those that another command added in the bucket meanwhile."""
-    try:
-        there = buckets.read(address)
-    except FileNotFoundError:
-        return content
+def _add_lines(address: Address, content: bytes) -> None:
+    """Write a journal with the lines that another process or command added in the bucket."""
     own = set(content.splitlines())
-    return b"".join(line + b"\n" for line in there.splitlines() if line not in own) + content
-
-
-def _is_first() -> bool:
-    jax = sys.modules.get("jax")  # what runs without it is one process
-    return jax is None or jax.process_index() == 0
+    while True:
+        there = buckets.find(address)
+        before: list[bytes] = []
+        if there is not None:
+            with contextlib.suppress(FileNotFoundError):
+                before = buckets.read(address).splitlines()
+        others = b"".join(line + b"\n" for line in before if line not in own)
+        with contextlib.suppress(buckets.Changed):
+            generation = 0 if there is None else there.generation
+            buckets.write(address, others + content, generation=generation)
+            return
 
 
 def _remove_leftovers() -> None:

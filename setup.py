@@ -24,6 +24,7 @@ setup(
     package_dir=inside,
     package_data={
         "arm_jax": ["py.typed"],
+        "arm_jax.run": ["*.jinja"],
         "arm_jax.reporting.pages": ["*.html", "*.css", "*.js"],
     },
     include_package_data=False,  # or what MANIFEST.in grafts follows into the wheel

@@ -31,7 +31,7 @@ reads this list.
     __main__     the same as `python -m arm_jax`
 
 `from arm_jax import arm, networks, pretrained, inference` is what a notebook needs, and
-`arm_jax.load("runs/mine")` a trained run.
+`arm_jax.load("runs/mine")`, or `"hf://owner/name"`, a trained network.
 """
 
 import importlib
@@ -41,7 +41,7 @@ from arm_jax.version import __version__
 
 if TYPE_CHECKING:
     from arm_jax.evaluation import inference, metrics
-    from arm_jax.run.restore import load
+    from arm_jax.run.hub import load
     from arm_jax.weights import export, pretrained
 
 __all__ = ["__version__", "export", "inference", "load", "metrics", "pretrained"]
@@ -58,7 +58,7 @@ _SHORT_NAMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        return importlib.import_module("arm_jax.run.restore").load
+        return importlib.import_module("arm_jax.run.hub").load
     if name in _SHORT_NAMES:
         return importlib.import_module(_SHORT_NAMES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

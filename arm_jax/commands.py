@@ -19,6 +19,7 @@ TOOLS = {
     "prepare": ("prepare", "write a data set as ArrayRecord files"),
     "apply-review": ("apply_review", "write labels with the decisions on a review"),
     "export": ("export", "write a trained network as safetensors, StableHLO or ONNX"),
+    "push": ("push", "publish a trained network at the Hugging Face Hub, with a model card"),
     "compare": ("compare", "train several rows over several seeds, and compare them"),
     "summarize": ("summarize", "parameters and operations of a network, part by part"),
 }

@@ -1,6 +1,7 @@
 """A weight file or its address -> its tensors by name, as numpy arrays in the file's own layout."""
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def _download(address: str) -> Path:
     for in_cache in (True, False):
         for candidate in candidates:
             try:
-                with _without_warnings():
+                with quiet_client():
                     return Path(hf_hub_download(repository, candidate, local_files_only=in_cache))
             except LocalEntryNotFoundError:
                 if not in_cache:
@@ -216,13 +217,20 @@ def _download(address: str) -> Path:
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Without a network the client logs a dozen retries before it gives up."""
+def quiet_client() -> Iterator[None]:
+    """The Hub's client without the dozen retries that it logs where there is no network, and
+    without bars where there is no terminal."""
+    from huggingface_hub import utils
     from huggingface_hub.utils import logging
 
-    level = logging.get_verbosity()
+    level, hidden = logging.get_verbosity(), utils.are_progress_bars_disabled()
     logging.set_verbosity_error()
+    hides = not (hidden or sys.stderr.isatty())
+    if hides:
+        utils.disable_progress_bars()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        if hides:
+            utils.enable_progress_bars()

@@ -2,13 +2,16 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import hub_server
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import yaml
 from flax import nnx
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -18,11 +21,14 @@ from arm_jax import experiment as experiments
 from arm_jax.data.colors import write_image
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import inference
-from arm_jax.run import configs, inputs
+from arm_jax.run import configs, inputs, restore
 from arm_jax.run import folder as run_folder
+from arm_jax.run import hub as published
 from arm_jax.run.checkpoints import Checkpoints
+from arm_jax.system import sharding
+from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
-from scripts import compare_precision, export
+from scripts import compare_precision, export, push
 
 CONFIG = str(Path(__file__).parents[2] / "configs" / "base.py")
 OVERRIDES = ["--config.data.size=(32, 64)", "--config.data.eval_images=3"]
@@ -128,6 +134,121 @@ def test_what_cannot_be_exported_is_one_line(run, arguments, message, tmp_path, 
     printed = capsys.readouterr().err.replace(f"{tmp_path}/", "")
     assert message in printed and len(printed.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A stand-in for the Hub, with a cache of its own and a token that it takes."""
+    from huggingface_hub import constants
+
+    with hub_server.serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+        yield server
+
+
+def test_a_run_is_published_and_loaded_back(run, hub, tmp_path, capsys):
+    flags, _ = run
+    folder = Path(flags[0].removeprefix("--workdir="))
+    options = ["--to=owner/net", "--license=cc-by-4.0", "--data=Scenes | drawn by us.", "--private"]
+    assert push.main([*flags, *options]) == 0
+    assert 'arm_jax.load("hf://owner/net") loads it' in capsys.readouterr().out
+    assert hub.commits == [("owner/net", "Step 2, by arm_jax")] and hub.private["owner/net"]
+    stored = hub.repositories["owner/net"]
+    assert sorted(stored) == ["README.md", "classes.json", "config.json", "model.safetensors"]
+    assert str(folder).encode() not in b"".join(stored.values())
+
+    found = arm_jax.load("hf://owner/net")
+    assert found.classes == STREET_SCENES
+    image = np.random.default_rng(0).integers(0, 256, (33, 49, 3), np.uint8)
+    expected = arm_jax.load(folder)
+    np.testing.assert_array_equal(found.probabilities(image), expected.probabilities(image))
+    # From the cache, where the Hub is gone; and from a folder of the same files.
+    hub.repositories.clear()
+    hub.shutdown()
+    hub.server_close()
+    again = arm_jax.load("hf://owner/net")
+    np.testing.assert_array_equal(again.predict(image), expected.predict(image))
+    assert push.main([*flags, *options, f"--output={tmp_path / 'out'}"]) == 0
+    for name in ("README.md", "classes.json", "config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == stored[name]
+    np.testing.assert_array_equal(
+        arm_jax.load(tmp_path / "out").predict(image), expected.predict(image)
+    )
+
+
+def test_a_model_card_tells_what_was_measured_on_what(run, tmp_path):
+    flags, _ = run
+    folder = shutil.copytree(flags[0].removeprefix("--workdir="), tmp_path / "run")
+    trained = restore.load(folder)
+    config = trained.experiment.config
+    card = published.model_card(trained, config, "me/net", "mit", "")
+    assert "Not measured: this checkpoint has no evaluation." in card
+    source = inputs.evaluation_source(config, trained.classes)
+    result = trained.experiment.evaluate(trained.players, source, sharding.make_mesh())
+    trained.experiment.write_report(folder, result, step=2)
+    card = published.model_card(trained, config, "me/net", "mit", "Drawn by us.")
+    head, body = re.fullmatch(r"---\n(.*?)\n---\n\n(.*)", card, re.DOTALL).groups()
+    stated = yaml.safe_load(head)
+    assert (stated["license"], stated["library_name"]) == ("mit", "arm_jax")
+    (listed,) = stated["model-index"]
+    metrics = {m["type"]: m["value"] for m in listed["results"][0]["metrics"]}
+    assert metrics["mIoU"] == pytest.approx(result.scores.mIoU)
+    assert "Measured on 3 images of scenes val, fine labels; " in body
+    assert 'arm_jax.load("hf://me/net")' in body and "\nDrawn by us.\n" in body
+    for number, (name, color) in enumerate(zip(*scenes_classes(), strict=True)):
+        assert f"| {number} | {name} | #{bytes(color).hex()} |" in body
+        iou = result.scores.IoU[number]
+        assert f"\n| {name} | {'' if np.isnan(iou) else f'{iou:.2f}'} | " in body
+    assert f"| {result.scores.mIoU:.2f} | {result.scores.mAcc:.2f} | " in body
+    # Every table's rows have as many cells as its head.
+    for table in re.findall(r"(?:^\|.*\n)+", body, re.MULTILINE):
+        assert len({line.count(" |") for line in table.splitlines() if "---" not in line}) == 1
+
+
+def scenes_classes():
+    return STREET_SCENES.names, STREET_SCENES.colors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to=net", "--license=mit"], "--to net: give the repository as OWNER/NAME"),
+        (["--to=owner/net", "--license=My own"], "--license My own: give an identifier"),
+        (["--to=other/net", "--license=mit"], "other/net: the token may not do that"),
+        (["--to=owner/net", "--license=mit", "wrong"], "owner/net: the Hub knows no such"),
+        (["--to=owner/net", "--license=mit", "none"], "there is no token of the Hub; make one"),
+        (["--to=owner/net", "--license=mit", "gone"], "owner/net: the Hub cannot be reached ("),
+    ],
+)
+def test_what_cannot_be_published_is_one_line(run, hub, arguments, message, monkeypatch, capsys):
+    if arguments[-1] in ("wrong", "none"):
+        monkeypatch.setenv("HF_TOKEN", "" if arguments[-1] == "none" else "hf_wrong")
+    if arguments[-1] == "gone":
+        hub.shutdown()
+        hub.server_close()
+    named = [argument for argument in arguments if argument.startswith("--")]
+    assert push.main([*run[0], *named]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and len(printed.strip().splitlines()) == 1
+    assert not hub.commits
+
+
+def test_what_cannot_be_loaded_from_the_hub_is_one_line(hub):
+    hub.repositories["owner/other"] = {"model.safetensors": b"", "README.md": b""}
+    for address, words in {
+        "hf://owner/none": "hf://owner/none: the Hub knows no such repository",
+        "hf://owner/other": "hf://owner/other has no config.json, classes.json, and is no network",
+        "hf://owner/other@v3": "hf://owner/other@v3: the Hub knows no such repository or revision",
+        "hf://owner": "hf://owner: write hf://OWNER/NAME",
+    }.items():
+        with pytest.raises(InputError) as error:
+            arm_jax.load(address)
+        assert words in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(InputError, match="is one network with its settings"):
+        arm_jax.load("hf://owner/other", checkpoint="best")
 
 
 def test_precisions_are_compared_pixel_by_pixel(run, capsys, monkeypatch):

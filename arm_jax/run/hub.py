@@ -1,0 +1,324 @@
+"""A trained network at the Hugging Face Hub: written with a model card, and loaded from there.
+
+A repository holds what a run's folder does, as far as it takes to predict:
+
+    README.md          the model card, from model_card.md.jinja
+    model.safetensors  the network, see `weights.export.metadata`
+    config.json        every setting, without this machine's paths
+    classes.json       names and colours
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from ml_collections import ConfigDict
+
+from arm_jax import experiment as experiments
+from arm_jax import settings
+from arm_jax.experiment import Experiment
+from arm_jax.networks import Segmenter
+from arm_jax.reporting import scores as reports
+from arm_jax.run import configs, describe, restore
+from arm_jax.run import folder as run_folder
+from arm_jax.run.predicting import Predicts
+from arm_jax.settings.rows import NOTHING
+from arm_jax.system import files
+from arm_jax.system.errors import InputError, first_line, printable
+from arm_jax.weights import export, pretrained, weight_files
+from arm_jax.weights.weight_files import HUB
+
+WEIGHTS, CARD = "model.safetensors", "README.md"
+FILES = (WEIGHTS, configs.FILE, run_folder.CLASSES, CARD)
+_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.\-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Published(Predicts):
+    """A network from the Hub, or from a folder of the same files. Made by `load`.
+
+    Attributes:
+      source: where it was loaded from.
+      experiment: the run's settings, and what is made of them.
+      segmenter: the network, in evaluation mode.
+    """
+
+    source: str
+    experiment: Experiment
+    segmenter: Segmenter
+
+    @property
+    def model(self) -> Segmenter:
+        return self.segmenter
+
+
+def load(
+    source: str | Path, checkpoint: str | int = "latest", *, config: ConfigDict | None = None
+) -> restore.Run | Published:
+    """A trained network: of a run's folder, or one that was published.
+
+    Args:
+      source: a run's folder, see `restore.load`; `hf://OWNER/NAME` or `hf://OWNER/NAME@REVISION`;
+        or a folder that `write` filled.
+      checkpoint, config: of a run's folder only, see `restore.load`.
+
+    Raises:
+      InputError: as `restore.load`; there is no such repository, it cannot be reached and is not in
+        the cache, or it holds no network of this package.
+    """
+    address = str(source)
+    is_published = address.startswith(HUB) or (
+        (Path(source).expanduser() / WEIGHTS).exists()
+        and not (Path(source).expanduser() / "checkpoints").exists()
+    )
+    if not is_published:
+        return restore.load(source, checkpoint, config=config)
+    if checkpoint != "latest" or config is not None:
+        raise InputError(f"{address} is one network with its settings; leave out the rest")
+    folder = _downloaded(address) if address.startswith(HUB) else Path(source).expanduser()
+    missing = [name for name in FILES[:3] if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{address} has no {', '.join(missing)}, and is no network that scripts/push.py"
+            " published; pretrained.load takes weights alone"
+        )
+    values = _without_paths(configs.read(folder))
+    experiment = experiments.build(settings.frozen(values), run_folder.read_classes(folder))
+    segmenter = experiment.create_players().segmenter
+    report = pretrained.load(segmenter, folder / WEIGHTS)
+    if report.fresh:
+        raise InputError(
+            f"{address}: {WEIGHTS} lacks {len(report.fresh)} tensors of {segmenter.name}:"
+            f" {', '.join(report.fresh[:3])}"
+        )
+    return Published(address, experiment, segmenter)
+
+
+def write(run: restore.Run, folder: Path, repository: str, license: str, data: str = "") -> None:
+    """Write the files of a repository into a folder.
+
+    Args:
+      run: with the checkpoint to publish.
+      folder: made where it does not exist.
+      repository: its name at the Hub, OWNER/NAME, which the card tells how to load.
+      license: an identifier that the Hub knows, such as apache-2.0.
+      data: a sentence or more for the card on the training data and its license.
+
+    Raises:
+      InputError: the folder cannot be written, or a name or identifier is not valid.
+    """
+    check(repository, license)
+    values = _without_paths(settings.flat(run.experiment.config))
+    card = model_card(run, settings.frozen(values), repository, license, data)
+    export.save_safetensors(run.model, folder / WEIGHTS, classes=run.classes)
+    for name, text in {
+        configs.FILE: json.dumps(values, indent=2) + "\n",
+        run_folder.CLASSES: json.dumps(dataclasses.asdict(run.classes)) + "\n",
+        CARD: card,
+    }.items():
+        with files.whole(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def check(repository: str, license: str) -> None:
+    """Raise InputError for a name of a repository or a license that cannot be one."""
+    if not _REPOSITORY.fullmatch(repository):
+        raise InputError(f"--to {repository}: give the repository as OWNER/NAME")
+    if not _LICENSE.fullmatch(license):
+        raise InputError(
+            f"--license {license}: give an identifier of the Hub, such as apache-2.0 or"
+            " cc-by-nc-4.0, or other"
+        )
+
+
+def model_card(
+    run: restore.Run, config: ConfigDict, repository: str, license: str, data: str
+) -> str:
+    """The text of README.md; arguments as for `write`, `config` with nothing of this machine."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    found = _evaluation(run)
+    name = repository.partition("/")[2]
+    images = run_folder.read_images(run.folder)
+    facts = describe.facts(
+        config, run.classes, images, found.get("images"), run.experiment.protocol
+    )
+    facts = [(word, _cell(text)) for word, text in facts]
+    part = f"{config.data.dataset} {config.data.eval_split}"
+    results = None
+    if found:
+        dataset = {"dataset_type": config.data.dataset, "dataset_name": part}
+        dataset["dataset_split"] = config.data.eval_split
+        results = [
+            EvalResult("image-segmentation", metric_type=key, metric_value=found[key], **dataset)
+            for key in ("mIoU", "mAcc", "aAcc")
+        ]
+    stated = ModelCardData(
+        license=license,
+        library_name="arm_jax",
+        pipeline_tag="image-segmentation",
+        tags=["semantic-segmentation", "jax", "flax", "coarse-labels", "noisy-labels"],
+        model_name=name if results else None,
+        eval_results=results,
+    )
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    labels = f"{config.data.eval_labels} labels"
+    calibration = found.get("calibration")
+    body = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        name=name,
+        repository=repository,
+        network=run.model.name,
+        method=dict(facts)["method"],
+        classes=[(_cell(n), c) for n, c in zip(run.classes.names, run.classes.colors, strict=True)],
+        data=data,
+        facts=facts,
+        step=run.step,
+        steps=config.steps,
+        scores=tuple(found[key] for key in ("mIoU", "mAcc", "aAcc")) if found else (),
+        ece=calibration["ECE"] if calibration and calibration["bins"] else None,
+        measured_on=f"{_images(found)}{part}, {labels}; {run.experiment.protocol.describe()}",
+        by_class=[
+            (_cell(row["name"]), _figure(row["IoU"]), _figure(row["Acc"]))
+            for row in found.get("classes", ())
+        ],
+    )
+    return f"---\n{stated.to_yaml()}\n---\n\n{body}"
+
+
+def _evaluation(run: restore.Run) -> dict[str, Any]:
+    """What is known of the checkpoint's scores: all of eval.json, or three numbers, or nothing."""
+    evaluated = reports.read(run.folder, run.classes)
+    if evaluated is not None and evaluated.step == run.step:
+        return evaluated.values
+    return dict(run.scores)
+
+
+def _images(found: dict[str, Any]) -> str:
+    return f"{found['images']:,} images of " if "images" in found else ""
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _cell(text: str) -> str:
+    """Text that may stand in a table of Markdown."""
+    return re.sub(r"([|<>`*_\\])", r"\\\1", printable(text))
+
+
+def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings that tell nothing of a machine: its paths, and what changes neither weights nor
+    scores, have their defaults."""
+    kept = {
+        key: setting.default if setting.decides == NOTHING else values[key]
+        for key, setting in settings.BY_KEY.items()
+    }
+    if not kept["model.pretrained"].startswith(HUB):
+        kept["model.pretrained"] = Path(kept["model.pretrained"]).name
+    kept["data.sources"] = tuple(
+        {key: Path(value).name if key.endswith("root") else value for key, value in one.items()}
+        for one in map(dict, kept["data.sources"])
+    )
+    return kept
+
+
+def push(
+    run: restore.Run, repository: str, license: str, data: str = "", private: bool = False
+) -> str:
+    """Publish a checkpoint; the repository is made where there is none.
+
+    Args:
+      run, repository, license, data: as for `write`.
+      private: of a new repository.
+
+    Returns:
+      The address of the commit.
+
+    Raises:
+      InputError: there is no token, it may not write there, or the Hub cannot be reached.
+    """
+    api = reached(repository)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write(run, folder, repository, license, data)
+        with _answered(repository):
+            api.create_repo(repository, private=private, exist_ok=True)
+            done = api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                allow_patterns=list(FILES),
+                commit_message=f"Step {run.step:,}, by arm_jax",
+            )
+    return str(done.commit_url)
+
+
+def reached(repository: str) -> Any:
+    """The Hub's client, once it has answered. Raises InputError as `push`, within seconds."""
+    from huggingface_hub import HfApi, get_token
+
+    if not get_token():
+        raise InputError(
+            f"--to {repository}: there is no token of the Hub; make one that may write, then set"
+            " HF_TOKEN or run `hf auth login`"
+        )
+    api = HfApi(endpoint=_endpoint())
+    with _answered(repository):
+        api.whoami()
+    return api
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT")
+
+
+def _downloaded(address: str) -> Path:
+    """The folder of a repository's files, from the Hub or, without a network, from its cache."""
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = address.removeprefix(HUB).partition("@")
+    if not _REPOSITORY.fullmatch(repository):
+        raise InputError(f"{address}: write {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION")
+    with _answered(address):
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=list(FILES),
+                endpoint=_endpoint(),
+            )
+        )
+
+
+@contextlib.contextmanager
+def _answered(what: str) -> Iterator[None]:
+    """Raise InputError for what the Hub refuses, or where it does not answer."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        with weight_files.quiet_client():
+            yield
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        reasons = {
+            401: "the Hub knows no such repository, or not the token; check both",
+            403: "the token may not do that; make one that may, and set HF_TOKEN",
+            404: "the Hub knows no such repository or revision, or it is private",
+        }
+        raise InputError(f"{what}: {reasons.get(status or 0, first_line(error))}") from None
+    # The client raises its own errors, its HTTP library's and the system's.
+    except Exception as error:
+        raise InputError(f"{what}: the Hub cannot be reached ({first_line(error)})") from None

@@ -124,7 +124,7 @@ def _plain(name: str) -> str:
 
 
 def listed_in(many: Many, by_id: dict[str, str], place: Places) -> tuple[dict[str, str], list[str]]:
-    """Id -> the image's name in the file, and a note on what the file names and is not there."""
+    """Id -> the image's name in the file; notes: images that are not there, what is left out."""
     matched = _matches(many, list(by_id.values()), place)
     twice = len(matched) - len(set(matched.values()))
     if twice:
@@ -137,7 +137,10 @@ def listed_in(many: Many, by_id: dict[str, str], place: Places) -> tuple[dict[st
         there = {path.name for path in place.images.parent.rglob("*") if path.is_file()}
         absent = {name for name in absent if _plain(name).rsplit("/", 1)[-1] not in there}
     own = {key: matched[name] for key, name in by_id.items() if name in matched}
-    return own, left_alone(f"{many.path}: names", absent, "images that are not there")
+    notes = left_alone(f"{many.path}: names", absent, "images that are not there")
+    if many.content.left_out:
+        notes.append(f"{many.path}: {many.content.left_out}")
+    return own, notes
 
 
 def left_alone(start: str, names: set[str], what: str) -> list[str]:

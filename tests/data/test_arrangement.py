@@ -176,6 +176,21 @@ def test_what_is_wrong_with_all_of_a_coco_file_is_named(tmp_path, change, messag
         np.asarray(opened(tmp_path)[0]["label"])
 
 
+def test_boxes_beside_the_outlines_of_a_coco_file_are_counted(tmp_path):
+    label_kinds.coco(tmp_path)
+    assert not any("are boxes" in line for line in opened(tmp_path).about())
+    file = tmp_path / "annotations.json"
+    content = json.loads(file.read_text())
+    number = len(content["annotations"])
+    box = {"segmentation": [], "bbox": [0, 0, 2, 2]}
+    content["annotations"] += [{**content["annotations"][0], **box}] * 2
+    file.write_text(json.dumps(content))
+    source = opened(tmp_path)
+    words = f"annotations.json: 2 of {number + 2} annotations are boxes without an outline"
+    assert any(words in line for line in source.about())
+    np.testing.assert_array_equal(source[0]["label"], label_kinds.label())
+
+
 def test_the_csv_of_via_is_named(tmp_path):
     label_kinds.coco(tmp_path)
     (tmp_path / "annotations.json").unlink()

@@ -27,7 +27,8 @@ def _read(file: File) -> Collected:
             raise ValueError("it is panoptic, which is not read: export instances or stuff")
         found[item["image_id"]].append(item)
     items = content["annotations"]
-    if items and not any(item.get("segmentation") for item in items):
+    boxes = sum(not item.get("segmentation") for item in items)
+    if items and boxes == len(items):
         raise ValueError("its annotations are boxes alone; export the data set for segmentation")
     if items and found.keys().isdisjoint(item["id"] for item in content["images"]):
         raise ValueError(f"no image has the image_id of its annotations, as {next(iter(found))!r}")
@@ -36,7 +37,12 @@ def _read(file: File) -> Collected:
         for item in content["images"]
     }
     ordered = tuple(names[key] for key in sorted(names))
-    return Collected(drawings, tuple(dict.fromkeys(ordered)))
+    left_out = (
+        f"{boxes:,} of {len(items):,} annotations are boxes without an outline, and label nothing"
+        if boxes
+        else ""
+    )
+    return Collected(drawings, tuple(dict.fromkeys(ordered)), left_out)
 
 
 def _drawing(image: Any, items: Any, names: dict[Any, str], size: Size) -> Drawing:

@@ -224,10 +224,12 @@ class Collected:
       drawings: name of an image -> function that makes its drawing, which may raise as
         `Shapes.read` does.
       names: of the classes, in order; () if the file lists none.
+      left_out: what is in the file and labels no pixel, in words; "" for nothing.
     """
 
     drawings: Mapping[str, Callable[[Size], Drawing]]
     names: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

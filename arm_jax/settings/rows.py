@@ -222,6 +222,8 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
      "How sure the teacher must be to correct a label away from edges; above 1 for never."),
     ("targets.correct_above_near", 0.85, Real(0), TRAINING,
      "How sure it must be near the edge of what was drawn."),
+    ("targets.near_rule", "fixed", Choice(("fixed", "contradictions")), TRAINING,
+     "Take that, or a threshold by where the teacher contradicts the labels."),
     ("targets.near", 6.0, Real(0), TRAINING,
      "Pixels from an edge that are near it, in the resized image."),
     ("targets.complete", "none", Choice(("none", "class", "soft", "posterior")), TRAINING,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,8 @@ from arm_jax.training.pixel_maps import by_rows
 WARMUP = 10
 # Before this share of T the teacher's likelihoods say nothing about how labels are reported.
 COUNTED_FROM = 0.05
+# How far behind what is near an edge lies what `targets.near_threshold` compares it with.
+BEYOND = 7 / 3
 # Of the running shares that are logged, a step.
 _DECAY = 0.98
 
@@ -50,6 +53,7 @@ class Beliefs:
         and of the others that got one.
       contradicted: () float32, the running share of the drawn pixels away from edges whose class
         the teacher contradicts, surer than `targets.correct_above`.
+      contradicted_near, contradicted_beyond: () float32, what `targets.near_threshold` asks for.
     """
 
     teacher: Teacher
@@ -61,6 +65,8 @@ class Beliefs:
     corrected: jax.Array
     completed: jax.Array
     contradicted: jax.Array
+    contradicted_near: jax.Array
+    contradicted_beyond: jax.Array
 
     @classmethod
     def create(cls, params: nnx.State, statistics: nnx.State, settings: Any, classes: int) -> Any:
@@ -88,6 +94,8 @@ class Beliefs:
             corrected=jnp.float32(0),
             completed=jnp.float32(0),
             contradicted=jnp.float32(0),
+            contradicted_near=jnp.float32(0),
+            contradicted_beyond=jnp.float32(0),
         )
 
     def renewed(self, step: jax.Array, config: Any) -> "Beliefs":
@@ -193,7 +201,7 @@ def look(
     drawn = seen & (labels != ignore)
     reach = targets.edge_reach(settings.edge_weight, settings.edge_decay)
     if scores is not None:
-        reach = max(reach, int(settings.near) + 1)
+        reach = max(reach, math.ceil(BEYOND * settings.near) + 1)
     distance = targets.edge_distance(labels, seen, reach=reach)
     weights = None
     if settings.edge_weight:
@@ -207,11 +215,11 @@ def look(
     scores = stop_gradient(scores)
     beliefs = _learned(beliefs, scores, labels, distance, drawn, seen, step, config)
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
+    near: jax.Array | float = settings.correct_above_near
+    if settings.near_rule == "contradictions":
+        near = targets.near_threshold(beliefs.contradicted_near, beliefs.contradicted_beyond)
     limit = targets.thresholds(
-        distance,
-        inside=settings.correct_above,
-        near=settings.correct_above_near,
-        width=settings.near,
+        distance, inside=settings.correct_above, near=near, width=settings.near
     )
     never = jnp.float32(jnp.inf)
     limit = jnp.where(beliefs.begun, limit, never)
@@ -329,9 +337,12 @@ def _learned(
         number = jnp.sum(of, dtype=jnp.float32)
         return jnp.sum(pixels & of, dtype=jnp.float32) / jnp.maximum(number, 1.0), number > 0
 
-    against = (believed != labels) & (certainty > settings.correct_above)
-    contradicted, some = share(against, drawn & (distance > settings.near))
-    contradicted = _DECAY * beliefs.contradicted + (1.0 - _DECAY) * contradicted
+    def running(old: jax.Array, above: float, of: jax.Array) -> jax.Array:
+        now, some = share((believed != labels) & (certainty > above), of)
+        return jnp.where(some, _DECAY * old + (1.0 - _DECAY) * now, old)
+
+    near = drawn & (distance <= settings.near)
+    beyond = drawn & ~near & (distance <= BEYOND * settings.near)
     agreement, any_drawn = share(believed == labels, drawn)
     rise = targets.rising(beliefs.rise, agreement, step, config.steps)
     rise = jax.tree.map(lambda new, old: jnp.where(any_drawn, new, old), rise, beliefs.rise)
@@ -350,5 +361,7 @@ def _learned(
         begun=begun,
         rise=rise,
         counts=counts,
-        contradicted=jnp.where(some, contradicted, beliefs.contradicted),
+        contradicted=running(beliefs.contradicted, settings.correct_above, drawn & ~near),
+        contradicted_near=running(beliefs.contradicted_near, targets.CONTRADICTS, near),
+        contradicted_beyond=running(beliefs.contradicted_beyond, targets.CONTRADICTS, beyond),
     )

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from flax import nnx
 
-from arm_jax import arm, optimizer, schedules
+from arm_jax import arm, optimizer, schedules, targets
 from arm_jax.training import beliefs, objective
 from arm_jax.training import state as states
 from arm_jax.training import step as steps
@@ -258,3 +258,45 @@ def test_the_judge_is_the_teacher_until_it_begins_and_then_a_copy_for_its_time()
     for step, taken_in in enumerate((0, 1, 2, 2, 2, 5, 5, 5, 8, 8)):
         np.testing.assert_array_equal(judges[step], before[taken_in])
     assert not np.array_equal(before[4], before[5])
+
+
+def _looked(labels, believed, certainty):
+    """What becomes of labels (h, w) that a teacher gives other classes, by the rule for edges."""
+    changes = {**RECIPE, "targets.near": 6.0, "targets.near_rule": "contradictions"}
+    config = tiny.method({**changes, "targets.edge_weight": 0.0}).config
+    number = int(max(labels.max(), believed.max())) + 1
+    other = np.log((1 - certainty) / (number - 1))
+    scores = np.full((1, *labels.shape, number), other, np.float32)
+    np.put_along_axis(scores[0], believed[..., None], np.log(certainty), -1)
+    empty = nnx.State({})
+    known = beliefs.Beliefs.create(empty, empty, config.targets, number)
+    given, known = beliefs.look(
+        known,
+        jnp.asarray(scores),
+        jnp.asarray(labels[None], jnp.uint8),
+        jnp.asarray([labels.shape], jnp.int32),
+        jnp.int32(0),
+        config,
+    )
+    return np.asarray(given.believed[0]), known
+
+
+def test_contradictions_near_edges_alone_correct_nothing_and_those_behind_them_do():
+    labels = np.zeros((64, 64), np.int64)
+    labels[:, 32:] = 1
+    smoothed = np.zeros_like(labels)
+    smoothed[:, 35:] = 1  # the teacher's edge lies three pixels beside the drawn one
+    found, known = _looked(labels, smoothed, 0.9)
+    np.testing.assert_array_equal(found, labels)
+    assert known.contradicted_near > 0 == known.contradicted_beyond
+    wrong = labels.copy()
+    wrong[8:56, 4:28] = 2  # an object of a wrong class; the teacher sees nothing there
+    found, known = _looked(wrong, labels, 0.9)
+    np.testing.assert_array_equal(found, labels)
+    distance = np.asarray(targets.edge_distance(jnp.asarray(wrong[None]), reach=20)[0])
+    near, beyond = distance <= 6, (distance > 6) & (distance <= 14)
+    against = wrong != labels
+    for share, where in ((known.contradicted_near, near), (known.contradicted_beyond, beyond)):
+        assert share == pytest.approx(0.02 * against[where].mean(), rel=1e-5)
+    unsure, _ = _looked(wrong, labels, 0.65)  # above 0.6, which is enough inside alone
+    np.testing.assert_array_equal(unsure, np.where(near, wrong, labels))

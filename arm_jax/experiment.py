@@ -17,6 +17,7 @@ from arm_jax.data import coarsen, features, pipeline, sources
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import protocol as protocols
+from arm_jax.evaluation.blocks import Blocks
 from arm_jax.reporting import scores
 from arm_jax.system import sharding, terminal
 from arm_jax.system.errors import InputError
@@ -119,6 +120,18 @@ class Experiment:
     schedule: optax.Schedule
     transformation: optax.GradientTransformation
 
+    @property
+    def bands(self) -> networks.Bands:
+        """Of the images."""
+        data = self.config.data
+        return networks.Bands.of(data.channels, data.mean, data.deviation)
+
+    @property
+    def blocks(self) -> Blocks:
+        """How images that are larger than memory are cut."""
+        chosen = self.config.evaluation
+        return Blocks(chosen.block_above, tuple(chosen.block), chosen.block_margin)
+
     def batches(
         self, source: sources.Source, kept: features.Features | None = None
     ) -> pipeline.Batches:
@@ -138,6 +151,7 @@ class Experiment:
             workers=reading.workers,
             threads=reading.threads,
             features=kept,
+            pixel_bytes=self.bands.number * self.bands.dtype.itemsize,
         )
 
     # Players
@@ -153,6 +167,7 @@ class Experiment:
             variant=model.variant or None,
             dtype=jnp.dtype(model.dtype),
             remat=model.remat,
+            bands=self.bands,
             extra_channels=len(losses.LOSSES[self.config.loss.kind].channels),
             rngs=rngs,
         )

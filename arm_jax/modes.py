@@ -111,6 +111,7 @@ def predict(
         threshold=threshold,
         protocol=run.experiment.protocol,
         orientation=run.experiment.config.data.orientation,
+        cut=run.experiment.blocks,
     )
     terminal.say(
         f"predictions are in {target}; {prediction.TABLE} lists the images, the least sure first"

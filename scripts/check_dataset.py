@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from arm_jax.data import agreement, shares, sources
+from arm_jax.data import agreement, bands, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
@@ -97,7 +97,8 @@ def draw(path: Path, source: sources.Source, second: sources.Source | None) -> N
     for index in np.unique(np.linspace(0, len(source) - 1, 6).astype(int)):
         record = source[index]
         coarse = None if second is None else second[index]["label"]
-        samples.append(pictures.Sample(record["image"], record["label"], coarse, name=record["id"]))
+        image = bands.shown(record["image"])
+        samples.append(pictures.Sample(image, record["label"], coarse, name=record["id"]))
     pictures.save(pictures.contact_sheet(samples, source.classes, path.stem), path)
 
 

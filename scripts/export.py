@@ -24,6 +24,7 @@ if __name__ == "__main__":
 import cv2
 import numpy as np
 
+from arm_jax.data import bands
 from arm_jax.data.scenes import generate
 from arm_jax.evaluation import predict
 from arm_jax.run import inputs, restore
@@ -103,17 +104,21 @@ def images_to_compare(
     """
     turn = run.experiment.config.data.orientation == "exif"
     if given:
-        found, kind = [predict.read_image(path, turn) for path in given], "the images given"
+        found = [predict.read_image(path, turn, run.model.bands) for path in given]
+        kind = "the images given"
     else:
         try:
             source = inputs.evaluation_source(run.experiment.config, run.classes)
             found = [source[index]["image"] for index in range(min(COMPARED, len(source)))]
             kind = f"{len(found)} evaluation images"
         except InputError as error:
+            if run.model.bands.stored:
+                print(f"the run's images cannot be read ({error}); random values have to do")
+                return np.zeros((0, *size, run.model.bands.number), run.model.bands.dtype), "none"
             print(f"the run's images cannot be read ({error}); scenes are generated instead")
             found = [generate("export", index)[0] for index in range(COMPARED)]
             kind = f"{len(found)} generated scenes"
-    return np.stack([cv2.resize(image, size[::-1]) for image in found]), kind
+    return np.stack([bands.whole(cv2.resize(image, size[::-1])) for image in found]), kind
 
 
 if __name__ == "__main__":

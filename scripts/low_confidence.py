@@ -31,7 +31,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from arm_jax import arm
-from arm_jax.data import colors
+from arm_jax.data import bands, colors
 from arm_jax.data.chosen import find
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
@@ -114,7 +114,8 @@ def from_source(model: Segmenter, source: Source, number: int) -> Iterator[Seen]
     """Records spread over a split."""
     for index in chosen(len(source), number):
         record = source[index]
-        yield Seen(record["id"], record["image"], look(model, record["image"]), record["label"])
+        image = record["image"]
+        yield Seen(record["id"], bands.shown(image), look(model, image), record["label"])
 
 
 def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> Iterator[Seen]:
@@ -122,8 +123,8 @@ def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> It
     found = find(folder, output)
     for index in chosen(len(found.paths), number):
         path = found.paths[index]
-        image = prediction.read_image(found.root / path)
-        yield Seen(str(path.with_suffix("")), image, look(model, image), None)
+        image = prediction.read_image(found.root / path, bands=model.bands)
+        yield Seen(str(path.with_suffix("")), bands.shown(image), look(model, image), None)
 
 
 def chosen(length: int, number: int) -> list[int]:

@@ -21,6 +21,7 @@ _SETTINGS = {
     "--image-folder": "data.image_folder",
     "--label-folder": "data.label_folder",
 }
+CHANNELS = "--channels"  # prepared data have three bands
 
 
 def add(parser: argparse.ArgumentParser, *, splits: str) -> None:
@@ -30,13 +31,18 @@ def add(parser: argparse.ArgumentParser, *, splits: str) -> None:
     parser.add_argument("--splits", default=splits, help="separated by commas")
     parser.add_argument("--images", type=int, default=0, help="only the first N")
     add_meaning(parser)
+    _add(parser, CHANNELS, "data.channels")
 
 
 def add_meaning(parser: argparse.ArgumentParser) -> None:
     """Add what settles how one's own images and labels are read."""
     for name, key in _SETTINGS.items():
-        setting = settings.find(key)
-        parser.add_argument(name, help=f"for folders: {setting.help} It is {key} of a config.")
+        _add(parser, name, key)
+
+
+def _add(parser: argparse.ArgumentParser, name: str, key: str) -> None:
+    setting = settings.find(key)
+    parser.add_argument(name, help=f"for folders: {setting.help} It is {key} of a config.")
 
 
 def opened(arguments: argparse.Namespace, split: str, **options: Any) -> Source:
@@ -45,8 +51,8 @@ def opened(arguments: argparse.Namespace, split: str, **options: Any) -> Source:
     Raises InputError for a value that is not valid, and all that opening raises.
     """
     values = {}
-    for name, key in _SETTINGS.items():
-        text = getattr(arguments, name[2:].replace("-", "_"))
+    for name, key in (*_SETTINGS.items(), (CHANNELS, "data.channels")):
+        text = getattr(arguments, name[2:].replace("-", "_"), None)
         setting = settings.find(key)
         field = key.removeprefix("data.").replace("label_values", "values")
         values[field] = setting.default if text is None else settings.parsed(key, text)

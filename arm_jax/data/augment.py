@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from arm_jax.data import bands
 from arm_jax.data.formats.contract import Label
 
 CROP_TRIES = 10  # boxes that are judged; the eleventh is taken as it is
@@ -129,25 +130,26 @@ def apply(
     """Resize, crop, flip, and pad at the bottom and right to `crop`.
 
     Args:
-      image: uint8 (h, w, 3), or the `source_box` of it.
+      image: uint8 (h, w, 3) or uint16 (h, w, bands), or the `source_box` of it.
       label: uint8, the crop, as `draw` returns it.
       drawn: from `draw`.
       crop: height, width of the result.
       ignore: the label of the padding, whose image pixels are 0.
 
     Returns:
-      Image uint8 (*crop, 3), label uint8 crop, and the height and width that are no padding.
+      Image (*crop, bands) of its type, label uint8 crop, and the height and width that are no
+      padding.
     """
     part = source_box(drawn)
     if image.shape[:2] == drawn.source:
         image = image[part[0] : part[0] + part[2], part[1] : part[1] + part[3]]
     image = _linear(image, part, drawn)
     if drawn.flip:
-        image, label = cv2.flip(image, 1), cv2.flip(label, 1)
+        image, label = bands.whole(cv2.flip(image, 1)), cv2.flip(label, 1)
     extent = (label.shape[0], label.shape[1])
     if extent == crop:
         return np.ascontiguousarray(image), label, extent
-    padded_image = np.zeros((*crop, 3), np.uint8)
+    padded_image = np.zeros((*crop, image.shape[2]), image.dtype)
     padded_label = np.full(crop, ignore, np.uint8)
     padded_image[: extent[0], : extent[1]] = image
     padded_label[: extent[0], : extent[1]] = label
@@ -195,12 +197,14 @@ def _linear(image: np.ndarray, part: Box, drawn: Drawn) -> np.ndarray:
         if drawn.size != drawn.source:
             down, across = np.array(drawn.size) / drawn.source
             image = cv2.resize(image, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
+            image = bands.whole(image)
         return image[top : top + height, left : left + width]
     offset = (np.array((top, left)) + 0.5) * scale - 0.5 - part[:2]
-    return cv2.warpAffine(
+    found = cv2.warpAffine(
         image,
         np.array([[scale[1], 0, offset[1]], [0, scale[0], offset[0]]]),
         (width, height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    return bands.whole(found)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from arm_jax.data import bands
 from arm_jax.data.labels import Classes
 from arm_jax.system import files
 
@@ -19,6 +20,7 @@ def overlay(
     image: np.ndarray, label: np.ndarray, classes: Classes, opacity: float = 0.5
 ) -> np.ndarray:
     """The image with the class colours laid over it; pixels of no class stay as they are."""
+    image = bands.shown(image)
     blend = cv2.addWeighted(colorize(label, classes), opacity, image, 1 - opacity, 0)
     return np.where((label < classes.number)[..., None], blend, image)
 

@@ -52,6 +52,7 @@ class FolderSource(FileSource):
       unlabelled: "refuse" an image without a label, or "ignore" all of its pixels; "all" looks for
         no label and ignores all pixels of all images.
       overlaps: one of `formats.contract.OVERLAPS`.
+      channels: as for `images.decode_image`.
 
     Raises:
       InputError: a folder is missing or empty, an image has no label, a class file cannot be
@@ -74,6 +75,7 @@ class FolderSource(FileSource):
         undrawn: str = "",
         unlabelled: str = "refuse",
         overlaps: str = OVERLAPS[0],
+        channels: int = 0,
     ):
         for setting, value, known in (
             ("orientation", orientation, images.ORIENTATIONS),
@@ -124,7 +126,9 @@ class FolderSource(FileSource):
             labels = NoLabels(classes.ignore)
         elif unlabelled == "ignore":
             labels = OrNone(labels, classes.ignore)
-        super().__init__(Folder(place.images), labels, found.pairs, classes, turn=turn)
+        super().__init__(
+            Folder(place.images), labels, found.pairs, classes, turn=turn, channels=channels
+        )
 
     def numbers(self) -> tuple[Path, list[Path], Table | None] | None:
         """For labels that are images of one number a pixel, in a folder of their own.

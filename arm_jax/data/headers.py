@@ -7,6 +7,7 @@ reserves memory.
 
 import contextlib
 import io
+import mmap
 import re
 import struct
 import warnings
@@ -118,17 +119,28 @@ def read(data: bytes, name: str) -> Header:
     return found
 
 
+def read_tiff(data: mmap.mmap, name: str) -> Header | None:
+    """The header of a TIFF of any size, mapped into memory; None for a file of another kind.
+
+    Raises InputError where it is damaged, or has too few bytes for its pixels.
+    """
+    if data[:4] not in _TIFF_STARTS:
+        return None
+    with readable(b"TIFF", name):
+        found = _tiff(data)
+    height, width = found.stored
+    if height * width > MOST_PIXELS:  # below, the decoders' own limits hold
+        check_bytes(height, width, len(data), name)
+    return found
+
+
 def check_size(height: int, width: int, data: bytes, name: str) -> None:
     """Raise InputError if a file states no pixels, or more than the limit or its bytes can hold."""
     if height < 1 or width < 1:
         raise InputError(f"{name}: cannot be read, it has no pixels; replace the file")
     if height * width > MOST_PIXELS:
         raise _too_large(data, name, f"{width:,} x {height:,}")
-    if height * width > _ANY_FILE + _PIXELS_PER_BYTE * len(data):
-        raise InputError(
-            f"{name}: its header asks for {width:,} x {height:,} pixels, and its {len(data):,}"
-            " bytes are too few for them; replace the file"
-        )
+    check_bytes(height, width, len(data), name)
     if len(data) > _ANY_REST + _BYTES_PER_PIXEL * height * width:
         raise InputError(
             f"{name}: has {len(data):,} bytes, far more than its {width:,} x {height:,} pixels"
@@ -136,11 +148,21 @@ def check_size(height: int, width: int, data: bytes, name: str) -> None:
         )
 
 
+def check_bytes(height: int, width: int, number: int, name: str) -> None:
+    """Raise InputError where a file has too few bytes for its pixels, however it is compressed."""
+    if height * width > _ANY_FILE + _PIXELS_PER_BYTE * number:
+        raise InputError(
+            f"{name}: its header asks for {width:,} x {height:,} pixels, and its {number:,}"
+            " bytes are too few for them; replace the file"
+        )
+
+
 def _too_large(data: bytes, name: str, size: str) -> InputError:
     size = size if len(size) < 60 else "too many"
     return InputError(
         f"{name}: its header asks for {size} pixels ({len(data):,} bytes of file), and the limit is"
-        f" {MOST_PIXELS:,} pixels; cut it into smaller images"
+        f" {MOST_PIXELS:,} pixels; cut it into smaller images, or have --mode predict label it"
+        " as a TIFF, which it reads in parts"
     )
 
 
@@ -186,7 +208,7 @@ def _png(data: bytes) -> Header:
     return Header("PNG", (height, width), orientation, bits)
 
 
-def _tiff(data: bytes) -> Header:
+def _tiff(data: bytes | mmap.mmap) -> Header:
     """The first directory's few tags that matter; nothing that they point to is trusted."""
     order, big = _TIFF_STARTS[data[:4]]
     (place,) = (

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from arm_jax.data import headers
+from arm_jax.data import bands, headers
 from arm_jax.data.headers import Header
 from arm_jax.data.labels import Meaning
 from arm_jax.system.errors import InputError
@@ -41,10 +41,14 @@ def decode_image(
     box: tuple[int, int, int, int] | None = None,
     *,
     turn: bool = True,
+    channels: int = 0,
 ) -> np.ndarray:
     """An image of any kind (grey, palette, CMYK, 16 bits, with alpha) as uint8 (h, w, 3) RGB.
 
     Of 16 bits the upper 8 are taken, and of a TIFF with four bands the first three.
+
+    With `channels`, the stored numbers of so many bands instead, uint16 (h, w, channels): see
+    `bands.decode`.
 
     Args:
       data: the file.
@@ -52,12 +56,15 @@ def decode_image(
       box: top, left, height and width of the part to return; None for all. Of a PNG, what lies
         below it is not decoded.
       turn: whether to turn the image as its EXIF orientation asks.
+      channels: how many bands to read as they are stored; 0 for RGB in bytes.
 
     Raises:
       InputError: it is cut off, too large, no image, or a TIFF of other numbers or bands.
     """
     header = headers.read(data, name)
     orientation = header.orientation if turn else 1
+    if channels:
+        return _cut(turned(bands.decode(data, name, channels), orientation), box)
     rows = None if box is None or orientation > 1 else box[0] + box[2]
     shortened = rows is not None and _ends_early(data, header, rows)
     image = None
@@ -69,10 +76,13 @@ def decode_image(
             # OpenCV does not report what is wrong, reads a PNG to the end, and knows fewer formats.
             with _open(data, rows if shortened else None) as picture:
                 image = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    image = turned(image, orientation)
-    if box is not None:
-        image = image[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
-    return image
+    return _cut(turned(image, orientation), box)
+
+
+def _cut(image: np.ndarray, box: tuple[int, int, int, int] | None) -> np.ndarray:
+    if box is None:
+        return image
+    return image[box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
 
 
 def _by_opencv(data: bytes, name: str, header: Header) -> np.ndarray | None:
@@ -87,8 +97,8 @@ def _by_opencv(data: bytes, name: str, header: Header) -> np.ndarray | None:
         )
     if header.bands > 4:
         raise InputError(
-            f"{name}: has {header.bands} bands, and the network sees three; save the three that"
-            " are red, green and blue"
+            f"{name}: has {header.bands} bands, and the network sees three; set data.channels ="
+            f" {header.bands} for all of them, or save those that are red, green and blue"
         )
     if header.bands < 4 or header.photometric == 5:
         return cv2.imdecode(encoded, _COLOR)
@@ -200,15 +210,15 @@ class ImageFile:
     Args:
       data: the file.
       name: what to call it in a message.
-      turn: as for `decode_image`.
+      turn, channels: as for `decode_image`.
 
     Raises InputError, here or later, for what `probe_image` and `decode_image` refuse.
     """
 
-    def __init__(self, data: bytes, name: str, *, turn: bool = True):
+    def __init__(self, data: bytes, name: str, *, turn: bool = True, channels: int = 0):
         self.shape = probe_image(data, name, turn=turn)
         self.data = data  # the file
-        self._name, self._turn = name, turn
+        self._name, self._turn, self._channels = name, turn, channels
 
     @property
     def is_turned(self) -> bool:
@@ -216,8 +226,8 @@ class ImageFile:
         return self._turn and headers.read(self.data, self._name).orientation > 1
 
     def part(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
-        """uint8 (h, w, 3) RGB, all of it or the box (top, left, height, width)."""
-        return decode_image(self.data, self._name, box, turn=self._turn)
+        """As `decode_image`, all of it or the box (top, left, height, width)."""
+        return decode_image(self.data, self._name, box, turn=self._turn, channels=self._channels)
 
 
 class LabelFile:
@@ -285,15 +295,17 @@ def probe_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]
     return header.size if turn else header.stored
 
 
-def verify_image(data: bytes, name: str, *, turn: bool = True) -> tuple[int, int]:
-    """(height, width) of an image that can be decoded to its end.
+def verify_image(
+    data: bytes, name: str, *, turn: bool = True, channels: int = 0
+) -> tuple[int, int]:
+    """(height, width) of an image that can be decoded to its end, as `decode_image` would.
 
     A PNG has checksums, verified in a sixth of the time of decoding; other files are decoded.
     Raises InputError for a file that is cut off, damaged, or no image.
     """
     size = probe_image(data, name, turn=turn)
-    if data[:8] != headers.PNG:
-        decode_image(data, name)
+    if data[:8] != headers.PNG or channels:
+        decode_image(data, name, channels=channels)
         return size
     with headers.readable(data, name), Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
         picture.verify()

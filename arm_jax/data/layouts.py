@@ -33,6 +33,7 @@ class Options:
       colors, label_names, undrawn, unlabelled, overlaps: see `folders.FolderSource`.
       orientation: "exif" turns images and labels as their EXIF orientation tells viewers, "stored"
         takes pixels as they lie in the file.
+      channels: bands that `folders` reads as they are stored, names or their number; () for RGB.
       images: how many are used, the first ones; 0 for all, or 1,000 of generated scenes.
       size: height and width of generated scenes.
       builder_config: size and number of prepared scenes: a name from the builder, "" the first.
@@ -49,6 +50,7 @@ class Options:
     undrawn: str = ""
     unlabelled: str = "refuse"
     overlaps: str = "later"
+    channels: int | Sequence[str] = ()
     images: int = 0
     size: tuple[int, int] = (128, 256)
     builder_config: str = ""

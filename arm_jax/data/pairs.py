@@ -92,6 +92,7 @@ class FileSource:
       table: of stored values, for `FileLabels` of a tree; None if they are class indices.
       turn: whether images are turned as the EXIF orientation of each tells viewers.
       readers: for `FileLabels` of a tree.
+      channels: as for `images.decode_image`.
     """
 
     def __init__(
@@ -104,8 +105,10 @@ class FileSource:
         *,
         turn: bool = True,
         readers: Mapping[str, Reader] | None = None,
+        channels: int = 0,
     ):
         self.classes = classes
+        self._channels = channels
         self._image_tree = image_tree
         if not hasattr(labels, "open"):
             meaning = Meaning(classes, table)
@@ -132,7 +135,7 @@ class FileSource:
         data, path = self._image_tree.read(image_name), self._image_tree.path(image_name)
         size = images.probe_image(data, path, turn=self._turn)
         label = np.asarray(self._label(index, label_name, size))
-        images.verify_image(data, path, turn=self._turn)
+        images.verify_image(data, path, turn=self._turn, channels=self._channels)
         return np.bincount(label.reshape(-1), minlength=256)
 
     def encoded(self, index: int) -> dict:
@@ -149,7 +152,9 @@ class FileSource:
 
     def fingerprint(self) -> str:
         """Changes when a file is added, removed, replaced or edited, or a class table differs."""
-        settings = (self._labels.settings, self._turn)
+        settings: tuple[Any, ...] = (self._labels.settings, self._turn)
+        if self._channels:
+            settings += (self._channels,)
         digest = hashlib.blake2b(repr(settings).encode(), digest_size=16)
         for name, image_name, label_name in self._pairs:
             stamps = self._image_tree.stamp(image_name), self._labels.stamp(label_name)
@@ -159,7 +164,10 @@ class FileSource:
 
     def _image_file(self, image_name: str) -> images.ImageFile:
         return images.ImageFile(
-            self._image_tree.read(image_name), self._image_tree.path(image_name), turn=self._turn
+            self._image_tree.read(image_name),
+            self._image_tree.path(image_name),
+            turn=self._turn,
+            channels=self._channels,
         )
 
     def _label(self, index: int, label_name: str, size: Size) -> Label | np.ndarray:

@@ -208,6 +208,7 @@ def training_batches(
     workers: int = 0,
     threads: int = 2,
     features: Features | None = None,
+    pixel_bytes: int = 3,
 ) -> Batches:
     """The shuffled, augmented, endless stream of batches.
 
@@ -229,14 +230,15 @@ def training_batches(
       workers: processes that read and augment; 0: threads of this process alone.
       threads: in each of those, or in this process.
       features: kept ones to read in place of the images; `ratio` must be (1, 1) then.
+      pixel_bytes: of a pixel of the images.
 
     Returns:
-      An iterable. Its iterators yield dicts of image uint8 (b, h, w, 3), label uint8 (b, h, w),
-      extent int32 (b, 2) (height, width that are no padding), key uint32 (b, 2) (random bits for
-      `jitter.jitter`) and index int64 (b,) (the record), where b is the process's part; they have
-      `get_state`, `set_state` and `close`. With `features`, that by name, float16 (b, h', w', c),
-      stands for the image. Where a part of a mixture is not weighed, weighed bool (b,) says whether
-      ARM weighs the example.
+      An iterable. Its iterators yield dicts of image uint8 (b, h, w, 3) (or as the source has it,
+      uint16 (b, h, w, bands)), label uint8 (b, h, w), extent int32 (b, 2) (height, width that are
+      no padding), key uint32 (b, 2) (random bits for `jitter.jitter`) and index int64 (b,) (the
+      record), where b is the process's part; they have `get_state`, `set_state` and `close`. With
+      `features`, that by name, float16 (b, h', w', c), stands for the image. Where a part of a
+      mixture is not weighed, weighed bool (b,) says whether ARM weighs the example.
 
     Raises:
       InputError: for an empty source or a value out of its range.
@@ -280,7 +282,8 @@ def training_batches(
         )
     local = batch_size // process_count
     part = slice(process_index * local, (process_index + 1) * local)
-    a_pixel = 4.0 if features is None else 1 + features.bytes_a_pixel  # three colours and a label
+    # Those of the image and one of the label.
+    a_pixel = 1.0 + (pixel_bytes if features is None else features.bytes_a_pixel)
     batch_bytes = int(local * crop[0] * crop[1] * a_pixel)
     return Batches(stream, source, batch_size, part, workers, threads, batch_bytes)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from arm_jax.data import cityscapes, coarsen, official, prepare
+from arm_jax.data import bands, cityscapes, coarsen, official, prepare
 from arm_jax.data.endings import is_image, stem_of
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.label_files import NoLabels
@@ -69,6 +69,7 @@ def _folders(root: Path, split: str, kind: str, options: Options) -> Source:
             undrawn=options.undrawn,
             unlabelled=options.unlabelled,
             overlaps=options.overlaps,
+            channels=bands.number(options.channels),
         )
         for part in split.split("+")
     )

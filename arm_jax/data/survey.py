@@ -33,6 +33,7 @@ class Survey:
       present: int64 (256,), records in which the value occurs.
       agreement: with a second label set; None without one.
       problems: one line for each record that cannot be used.
+      bands: sums over the pixels, float64 (3, bands) of ones, values and squares; None for RGB.
       hint: what probably was meant, where label values stand for nothing; "" if nothing is likely.
     """
 
@@ -43,6 +44,7 @@ class Survey:
     present: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     agreement: Agreement | None = None
     problems: list[str] = field(default_factory=list)
+    bands: np.ndarray | None = None
     hint: str = ""
 
     @property
@@ -75,6 +77,13 @@ class Survey:
             lines.append(f"never labelled: {', '.join(absent)}")
         if self.agreement is not None:
             lines.append(self.agreement.table())
+        if self.bands is not None:
+            number, total, squares = self.bands
+            mean = total / number
+            deviation = np.sqrt(np.maximum(squares / number - mean**2, 0))
+            for name, each in (("mean", mean), ("deviation", deviation)):
+                numbers = ",".join(f"{x:.6g}" for x in each)
+                lines.append(f"{name} of the bands: --config.data.{name}='({numbers},)'")
         return "\n".join(lines)
 
     def _sizes(self) -> str:
@@ -127,7 +136,9 @@ def survey(
             stored.add(found)
             result.problems.append(str(found))
             continue
-        size, counts, agreement = found
+        size, counts, agreement, bands = found
+        if bands is not None:
+            result.bands = bands if result.bands is None else result.bands + bands
         stored.add(counts)
         result.sizes[size] += 1
         result.values += counts
@@ -146,7 +157,7 @@ def _all_found(source: Source, second: Source | None) -> Iterator[InputError | t
 
 
 def _found(source: Source, second: Source | None, index: int) -> InputError | tuple:
-    """Size, pixels by label value and agreement of one record, or what is wrong with it."""
+    """Size, pixels by label value, agreement and sums of one record, or what is wrong with it."""
     try:
         record = source[index]
         label = record["label"]
@@ -161,6 +172,10 @@ def _found(source: Source, second: Source | None, index: int) -> InputError | tu
                 )
             agreement = Agreement(source.classes)
             agreement.add(label, other["label"])
-        return label.shape, counts, agreement
+        bands, image = None, record["image"]
+        if image.dtype != np.uint8:
+            pixels = image.reshape(-1, image.shape[2]).astype(np.float64)
+            bands = np.stack([(pixels**power).sum(0) for power in (0, 1, 2)])
+        return label.shape, counts, agreement, bands
     except InputError as error:
         return error

@@ -16,9 +16,11 @@ import numpy as np
 from flax import nnx
 
 from arm_jax import arm
+from arm_jax.data import bands
 from arm_jax.evaluation.protocol import Protocol, Window
 from arm_jax.evaluation.tiles import Axes, axes, combine
 from arm_jax.networks import Segmenter
+from arm_jax.networks import input as inputs
 from arm_jax.networks.input import normalize
 
 # Labels are computed on sizes rounded up and cropped afterwards, which changes no value and lets
@@ -61,7 +63,7 @@ def predict(model: Segmenter, image: np.ndarray, protocol: Protocol | None = Non
     Args:
       model: as from `networks.create`, in evaluation mode. Only its first `model.num_classes`
         output channels take part.
-      image: uint8 (h, w, 3) RGB, of any size.
+      image: uint8 (h, w, 3) RGB of any size, or as the network's `bands` have it.
       protocol: how to run the network on it; by default the whole image, once.
 
     Returns:
@@ -107,14 +109,17 @@ def views(image: np.ndarray, protocol: Protocol) -> Prepared:
     >>> [view.shape for view, _ in views(image, Protocol(scales=(0.5, 1.0), multiple=8)).views]
     [(16, 32, 3), (32, 56, 3)]
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"an image is uint8 (h, w, 3), not {image.dtype} {image.shape}")
+    if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"an image is uint8 (h, w, 3) or uint16 (h, w, bands), not {image.dtype} {image.shape}"
+        )
     size = image.shape[:2]
     views = []
     for window in protocol.windows(*size):
         view = image
         if window.view != size:
             view = cv2.resize(image, window.view[::-1], interpolation=cv2.INTER_LINEAR)
+            view = bands.whole(view)
         if window.view != window.padded:
             grow = [(0, p - v) for p, v in zip(window.padded, window.view, strict=True)]
             view = np.pad(view, (*grow, (0, 0)))
@@ -330,7 +335,7 @@ def _network(
         x = jnp.arange(images.shape[2])[None]
         source = jnp.where(x < views[:, 1:], views[:, 1:] - 1 - x, x)
         images = jnp.take_along_axis(images, source[:, None, :, None], axis=2)
-    images = normalize(images, views)
+    images = normalize(images, views, inputs.of(model))
     batch, m, n = len(images), rows.shape[1], columns.shape[1]
     if m * n == 1:  # All protocols without windows.
         return model(images)[..., : model.num_classes]
@@ -344,12 +349,13 @@ def _network(
     corners = jnp.moveaxis(corners.reshape(batch, chunks, at_once, 2), 1, 0)
 
     def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (*corner, 0), (*window, 3))
+        return jax.lax.dynamic_slice(image, (*corner, 0), (*window, image.shape[-1]))
 
     def scores(corners: jax.Array) -> jax.Array:
         cuts = jax.vmap(jax.vmap(cut, in_axes=(None, 0)))(images, corners)
         model = nnx.merge(graphdef, state)
-        logits = model(cuts.reshape(batch * at_once, *window, 3))[..., : model.num_classes]
+        cuts = cuts.reshape(batch * at_once, *cuts.shape[2:])
+        logits = model(cuts)[..., : model.num_classes]
         return logits.reshape(batch, at_once, *logits.shape[1:])
 
     logits = jnp.moveaxis(jax.lax.map(scores, corners), 0, 1)

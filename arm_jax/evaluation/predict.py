@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,11 +18,13 @@ from tqdm import tqdm
 from arm_jax.data import chosen, colors
 from arm_jax.data.images import decode_image
 from arm_jax.data.labels import Classes
-from arm_jax.evaluation import inference
+from arm_jax.evaluation import blocks, inference
 from arm_jax.evaluation.batching import grouped
+from arm_jax.evaluation.blocks import Blocks
 from arm_jax.evaluation.inference import Prepared
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.networks import Segmenter
+from arm_jax.networks import RGB, Bands, Segmenter
+from arm_jax.networks import input as inputs
 from arm_jax.system import files, locks, names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.system.parallel import ordered
@@ -51,6 +54,7 @@ def predict_images(
     threads: int = 4,
     progress: bool = True,
     orientation: str = "exif",
+    cut: Blocks | None = None,
 ) -> int:
     """Label images; no labels are needed.
 
@@ -59,6 +63,9 @@ def predict_images(
     `overlays/a/b.jpg`, the colours over the image. Every file is whole or absent; those of an
     earlier run are replaced, if nobody changed them. At the end, `predictions.csv` lists the
     images, the least sure first: those to label next.
+
+    A TIFF of more than `Blocks.above` pixels is labelled in blocks, see `blocks`: its labels and
+    its confidence are tiled TIFFs, and its overlay is small.
 
     An image that cannot be read does not stop the others: the error comes at the end and names it.
 
@@ -80,6 +87,7 @@ def predict_images(
       threads: that read, and as many that write.
       progress: show a bar with images per second, where the output is a terminal.
       orientation: "exif" labels images as viewers show them, "stored" as their pixels lie.
+      cut: how large images are cut.
 
     Returns:
       How many images were labelled.
@@ -94,8 +102,10 @@ def predict_images(
         )
     protocol = protocol or Protocol()
     output_dir = names.local(output_dir)
-    found = processes.from_first(lambda: _claimed(images, output_dir, maps))
+    turn, cut = orientation == "exif", cut or Blocks()
+    found = processes.from_first(lambda: _claimed(images, output_dir, maps, cut))
     mine = [found.paths[index] for index in processes.share(len(found.paths))]
+    large, small = _by_size(found.root, mine, cut)
     unreadable: list[tuple[Path, InputError]] = []
     sizes: set[tuple[int, int]] = set()
 
@@ -107,8 +117,8 @@ def predict_images(
     def results() -> Iterator[Prediction]:
         for one in predictions(
             model,
-            lambda path: read_image(found.root / path, turn=orientation == "exif"),
-            mine,
+            lambda path: read_image(found.root / path, turn=turn, bands=inputs.of(model)),
+            small,
             protocol=protocol,
             batch_size=batch_size,
             mesh=mesh,
@@ -137,11 +147,31 @@ def predict_images(
         ) as bar,
     ):
         write = functools.partial(_write, output_dir, classes, maps, threshold)
+        label_in_blocks = functools.partial(
+            _in_blocks,
+            model,
+            found.root,
+            output_dir,
+            classes,
+            maps,
+            bar,
+            cut=cut,
+            protocol=protocol,
+            turn=turn,
+            threshold=threshold,
+            mesh=mesh,
+        )
         error = None
         try:
             for row in ordered(write, results(), threads, threads=True, ahead=UNWRITTEN):
                 rows.append(row)
                 bar.update()
+            for path in large:
+                try:
+                    rows.append(label_in_blocks(path))
+                    bar.update()
+                except InputError as unread:
+                    skip(path, unread)
         except InputError as mistake:
             error = mistake
         parts = processes.gathered((rows, unreadable, error))
@@ -159,11 +189,20 @@ def predict_images(
     return len(found.paths)
 
 
-def _claimed(images: str | Path, output_dir: Path, maps: Collection[str]) -> chosen.Chosen:
+def _claimed(
+    images: str | Path, output_dir: Path, maps: Collection[str], cut: Blocks
+) -> chosen.Chosen:
     """The images, found after it is sure that the output may be written."""
     outputs.check(output_dir, "predict")
     found = chosen.find(images, output_dir)
-    planned = [name.as_posix() for path in found.paths for name in _outputs(path, maps).values()]
+    large, _ = _by_size(found.root, found.paths, cut)
+    for path in large:
+        blocks.refuse_maps(maps, found.root / path)
+    planned = [
+        name.as_posix()
+        for path in found.paths
+        for name in _outputs(path, maps, large=path in large).values()
+    ]
     outputs.claim(output_dir, "predict", planned=[*planned, TABLE])
     return found
 
@@ -296,17 +335,58 @@ def predictions(
             yield Prediction(name, image, found, number)
 
 
-def read_image(path: Path, turn: bool = True) -> np.ndarray:
-    """uint8 (h, w, 3) RGB of a file, turned as its EXIF orientation says if `turn`.
+def read_image(path: Path, turn: bool = True, bands: Bands = RGB) -> np.ndarray:
+    """The bands of a file, turned as its EXIF orientation says if `turn`.
 
-    Raises InputError when it cannot be read.
+    Returns uint8 (h, w, 3) RGB, or uint16 (h, w, bands). Raises InputError when it cannot be read,
+    or has others.
     """
-    return decode_image(files.read_bytes(path), str(path), turn=turn)
+    channels = bands.number if bands.stored else 0
+    return decode_image(files.read_bytes(path), str(path), turn=turn, channels=channels)
 
 
-def _outputs(name: Path, maps: Collection[str] = ()) -> dict[str, Path]:
+def _by_size(root: Path, paths: Sequence[Path], cut: Blocks) -> tuple[list[Path], list[Path]]:
+    """The images that are labelled in blocks, and the others; damaged ones are among these."""
+    large: list[Path] = []
+    small: list[Path] = []
+    for path in paths:
+        try:
+            is_large = blocks.is_large(root / path, cut)
+        except InputError:
+            is_large = False
+        (large if is_large else small).append(path)
+    return large, small
+
+
+def _in_blocks(
+    model: Segmenter,
+    root: Path,
+    output_dir: Path,
+    classes: Classes,
+    maps: Collection[str],
+    bar: Any,
+    path: Path,
+    **options: Any,
+) -> "Summary":
+    """Label a large image; what is done of it is shown at the end of the bar."""
+    to = {
+        kind: names.below(output_dir, name.as_posix())
+        for kind, name in _outputs(path, maps, large=True).items()
+    }
+
+    def show(done: int, number: int) -> None:
+        bar.set_postfix_str(f"{path.name}: {done} of {number} blocks")
+
+    seen = blocks.label(model, root / path, to, classes, on_block=show, **options)
+    present = tuple(classes.names[k] for k in seen.classes)
+    return Summary(path.as_posix(), seen.confidence, seen.unsure, present)
+
+
+def _outputs(name: Path, maps: Collection[str] = (), large: bool = False) -> dict[str, Path]:
     """Where everything about an image goes, below the output."""
     endings = {"labels": ".png", "overlays": ".jpg", **{k: MAPS[k] for k in MAPS if k in maps}}
+    if large:
+        endings |= {kind: ".tif" for kind in ("labels", "confidence") if kind in endings}
     return {kind: kind / name.with_suffix(ending) for kind, ending in endings.items()}
 
 

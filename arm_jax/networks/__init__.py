@@ -3,7 +3,7 @@
 A name and sizes enter, then normalised images (b, h, w, 3); class scores (b, h / 4, w / 4, classes)
 leave. The package knows nothing of labels, losses, weight files or devices.
 
-input       ImageNet's mean and deviation, and padding
+input       bands, their mean and deviation, and padding
 segmenter   HEADS and ARCHITECTURES: a backbone and its heads by name; deeplabv3plus, ocr, fcn
 backbones   BACKBONES: resnet, resnest
 parts       what a backbone and a head must bring along; names: what other packages call them
@@ -15,6 +15,7 @@ summary     parameters and multiply-adds, part by part
 
 from arm_jax.networks.backbones import BACKBONES
 from arm_jax.networks.freezing import WEIGHTS, Frozen, freeze
+from arm_jax.networks.input import RGB, Bands
 from arm_jax.networks.parts import Backbone, FourStages, Head
 from arm_jax.networks.resampling import resize
 from arm_jax.networks.segmenter import (
@@ -31,9 +32,11 @@ __all__ = [
     "ARCHITECTURES",
     "BACKBONES",
     "HEADS",
+    "RGB",
     "WEIGHTS",
     "Architecture",
     "Backbone",
+    "Bands",
     "FourStages",
     "Frozen",
     "Head",

@@ -91,7 +91,7 @@ class Backbone(Entry):
         create: makes a `FourStages` from (*, variant, output_stride, multi_grid, remat, dtype,
             rngs, **sizes), where `variant` is a value of `variants`, `output_stride` (8, 16 or 32)
             that of the last stage's features and `multi_grid` None or the dilations of the last
-            stage's blocks.
+            stage's blocks. `bands`, the channels of the images, is among them if these are not 3.
         sizes: the usual ones; `networks.create` takes others by these names.
         variants: name -> what `create` gets; the shapes in which ImageNet weights are published.
         variant: the usual one.

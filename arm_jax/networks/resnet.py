@@ -87,15 +87,17 @@ def stage_plan(
 class Stem(nnx.Module):
     """The image at a quarter of its size: one 7x7 or three 3x3 convolutions, then max pooling."""
 
-    def __init__(self, width: int, variant: Variant, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(
+        self, width: int, variant: Variant, *, bands: int = 3, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
         layers = []
         if variant.deep_stem:
-            channels = [3, *(int(width * factor) for factor in variant.deep_stem)]
+            channels = [bands, *(int(width * factor) for factor in variant.deep_stem)]
             for stride, ins, outs in zip((2, 1, 1), channels, channels[1:], strict=False):
                 layers.append(ConvNorm(ins, outs, 3, stride=stride, dtype=dtype, rngs=rngs))
         else:
-            channels = [3, width]
-            layers.append(ConvNorm(3, width, 7, stride=2, dtype=dtype, rngs=rngs))
+            channels = [bands, width]
+            layers.append(ConvNorm(bands, width, 7, stride=2, dtype=dtype, rngs=rngs))
         self.layers = nnx.List(layers)
         self.channels = channels[-1]
         self.centred_pool = variant.centred_pool
@@ -218,6 +220,7 @@ class ResNet(FourStages):
         output_stride: 8, 16 or 32, of the last stage's features.
         multi_grid: see `stage_plan`.
         width: channels of the first stage's inner convolutions; 64 in every published network.
+        bands: channels of the images.
         remat: compute what is inside a block again in the backward pass instead of keeping it.
         dtype: compute dtype of the convolutions.
 
@@ -234,6 +237,7 @@ class ResNet(FourStages):
         output_stride: int,
         multi_grid: Sequence[int] | None = None,
         width: int = 64,
+        bands: int = 3,
         remat: bool = False,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
@@ -241,7 +245,7 @@ class ResNet(FourStages):
         plans = stage_plan(depths, output_stride, multi_grid)
         self.width = width
         self.remat = remat
-        self.stem = Stem(width, variant, dtype=dtype, rngs=rngs)
+        self.stem = Stem(width, variant, bands=bands, dtype=dtype, rngs=rngs)
         channels = self.stem.channels
         stages, stage_channels = [], []
         for number, stage in enumerate(plans):

@@ -13,6 +13,7 @@ from arm_jax.networks import deeplabv3plus, ocr
 from arm_jax.networks.backbones import BACKBONES
 from arm_jax.networks.fcn import FcnHead
 from arm_jax.networks.freezing import read_parts
+from arm_jax.networks.input import RGB, Bands
 from arm_jax.networks.parts import Backbone, Head, called
 from arm_jax.settings.rows import DTYPES
 from arm_jax.system.errors import InputError
@@ -64,8 +65,8 @@ class Segmenter(nnx.Module):
 
     Attributes:
         backbone, head, auxiliary_head: the parts, which hold the parameters.
-        name, variant, num_classes, extra_channels, output_stride, align_corners: what it was
-            created as.
+        name, variant, num_classes, extra_channels, output_stride, align_corners, bands: what it
+            was created as.
     """
 
     def __init__(
@@ -80,8 +81,10 @@ class Segmenter(nnx.Module):
         remat: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
+        bands: Bands = RGB,
     ):
         self.name = name
+        self.bands = bands
         self.variant = architecture.variant
         self.num_classes = num_classes
         self.extra_channels = extra_channels
@@ -100,6 +103,7 @@ class Segmenter(nnx.Module):
             dtype=dtype,
             rngs=rngs,
             **_sizes(backbone, architecture),
+            **({} if bands.number == 3 else {"bands": bands.number}),
         )
         self.head: Any = head.create(
             self.backbone.channels,
@@ -163,8 +167,8 @@ class Segmenter(nnx.Module):
         """Scores per pixel and class, at a quarter of the images' size from DeepLabv3+.
 
         Args:
-            images: (b, h, w, 3) float32, RGB normalised with ImageNet's mean and deviation; any
-                size. Or what `frozen_features` returned of them.
+            images: (b, h, w, 3) float32, RGB normalised with ImageNet's mean and deviation, or
+                other `bands` with theirs; any size. Or what `frozen_features` returned of them.
             auxiliary: return the auxiliary head's scores too.
             dropout_key: a jax key, needed in training mode only.
 
@@ -204,6 +208,7 @@ def create(
     variant: str | None = None,
     align_corners: bool = False,
     remat: bool = False,
+    bands: Bands = RGB,
     rngs: nnx.Rngs,
     **sizes: Any,
 ) -> Segmenter:
@@ -222,6 +227,7 @@ def create(
             on crops of 8 n + 1 pixels.
         remat: in the backward pass, compute what is inside the residual blocks and the heads
             again instead of keeping it: about a third more work, for a fraction of the memory.
+        bands: of the images, with their mean and deviation.
         sizes: what to change of the network's `Architecture`: the sizes of its backbone and its
             head by their names, or another attribute. To size a network down.
 
@@ -247,6 +253,7 @@ def create(
         remat=remat,
         dtype=dtype,
         rngs=rngs,
+        bands=bands,
     )
 
 

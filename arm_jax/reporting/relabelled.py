@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arm_jax.data import colors
+from arm_jax.data import bands, colors
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation.relabel import COMPLETED, CORRECTED, Belief, Change
 from arm_jax.reporting import pages
@@ -81,7 +81,7 @@ def _moved(changes: Sequence[Change], classes: Classes) -> pages.Table:
 def _shown(change: Change, believed: Callable[[dict], Belief], classes: Classes) -> dict[str, Any]:
     record = change.source[change.number]
     belief = believed(record)
-    image, label = record["image"], np.asarray(record["label"])
+    image, label = bands.shown(record["image"]), np.asarray(record["label"])
     layers = [
         pages.Layer("image", pages.photo(image, f"image {change.name}")),
         pages.Layer("drawn", pages.photo(colors.overlay(image, label, classes))),

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from arm_jax import arm
+from arm_jax.data import bands
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation.batching import grouped
@@ -126,7 +127,7 @@ def _sample(eye: Eye, record: dict, coarse: np.ndarray | None, scores: np.ndarra
             weights = np.asarray(arm.normalize(eye.players.arm(seen), jnp.asarray(valid), p=eye.p))
             weight = np.where(valid, weights * valid.sum(), np.nan)
     height, width = size
-    image = record["image"]
+    image = bands.shown(record["image"])
     if image.shape[:2] != size:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return Sample(

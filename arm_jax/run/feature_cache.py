@@ -8,6 +8,7 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from arm_jax.data import features, records
 from arm_jax.data.records import Source
 from arm_jax.networks import Segmenter
-from arm_jax.networks.input import normalize
+from arm_jax.networks.input import RGB, normalize
 from arm_jax.networks.parts import PARTS
 from arm_jax.system import caches, parallel, terminal
 from arm_jax.system.caches import GIB
@@ -95,7 +96,10 @@ def weights_digest(model: Segmenter) -> str:
     head = model.head_name if "stage4" in parts else ""
     dtype = jax.tree.leaves(_shapes(model))[0].dtype
     made = (model.backbone_name, head, model.variant, model.output_stride, str(dtype), parts)
-    digest = hashlib.blake2b(repr((*made, model.align_corners)).encode(), digest_size=16)
+    stated: tuple[Any, ...] = (*made, model.align_corners)
+    if model.bands != RGB:
+        stated += (model.bands,)
+    digest = hashlib.blake2b(repr(stated).encode(), digest_size=16)
     for part in parts:
         for name, variable in weight_names.variables(backbone.modules(part)).items():
             value = np.asarray(variable[...])
@@ -106,7 +110,7 @@ def weights_digest(model: Segmenter) -> str:
 
 def _shapes(model: Segmenter) -> dict[str, jax.ShapeDtypeStruct]:
     """Of the features of an image of `SIDE` x `SIDE` pixels."""
-    image = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, SIDE, SIDE, model.bands.number), jnp.float32)
     return jax.eval_shape(lambda image: model.frozen_features(image), image)
 
 
@@ -134,7 +138,7 @@ def _compute(model: Segmenter, source: Source, kept: features.Features, missing:
     def compute(
         state: nnx.State, images: jax.Array, extents: jax.Array, mirrored: jax.Array
     ) -> dict[str, jax.Array]:
-        x = normalize(images, extents)
+        x = normalize(images, extents, model.bands)
         x = jnp.where(mirrored[:, None, None, None], jnp.flip(x, 2), x)
         found = nnx.merge(graphdef, state).frozen_features(x)
         return jax.tree.map(lambda x: x.astype(jnp.float16), found)

@@ -190,6 +190,7 @@ def _open(config: FrozenConfigDict, **part: Any) -> sources.Source:
         undrawn=data.undrawn,
         unlabelled=data.unlabelled,
         overlaps=data.overlaps,
+        channels=data.channels,
         seed=config.seed,
         cache=cache(config),
         **part,

@@ -47,7 +47,8 @@ class Predicts:
         """Class of every pixel, as `--mode predict` finds it.
 
         Args:
-          image: the path of a file, or uint8 (h, w, 3) RGB of any size; or a list of such.
+          image: the path of a file, or uint8 (h, w, 3) RGB of any size (uint16 (h, w, bands) for a
+            run with `data.channels`); or a list of such.
 
         Returns:
           uint8 (h, w) indices of `classes`; a list for a list.
@@ -79,15 +80,16 @@ class Predicts:
         return np.asarray(jax.nn.softmax(scores, axis=-1))
 
     def _pixels(self, image: Any) -> np.ndarray:
-        """uint8 (h, w, 3) of a file or of an array that is one already."""
+        """The bands of a file or of an array that is one already."""
         if isinstance(image, str | Path):
             turn = self.experiment.config.data.orientation == "exif"
-            return prediction.read_image(Path(image).expanduser(), turn)
-        if getattr(image, "dtype", None) != np.uint8 or np.ndim(image) != 3 or image.shape[2] != 3:
-            kind = getattr(image, "dtype", type(image).__name__)
+            return prediction.read_image(Path(image).expanduser(), turn, self.model.bands)
+        bands = self.model.bands
+        kind = getattr(image, "dtype", type(image).__name__)
+        if kind != bands.dtype or np.ndim(image) != 3 or image.shape[2] != bands.number:
             raise InputError(
-                f"an image must be a path or an array of uint8 (height, width, 3), not {kind}"
-                f" {np.shape(image)}"
+                f"an image must be a path or an array of {bands.dtype} (height, width,"
+                f" {bands.number}), not {kind} {np.shape(image)}"
             )
         return image
 

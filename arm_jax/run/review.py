@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
 from arm_jax import experiment as experiments
-from arm_jax.data import images, records
+from arm_jax.data import bands, images, records
 from arm_jax.data.records import encoded, named
 from arm_jax.data.sources import Source
 from arm_jax.review import files, findings
@@ -174,7 +174,8 @@ def _look(run: restore.Run, source: Source, everything: Sequence[int]) -> Iterat
 
     def look(one: tuple[int, dict[str, Any], np.ndarray]) -> Seen:
         index, record, probabilities = one
-        return findings.look(index, record["id"], record["image"], record["label"], probabilities)
+        image = bands.shown(record["image"])
+        return findings.look(index, record["id"], image, record["label"], probabilities)
 
     mine = ordered(look, read(), THREADS, threads=True, ahead=WAITING)
     yield from processes.merged(mine, len(everything))
@@ -222,7 +223,7 @@ def _cards(source: Source, items: Sequence[Item], classes: Any) -> Iterator[tupl
 
     def drawn(group: list[Item]) -> list[tuple[Item, Any]]:
         record = source[group[0].index]
-        image, label = record["image"], record["label"]
+        image, label = bands.shown(record["image"]), record["label"]
         return [
             (item, review_page.thumbnail(item, image, label, classes, len(items))) for item in group
         ]

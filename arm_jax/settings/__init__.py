@@ -172,6 +172,7 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse("optimizer.drops", "is not in order; sort it")
     if values["data.fold"] and values["data.fold"][0] >= values["data.fold"][1]:
         refuse("data.fold", "numbers a fold that there is none of; count from 0")
+    _refuse_bands(values, refuse)
     if values["data.sources"]:
         mixture.refuse_contradictions(values)
     if values["review.folds"] == 1:
@@ -206,6 +207,34 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse(
             "evaluation.stride",
             f"is larger than evaluation.crop = {crop} and leaves gaps; choose a smaller one",
+        )
+
+
+def _refuse_bands(values: Mapping[str, Any], refuse: Callable[[str, str], None]) -> None:
+    """Refuse means and deviations of another number of bands, and what is for RGB alone."""
+    channels = values["data.channels"]
+    number = (channels if isinstance(channels, int) else len(channels)) or 3
+    for key in ("data.mean", "data.deviation"):
+        if values[key] and len(values[key]) != number:
+            refuse(key, f"are {len(values[key])} numbers for {number} bands; give one for each")
+    if not channels:
+        return
+    if not isinstance(channels, int) and len(set(channels)) != len(channels):
+        refuse("data.channels", "names a band twice; give each a name of its own")
+    for key in ("data.mean", "data.deviation"):
+        if not values[key]:
+            refuse(
+                key,
+                f"is of ImageNet's colours in bytes, but data.channels = {channels!r}; give"
+                f" {number} number{'s' if number > 1 else ''}, which scripts/check_dataset.py"
+                " --channels measures",
+            )
+    if values["data.dataset"] != "folders":
+        refuse("data.channels", "is for data.dataset = 'folders'; use ()")
+    if values["augment.jitter"]:
+        refuse(
+            "augment.jitter",
+            f"changes colours in bytes, but data.channels = {channels!r}; it must be False",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from arm_jax.system.values import (
     Choice,
+    Either,
     Flag,
     Kind,
     Mappings,
@@ -100,6 +101,12 @@ DATA_ROWS = tuple(Setting(*row) for row in (
      "Which outline covers the other: the later one in the file, or the smaller one."),
     ("data.orientation", "exif", Choice(("exif", "stored")), DATA,
      "Turn images and labels as their EXIF orientation says, or take them as they are stored."),
+    ("data.channels", (), Either(Whole(1, 512), Several(Text(), optional=True)), NETWORK,
+     "Bands of the images, names or their number, read as they are stored; () for RGB in bytes."),
+    ("data.mean", (), Several(Real(), optional=True), NETWORK,
+     "Mean of each band, in units of the stored values; () for ImageNet's."),
+    ("data.deviation", (), Several(Real(above=0), optional=True), NETWORK,
+     "Standard deviation of each band, likewise."),
     ("data.size", (128, 256), SIZE, DATA,
      "Size of scenes that are generated while training."),
     ("data.builder_config", "", Text(), DATA,
@@ -125,7 +132,10 @@ DATA_ROWS = tuple(Setting(*row) for row in (
 ))
 
 # What a source of a mixture may have for itself; it has the rest from the section `data`.
-_SHARED = ("classes", "ignore", "eval_root", "eval_split", "eval_labels", "eval_images", "fold")
+_SHARED = (
+    "classes", "ignore", "eval_root", "eval_split", "eval_labels", "eval_images", "fold",
+    "channels", "mean", "deviation",
+)
 _OWN: dict[str, Kind] = {
     "name": Text(), "share": Real(above=0, high=1), "weigh": Flag(), "labelled": Flag(),
 }
@@ -301,6 +311,12 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
      "Windows of an image that pass through the network together."),
     ("evaluation.keep_logits_on", "device", Choice(("device", "host")), NOTHING,
      "Where the logits of many scales wait for each other."),
+    ("evaluation.block_above", 1 << 28, COUNT, NOTHING,
+     "Pixels above which --mode predict labels a TIFF in blocks."),
+    ("evaluation.block", (1024, 1024), SIZE, NOTHING,
+     "Size of these blocks."),
+    ("evaluation.block_margin", 256, NUMBER, NOTHING,
+     "Pixels around a block that are read with it, unless there are sliding windows."),
     ("evaluation.boundary_width", 0, NUMBER, SCORES,
      "Also score the pixels this near to a class boundary; 0 for not."),
 

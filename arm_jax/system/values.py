@@ -294,6 +294,29 @@ class WordOr:
         return f"{self.word} or {self.of.describe(plural)}"
 
 
+@dataclass(frozen=True)
+class Either:
+    """A value of the one kind, or of the other."""
+
+    first: Kind
+    second: Kind
+
+    def valid(self, value: Any) -> Any:
+        try:
+            return self.first.valid(value)
+        except ValueError:
+            return self.second.valid(value)
+
+    def parse(self, text: str) -> Any:
+        try:
+            return self.first.parse(text)
+        except ValueError:
+            return self.second.parse(text)
+
+    def describe(self, plural: bool = False) -> str:
+        return f"{self.first.describe(plural)}, or {self.second.describe(plural)}"
+
+
 def literal(text: str) -> Any:
     """A Python literal. Raises ValueError for all else."""
     try:

@@ -40,6 +40,12 @@ class Method:
     devices: int = 1
     class_weights: tuple[float, ...] = ()
 
+    @property
+    def bands(self) -> networks.Bands:
+        """Of the images."""
+        data = self.config.data
+        return networks.Bands.of(data.channels, data.mean, data.deviation)
+
 
 def forward(
     players: Players,

@@ -201,7 +201,7 @@ def network_input(
     images = batch["image"]
     if jittered and method.config.augment.jitter:
         images = jitter.jitter(images, batch["key"])
-    return normalize(images, batch["extent"])
+    return normalize(images, batch["extent"], method.bands)
 
 
 def compile_step(

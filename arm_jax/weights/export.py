@@ -13,7 +13,7 @@ from flax import nnx
 from arm_jax import networks
 from arm_jax.data.labels import Classes
 from arm_jax.networks import Segmenter
-from arm_jax.networks.input import MEAN, STD, standardize
+from arm_jax.networks.input import standardize
 from arm_jax.networks.parts import merged
 from arm_jax.system import files
 from arm_jax.system.errors import InputError
@@ -65,7 +65,8 @@ def metadata(model: Segmenter, classes: Classes | None = None) -> dict[str, str]
     """What a file states of its network beside the tensors, each value a string.
 
     `network`, `variant`, `num_classes`, `output_stride` and `align_corners` are arguments of
-    `networks.create`, "mean" and "std" JSON lists of three numbers for RGB in 0..255. With
+    `networks.create`, "mean" and "std" JSON lists of three numbers for RGB in 0..255; or,
+    with "channels", of a number for each of these bands, in units of the stored values. With
     `classes` also "class_names" and "class_colors", JSON lists in the order of the scores, and
     "ignore", the label of no class.
 
@@ -78,9 +79,11 @@ def metadata(model: Segmenter, classes: Classes | None = None) -> dict[str, str]
         "num_classes": str(model.num_classes),
         "output_stride": str(model.output_stride),
         "align_corners": json.dumps(model.align_corners),
-        "mean": json.dumps(MEAN),
-        "std": json.dumps(STD),
+        "mean": json.dumps(model.bands.mean),
+        "std": json.dumps(model.bands.deviation),
     }
+    if model.bands.stored:
+        stated["channels"] = json.dumps(model.bands.names, ensure_ascii=False)
     if classes is not None:
         if classes.number != model.num_classes:
             raise InputError(
@@ -122,7 +125,8 @@ def segmenting(
 ) -> Callable[[jax.Array], dict[str, jax.Array]]:
     """The network with its weights as a function of images of one size, for every program.
 
-    It takes uint8 RGB images (b, height, width, 3), normalises them, and returns {"labels": uint8
+    It takes uint8 RGB images (b, height, width, 3), or uint16 ones of the network's other bands,
+    normalises them, and returns {"labels": uint8
     (b, height, width), "scores": float32 (b, h, w, num_classes)}, the scores at the resolution at
     which the network gives them, labels being the best class of the scores resized to the image.
 
@@ -135,17 +139,17 @@ def segmenting(
 
     def segment(images: jax.Array) -> dict[str, jax.Array]:
         network = merged(graphdef, state)
-        scores = network(standardize(images))[..., : model.num_classes]
+        scores = network(standardize(images, network.bands))[..., : model.num_classes]
         labels = jnp.argmax(networks.resize(scores, size, model.align_corners), axis=-1)
         return {"labels": labels.astype(jnp.uint8), "scores": scores}
 
     return segment
 
 
-def any_number(size: tuple[int, int]) -> jax.ShapeDtypeStruct:
-    """What a program takes: any number of uint8 RGB images of one size."""
+def any_number(model: Segmenter, size: tuple[int, int]) -> jax.ShapeDtypeStruct:
+    """What a program takes: any number of images of one size, uint8 RGB or uint16 bands."""
     (batch,) = jax.export.symbolic_shape("b")
-    return jax.ShapeDtypeStruct((batch, *size, 3), jnp.uint8)
+    return jax.ShapeDtypeStruct((batch, *size, model.bands.number), model.bands.dtype)
 
 
 def stablehlo(
@@ -169,7 +173,7 @@ def stablehlo(
     if unknown:
         raise InputError(f"platforms = {sorted(unknown)}; choose from {', '.join(PLATFORMS)}")
     segment = jax.jit(segmenting(model, size))
-    exported = jax.export.export(segment, platforms=tuple(platforms))(any_number(size))
+    exported = jax.export.export(segment, platforms=tuple(platforms))(any_number(model, size))
     return bytes(exported.serialize())
 
 

@@ -76,7 +76,7 @@ def program(model: Segmenter, size: tuple[int, int], classes: Classes | None = N
     if dtype != np.float32:
         raise InputError(f"the network computes in {dtype}, and ONNX files here in float32")
     stated = export.metadata(model, classes)
-    shape = export.any_number(size)
+    shape = export.any_number(model, size)
     traced, outputs = jax.make_jaxpr(export.segmenting(model, size), return_shape=True)(shape)
     graph = onnx_graph.Graph(shape.shape[0], "images")
     names = onnx_graph.converted(traced, graph, ["images"], OPERATIONS)
@@ -174,7 +174,11 @@ def save(
         in which case there is no file.
     """
     data = program(model, size, classes)
-    noise = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    bands = model.bands
+    largest = 2 * max(bands.mean) if bands.stored else 255
+    noise = np.random.default_rng(0).integers(
+        0, int(largest) + 1, (2, *size, bands.number), bands.dtype
+    )
     found = difference(data, model, np.concatenate([noise, images]))
     if not found.is_small:
         raise InputError(

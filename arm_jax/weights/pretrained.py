@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from flax import nnx
 
 from arm_jax.networks import BACKBONES, WEIGHTS, Segmenter
+from arm_jax.networks.input import COLORS, first_kernel
 from arm_jax.networks.parts import PARTS
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_files, weight_names
@@ -69,8 +70,9 @@ def load(model: Segmenter, source: str | Path | Mapping[str, Any]) -> Report:
 
     A part of the backbone (its stem, or one stage) is loaded whole or not at all, and so is a
     head. A classifier for another number of classes stays fresh. A first kernel for gray images is
-    spread over the three colours. torchvision's and Caffe's networks have equal names and shapes:
-    which of them the weights are for must be known, and chosen as the network's variant.
+    spread over the three colours, and one for colours over other bands (`input.first_kernel`).
+    torchvision's and Caffe's networks have equal names and shapes: which of them the weights are
+    for must be known, and chosen as the network's variant.
 
     Args:
         model: a network from `networks.create`.
@@ -101,7 +103,7 @@ def load(model: Segmenter, source: str | Path | Mapping[str, Any]) -> Report:
     misfits = _misplaced(names, tensors)
     for our in _wanted(names, tensors, notes):
         try:
-            value, note = _fit(our, tensors[names[our]], ours[our].shape, layout)
+            value, note = _fit(our, tensors[names[our]], ours[our].shape, layout, model.bands.names)
         except ValueError as error:
             misfits.append(f"{names[our]} {error}")
             continue
@@ -196,7 +198,7 @@ def _wanted(
 
 
 def _fit(
-    our: str, tensor: np.ndarray, shape: tuple[int, ...], layout: str
+    our: str, tensor: np.ndarray, shape: tuple[int, ...], layout: str, bands: Sequence[str]
 ) -> tuple[np.ndarray | None, str]:
     """The tensor in the network's shape, or None to leave it fresh; and a remark, if any.
 
@@ -214,7 +216,11 @@ def _fit(
     if _is_classifier(our) and values.shape[:-1] == shape[:-1]:
         return None, f"stays fresh: the file scores {values.shape[-1]} classes, not {shape[-1]}"
     is_first = our == "backbone.stem.layers.0.conv.kernel"
-    if is_first and values.shape == (*shape[:2], 1, shape[3]):
+    if is_first and values.shape == (*shape[:2], 3, shape[3]):
+        colored = [name for name in bands if name in COLORS]
+        kept = f", of which {', '.join(colored)} keep theirs" if colored else ""
+        return first_kernel(values, bands), f"is spread from three colours over {len(bands)}{kept}"
+    if is_first and values.shape == (*shape[:2], 1, shape[3]) and len(bands) == 3:
         return np.repeat(values / 3, 3, axis=2), "is spread from one colour over three"
     found, wanted = (weight_names.shape_there(each, layout) for each in (values.shape, shape))
     raise ValueError(f"is {found} and not {wanted}")

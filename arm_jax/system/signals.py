@@ -128,12 +128,16 @@ class Listener:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Note a signal in `number` instead of raising."""
+        """Note a signal in `number` instead of raising.
+
+        Whoever leaves the block has reacted to it: what is closed behind it may take its time.
+        """
         self._deferred += 1
         try:
             yield
         finally:
             self._deferred -= 1
+            self._settled = self._settled or self.number is not None
 
     @contextlib.contextmanager
     def raising(self) -> Iterator[None]:

@@ -217,3 +217,15 @@ def test_no_worker_outlives_its_parent(tmp_path, number):
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert len(err.splitlines()) == 1, err
+
+
+def test_what_is_closed_behind_a_deferred_part_may_take_its_time(monkeypatch):
+    ended = []
+    monkeypatch.setattr(signals, "GRACE", 0.05)
+    monkeypatch.setattr(signals, "end_at_once", ended.append)
+    with signals.Listener() as listener:
+        with listener.deferred():
+            signal.raise_signal(signal.SIGTERM)
+        assert listener.number == signal.SIGTERM
+        time.sleep(0.3)
+    assert not ended

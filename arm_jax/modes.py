@@ -22,6 +22,7 @@ from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
+from arm_jax.training import beliefs
 
 
 @mirror.uploads
@@ -150,19 +151,27 @@ def relabel(
     weights = used.evaluation.weights
     # How sure is sure may be chosen anew, unlike what the run was trained with.
     limits = used.targets if config is None else config.targets
+    near = limits.correct_above_near
+    if limits.near_rule != "fixed":
+        if run.state.beliefs is None:
+            raise InputError(
+                f"targets.near_rule = {limits.near_rule!r}, but the run of {folder} had no teacher"
+                " that counts contradictions; use targets.near_rule = 'fixed'"
+            )
+        near = float(beliefs.near_threshold(run.state.beliefs, limits))
     parts = used.data.train_split.split("+")
     found = [inputs.labelled_as_training(used, part) for part in parts]
     copies, place = _labels_to_evaluate_on(used, target, run.classes)
     number = sum(len(source) for source in found)
     terminal.say(
         f"believing    the {weights} of step {run.step}, of {number:,} images; corrects above"
-        f" {limits.correct_above:g} ({limits.correct_above_near:g} within {limits.near:g} px of an"
+        f" {limits.correct_above:g} ({near:.2g} within {limits.near:g} px of an"
         f" edge), completes above {limits.complete_above:g}"
     )
 
     def belief(record: dict) -> relabels.Belief:
         p = run.probabilities(record["image"])
-        return relabels.judge(p, record["label"], limits, run.classes.ignore)
+        return relabels.judge(p, record["label"], limits, run.classes.ignore, near)
 
     changes = []
     for part, source in zip(parts, found, strict=True):

@@ -38,6 +38,7 @@ def apply_rows(config: ConfigDict, argument: str | None, rows: dict | None = Non
 RECIPE = {
     "targets.average": 0.05,
     "targets.correct": "class",
+    "targets.near_rule": "contradictions",
     "targets.complete": "class",
     "targets.edge_weight": 8.0,
     "evaluation.weights": "teacher",

@@ -56,7 +56,9 @@ class Change:
     moved: np.ndarray
 
 
-def judge(p: np.ndarray, label: np.ndarray, settings: Any, ignore: int = 255) -> Belief:
+def judge(
+    p: np.ndarray, label: np.ndarray, settings: Any, ignore: int = 255, near: float | None = None
+) -> Belief:
     """What a network believes of a label, by the thresholds of the section `targets`.
 
     The same rule as in training with `correct` and `complete` = "class", whatever these are.
@@ -66,6 +68,7 @@ def judge(p: np.ndarray, label: np.ndarray, settings: Any, ignore: int = 255) ->
       label: uint8 (h, w).
       settings: the config's section `targets`.
       ignore: the label of pixels that have none.
+      near: how sure the network must be near an edge; None for `correct_above_near`.
     """
     drawn, believed = label != ignore, p.argmax(-1).astype(np.uint8)
     certainty = p.max(-1)
@@ -73,7 +76,7 @@ def judge(p: np.ndarray, label: np.ndarray, settings: Any, ignore: int = 255) ->
     limit = targets.thresholds(
         distance,
         inside=settings.correct_above,
-        near=settings.correct_above_near,
+        near=settings.correct_above_near if near is None else near,
         width=settings.near,
     )
     known = (jnp.asarray(believed), jnp.asarray(certainty))

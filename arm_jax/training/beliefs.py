@@ -160,6 +160,13 @@ def teaches(settings: Any) -> bool:
     return settings.correct != "none" or settings.complete != "none"
 
 
+def near_threshold(beliefs: Beliefs, settings: Any) -> jax.Array | float:
+    """How sure the teacher must be near an edge, by `targets.near_rule`."""
+    if settings.near_rule == "fixed":
+        return settings.correct_above_near
+    return targets.near_threshold(beliefs.contradicted_near, beliefs.contradicted_beyond)
+
+
 def inside(extent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """(b, h, w) bool: what is no padding, from heights and widths (b, 2)."""
     rows = jnp.arange(shape[1])[None, :, None] < extent[:, 0, None, None]
@@ -215,11 +222,11 @@ def look(
     scores = stop_gradient(scores)
     beliefs = _learned(beliefs, scores, labels, distance, drawn, seen, step, config)
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
-    near: jax.Array | float = settings.correct_above_near
-    if settings.near_rule == "contradictions":
-        near = targets.near_threshold(beliefs.contradicted_near, beliefs.contradicted_beyond)
     limit = targets.thresholds(
-        distance, inside=settings.correct_above, near=near, width=settings.near
+        distance,
+        inside=settings.correct_above,
+        near=near_threshold(beliefs, settings),
+        width=settings.near,
     )
     never = jnp.float32(jnp.inf)
     limit = jnp.where(beliefs.begun, limit, never)

@@ -101,6 +101,11 @@ def predict(
     """
     images = refusals.images_to_label(images)
     run = restore.opened(config, folder, checkpoint)
+    if not output and jax.process_count() > 1 and not isinstance(mirror.place(run.folder), Path):
+        raise InputError(
+            f"{run.folder}: several processes predict into a folder that all of them see; name one"
+            " by --output"
+        )
     target = names.local(output, "--output") if output else run.folder / "predictions"
     mirror.fetch(target, below=True)
     prediction.predict_images(

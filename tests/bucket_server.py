@@ -7,6 +7,7 @@ are added here. It answers one request after the other, so a condition holds unt
 
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http import server
@@ -14,6 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+# Read when gcsfs is imported, which would ask by gRPC for the kind of a bucket.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 emulator = pytest.importorskip(
     "gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed (group dev)"
 )

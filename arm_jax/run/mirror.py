@@ -39,6 +39,7 @@ REMOTE = frozenset({"checkpoints", "damaged"})  # folders that stay in the bucke
 THREADS = 8
 PATIENCE = 120.0  # seconds for which the last upload is tried
 PAUSE = 5.0  # seconds between two tries
+SILENCE = 5.0  # seconds after which somebody who waits is told for what
 _PREFIX, _KEPT = "arm_jax-run-", "arm_jax-not-uploaded-"
 
 
@@ -161,7 +162,14 @@ def folder_of(given: str | Path, title: str = "--workdir") -> Path:
     if not _mirrors:
         _remove_leftovers()
         atexit.register(_drop)
-    buckets.check(address)
+    # What does not answer is asked again for about a minute.
+    waits = threading.Timer(SILENCE, signals.tell, [f"{address}: waiting for an answer"])
+    waits.daemon = True
+    waits.start()
+    try:
+        buckets.check(address)
+    finally:
+        waits.cancel()
     _mirrors.append(Mirror(address))
     fetch(_mirrors[-1].folder)
     return _mirrors[-1].folder

@@ -113,7 +113,7 @@ def reason(error: BaseException) -> str:
         )
     if code == "401" or "Anonymous caller" in text or "UNAUTHENTICATED" in text:
         return "no credentials that the bucket accepts (401); gcloud auth application-default login"
-    return f"the bucket does not answer ({first_line(error)})"
+    return f"the bucket does not answer ({first_line(error)}); check the network"
 
 
 def check(address: Address) -> None:

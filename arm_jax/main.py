@@ -12,7 +12,7 @@ if __name__ == "__main__":
 from absl import app, flags, logging
 
 from arm_jax.run import configs, mirror, refusals
-from arm_jax.system import coordinator, host_memory
+from arm_jax.system import coordinator, host_memory, names
 from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.version import __version__
 
@@ -79,6 +79,8 @@ def main(argv: list[str]) -> None:
     if workdir is not None:
         workdir = str(mirror.folder_of(workdir))
     refusals.check_options(mode, [name for name in refusals.OPTIONS if flags.FLAGS[name].present])
+    if _OUTPUT.value is not None:
+        names.local(_OUTPUT.value, "--output")
     if mode == "show":
         print(configs.show(_CONFIG.value, argv[1:], workdir))
         return

@@ -83,7 +83,7 @@ class Stopped(RuntimeError):
     """
 
     def __init__(self, message: str, number: int = signal.SIGTERM):
-        super().__init__(message)
+        super().__init__(named(message))
         self.number = number
 
     @property

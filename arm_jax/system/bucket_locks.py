@@ -51,6 +51,11 @@ class Lock:
         self._done = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="bucket lock", daemon=True)
 
+    @property
+    def token(self) -> str:
+        """What tells this lock from all others."""
+        return str(self._text["token"])
+
     def take(self) -> None:
         """Take the lock. Raises Busy and BucketError."""
         told = False
@@ -68,7 +73,9 @@ class Lock:
         holder = self._read()
         process = holder.get("process")
         if holder.get("machine") == self._text["machine"] and isinstance(process, int):
-            if not outputs.is_running(process):
+            # One of this process may be left that the bucket did not let go.
+            own = process == os.getpid() and holder.get("token") not in _tokens()
+            if own or not outputs.is_running(process):
                 return True
             raise self._busy(holder)
         if not told:
@@ -110,7 +117,7 @@ class Lock:
             self._generation = buckets.write(self._address, text, generation=generation).generation
         except Changed:
             # Or this very write arrived, its answer was lost, and it was made again.
-            if self._read().get("token") != self._text["token"]:
+            if self._read().get("token") != self.token:
                 raise
             there = buckets.find(self._address)
             if there is None:
@@ -171,6 +178,10 @@ def check(folder: Address) -> None:
     lock = _held.get(str(folder))
     if lock is not None:
         lock.check()
+
+
+def _tokens() -> set[str]:
+    return {lock.token for lock in _held.values()}
 
 
 def _named(holder: dict[str, Any]) -> str:

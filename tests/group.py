@@ -116,12 +116,25 @@ def settings_of(changes: dict[str, Any]) -> Any:
 
 
 def train(workdir: str, until: int = 0, seen: str = "", **changes: Any) -> None:
-    """Train; be asked to stop after step `until`; write digests of the examples to `seen`."""
+    """Train; be asked to stop after step `until`; write digests of the examples to `seen`.
+
+    Prints how many bytes restoring read.
+    """
     import jax
 
     from arm_jax.run import loop
+    from arm_jax.run.checkpoints import Checkpoints
     from arm_jax.system import sharding
 
+    restore = Checkpoints.restore
+
+    def measured(*arguments: Any) -> Any:
+        before = _bytes_read()
+        restored = restore(*arguments)
+        print(f"bytes read {_bytes_read() - before}", flush=True)
+        return restored
+
+    Checkpoints.restore = measured  # type: ignore[method-assign]
     if until:
 
         class Requests:
@@ -143,6 +156,12 @@ def train(workdir: str, until: int = 0, seen: str = "", **changes: Any) -> None:
 
         sharding.shard_batch = recorded
     loop.train(settings_of(changes), workdir)
+
+
+def _bytes_read() -> int:
+    """By this process so far, from files and pipes; what sockets receive does not count."""
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["rchar"])
 
 
 def _digests(batch: dict[str, np.ndarray]) -> list[str]:

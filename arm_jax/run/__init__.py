@@ -6,7 +6,7 @@ folder. Only this package and what stands above it know what is in a run's folde
 folder       config.json, metrics.jsonl and the other files of a run
 checkpoints  Orbax, and nothing else knows about it
 restore      a folder to the trained players
-loop         training; prefetch, progress and signals are its parts
+loop         training; prefetch, progress, stragglers and signals are its parts
 inputs       the labelled images that a config names
 refusals     what a command line cannot have, answered before JAX is imported
 describe     what a run is about to do, in words

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
@@ -106,11 +107,15 @@ class Checkpoints:
     def find(self, which: str) -> int:
         """The step that `which` names: "latest", "best" (by mIoU) or a number.
 
-        Damaged checkpoints do not count; each that is passed over is named on the terminal.
+        Damaged checkpoints do not count; each that is passed over is named on the terminal. The
+        first process alone looks, and every one must call this.
 
         Raises InputError, listing the steps there are, when there is no such checkpoint, and when
         the one with that number is damaged.
         """
+        return processes.from_first(lambda: self._find(which))
+
+    def _find(self, which: str) -> int:
         steps = _steps(self.folder)
         if which.isdecimal() and int(which) in steps:
             damage = find_damage(self.folder / which)
@@ -272,33 +277,35 @@ class Checkpoints:
     def restore(self, step: int, like: Any) -> tuple[Any, dict]:
         """The train state with the shapes, types and placement of `like`, and the input position.
 
+        The first process alone reads, and hands on what it read; every process must call this.
+
         Raises InputError when the checkpoint is of another network or cannot be read.
         """
         folder = self.folder / str(step)
         if not (folder / digests.FILE).exists():
             terminal.say(f"{folder} has no {digests.FILE}; it is restored without a check")
-        reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
-        abstract = jax.tree.map(_abstract_array, _present(like))
-        try:
-            restored = reader.restore(
-                _for_orbax(folder),
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract), input=ocp.args.JsonRestore()
-                ),
-            )
-        except Exception as error:
-            if isinstance(folder, Place) and _is_of_bucket(error):
-                raise BucketError(f"{folder}: {buckets.reason(error)}") from error
-            raise InputError(
-                f"{folder} does not fit this config or is damaged ({first_line(error)});"
-                " use the config that wrote it, or remove that folder to restart from an older one"
-            ) from error
-        finally:
-            reader.close()
-        state = restored["state"]
+        asked = _present(like)
+        if processes.place()[1] == 1:
+            state, position = _read(folder, jax.tree.map(_abstract_array, asked))
+        else:
+            leaves, structure = jax.tree.flatten(asked)
+            found: list[np.ndarray] = []
+
+            def read() -> dict:
+                state, position = _read(folder, jax.tree.map(_on_host, asked))
+                found.extend(jax.tree.leaves(state))
+                return position
+
+            position = processes.from_first(read)
+            arrays = processes.broadcast(found, [(x.shape, x.dtype) for x in leaves])
+            placed = [
+                jax.make_array_from_process_local_data(leaf.sharding, array, leaf.shape)
+                for leaf, array in zip(leaves, arrays, strict=True)
+            ]
+            state = jax.tree.unflatten(structure, placed)
         if dataclasses.is_dataclass(like):
             state = dataclasses.replace(like, **state)  # type: ignore[type-var]
-        return state, restored["input"]
+        return state, position
 
     def wait(self) -> None:
         """Block until the last save is complete on disk. Raises InputError as `save`."""
@@ -334,6 +341,41 @@ class Checkpoints:
                 f"{self.folder / str(self._saving)} cannot be saved ({first_line(error)}); free"
                 f" some space, then the same command works again{goes_on}"
             ) from error
+
+
+def _read(folder: Folder, like: Any) -> tuple[Any, dict]:
+    """State and position of a checkpoint; in a run of several processes, by the first one alone.
+
+    Raises InputError when the checkpoint is of another network or cannot be read.
+    """
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=0,
+        active_processes={0} if jax.process_count() > 1 else None,
+        barrier_sync_key_prefix="restore",
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
+        state=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+        input=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+    )
+    reader = ocp.Checkpointer(handler, multiprocessing_options=alone)
+    try:
+        restored = reader.restore(
+            _for_orbax(folder),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(like), input=ocp.args.JsonRestore()
+            ),
+        )
+    except Exception as error:
+        if isinstance(folder, Place) and _is_of_bucket(error):
+            raise BucketError(f"{folder}: {buckets.reason(error)}") from error
+        raise InputError(
+            f"{folder} does not fit this config or is damaged ({first_line(error)});"
+            " use the config that wrote it, or remove that folder to restart from an older one"
+        ) from error
+    finally:
+        reader.close()
+    return restored["state"], restored["input"]
 
 
 def _drop_echoes() -> None:
@@ -504,6 +546,11 @@ def _present(state: Any) -> Any:
         return state
     values = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _on_host(x: jax.Array) -> np.ndarray:
+    """What Orbax takes for a request of a numpy array; it occupies no memory."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
 def _abstract_array(x: jax.Array) -> jax.ShapeDtypeStruct:

@@ -19,7 +19,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,14 @@ PACKAGES = (
 )
 
 
-CLASSES = "classes.json"
+CLASSES, HOSTS = "classes.json", "hosts.jsonl"
 # What a run writes into its folder, beside TensorBoard's event files, whose names are unique. Other
 # files may lie there too.
 NAMES = (
     "config.json",
     "versions.jsonl",
     "metrics.jsonl",
+    HOSTS,
     CLASSES,
     "parameters.txt",
     "checked_labels.json",
@@ -310,11 +311,20 @@ class MetricsLog:
             tracker.write(line.step, values)
 
     def show(self, step: int, images: Callable[[], Mapping[str, bytes]]) -> None:
-        """Draw images, which only the first process makes."""
-        if self._writes:
-            drawn = images()
+        """Draw images, which only the first process makes; every process must call this."""
+
+        def drawn() -> None:
+            found = images()
             for tracker in self._trackers:
-                tracker.show(step, drawn)
+                tracker.show(step, found)
+
+        processes.once(drawn)
+
+    def write_hosts(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Append how each of several hosts keeps up to hosts.jsonl; no two runs have the same."""
+        if self._writes:
+            for line in lines:
+                _append(self._path.with_name(HOSTS), line)
 
     def close(self, finished: bool = True) -> None:
         """Close the files; `finished` tells trackers whether the run made its last step."""

@@ -71,11 +71,12 @@ def _train(config: ConfigDict, workdir: Path, mesh: Mesh) -> evaluate.Result:
     terminal.say(describe.run(config, train_source, eval_source, mesh, experiment.protocol))
     processes.once(functools.partial(set_damaged_aside, workdir))
     checkpoints = Checkpoints(workdir, keep=config.keep)
-    weights = first_weights(experiment) if checkpoints.latest_step() is None else ""
+    newest = processes.from_first(checkpoints.latest_step)
+    weights = first_weights(experiment) if newest is None else ""
     splits = {"training": train_source, "evaluation": eval_source}
     pixels = _check_labels(experiment, splits, workdir)
 
-    graphdef, state, position = _start(experiment, checkpoints, weights, workdir, mesh)
+    graphdef, state, position = _start(experiment, checkpoints, newest, weights, workdir, mesh)
     first = int(state.step)
     method = experiment.method(mesh, pixels)
     step_function = compile_step(mesh, graphdef, experiment.transformation, method)
@@ -242,12 +243,12 @@ def first_weights(experiment: Experiment) -> str | dict[str, np.ndarray]:
 def _start(
     experiment: Experiment,
     checkpoints: Checkpoints,
+    step: int | None,
     weights: str | dict[str, np.ndarray],
     workdir: Path,
     mesh: Mesh,
 ) -> tuple[nnx.GraphDef, TrainState, dict[str, Any] | None]:
-    """The state to go on from, and the input position if it comes from a checkpoint."""
-    step = checkpoints.latest_step()
+    """The state to go on from, and the input position if it comes from the checkpoint `step`."""
     if step is None:
         graphdef, state = experiment.create_state(weights)
         terminal.say(describe.parameters(state, workdir))

@@ -37,6 +37,7 @@ class Prefetcher:
         self._queue: queue.Queue = queue.Queue(maxsize=depth)
         self._closed = threading.Event()
         self.waited = 0.0  # seconds in which the devices had nothing to do but wait for input
+        self.blocked = 0.0  # seconds in which the host waited for the devices here
         self._thread = threading.Thread(target=self._read, name="prefetch", daemon=True)
         self._thread.start()
 
@@ -66,8 +67,10 @@ class Prefetcher:
             completion to the arrival of the batch is what the devices truly waited.
         """
         if self._queue.empty():
+            began = time.perf_counter()
             jax.block_until_ready(in_flight)
             start = time.perf_counter()
+            self.blocked += start - began
             item = self._queue.get()
             self.waited += time.perf_counter() - start
         else:

@@ -1,5 +1,6 @@
 """Log lines, metrics and the watch over the loss, read one step late so that devices never wait."""
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,10 +15,10 @@ from arm_jax import schedules
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate
 from arm_jax.run import folder as run_folder
-from arm_jax.run import tracking
+from arm_jax.run import stragglers, tracking
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.prefetch import Prefetcher
-from arm_jax.system import terminal
+from arm_jax.system import peers, terminal
 from arm_jax.system.errors import Diverged
 from arm_jax.training.records import EvaluationLine, Logged, StepLine, Window
 
@@ -56,7 +57,9 @@ class Progress:
         self._overflows = 0  # of float16, without a good step since
         self._first_step = self._step = self._line_step = first_step
         self._line_time = time.perf_counter()
-        self._line_waited = 0.0
+        self._line_waited = self._line_blocked = 0.0
+        self._blocked = 0.0  # seconds in which the host waited for the devices
+        self._watch = stragglers.Watch()
         self._seconds = 0.0  # of training in this start, without evaluation and compilation
         self._steps = 0
         self._waited = 0.0
@@ -76,15 +79,20 @@ class Progress:
             self._restart_clock()
         self._line.show(step)
         if len(self._flight) > STEPS_IN_FLIGHT:
-            jax.block_until_ready(self._flight.popleft())
+            self._block(self._flight.popleft())
         self._write_pending()
         if step % self._config.log_every == 0 or step == self._config.steps:
             self._pending = (step, logged, self._rates())
 
     def flush(self) -> None:
         """Write the line that is due, and let the devices finish."""
-        jax.block_until_ready(self.in_flight)
+        self._block(self.in_flight)
         self._write_pending()
+
+    def _block(self, on_devices: Any) -> None:
+        start = time.perf_counter()
+        jax.block_until_ready(on_devices)
+        self._blocked += time.perf_counter() - start
 
     def was_evaluated(self, step: int) -> bool:
         """Whether the log holds an evaluation of `step`; every process must ask."""
@@ -123,6 +131,7 @@ class Progress:
     def close(self) -> None:
         """Report how well the input kept up, and close the files."""
         self._line.close()
+        self._write_hosts()
         if self._steps:
             steps = "1 step" if self._steps == 1 else f"{self._steps} steps"
             terminal.say(
@@ -158,6 +167,7 @@ class Progress:
         if with_arm and abs(logged.loss_ratio - 1) > abs(self._farthest[1] - 1):
             self._farthest = step, logged.loss_ratio
         self._log.write(line, rates)
+        self._write_hosts()
         self._warn_if_uniform(step, logged)
         remark = f", {line.skipped} steps skipped" if line.skipped else ""
         terminal.say(
@@ -165,6 +175,13 @@ class Progress:
             f"  mean {line.mean_loss:.4f}  auxiliary {line.auxiliary_loss:.4f}"
             f"{_speed(rates)}{remark}"
         )
+
+    def _write_hosts(self) -> None:
+        """Write how the hosts keep up, as far as they have told; nothing for a single process."""
+        notes = peers.notes()
+        self._log.write_hosts(self._watch.lines(notes))
+        for line in self._watch.warnings(notes):
+            terminal.say(f"warning: {line}")
 
     def _warn_if_uniform(self, step: int, logged: Logged[float]) -> None:
         """Warn once, a quarter into the run, that ARM is still silently the plain loss."""
@@ -208,6 +225,9 @@ class Progress:
         if steps == 0:
             return {}
         waited = self._prefetcher.waited - self._line_waited
+        blocked = self._blocked + self._prefetcher.blocked - self._line_blocked
+        pace = stragglers.pace(self._step, steps, seconds, blocked, waited)
+        peers.note(dataclasses.asdict(pace))
         self._seconds += seconds
         self._steps += steps
         self._waited += waited
@@ -225,6 +245,7 @@ class Progress:
         self._line_time = time.perf_counter()
         self._line_step = self._step
         self._line_waited = self._prefetcher.waited
+        self._line_blocked = self._blocked + self._prefetcher.blocked
 
     def _check(self, step: int, sums: Window[float]) -> None:
         """Raise Diverged for a loss that is not finite; float16 may overflow for a while."""

@@ -14,8 +14,8 @@ A single process needs none of it, and no JAX.
 import contextlib
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ _HEAD = 1 << 12  # bytes of every first message, with the length of the whole in
 _MOST = 1 << 24  # bytes of any other
 _LENGTH = 8
 _DAYS = 7 * 24 * 60 * 60 * 1000  # of `wait`, in milliseconds
+_LARGEST = 1 << 26  # bytes of a part of a broadcast
 
 _alone = False
 # How far this process has come: messages and steps, counted. Those of all processes are equal while
@@ -164,6 +165,41 @@ def from_first(make: Callable[[], Value]) -> Value:
     if error is not None:
         raise error
     return found  # type: ignore[return-value]
+
+
+def broadcast(
+    arrays: Sequence[np.ndarray], like: Sequence[tuple[tuple[int, ...], Any]]
+) -> list[np.ndarray]:
+    """The arrays of the first process, in all of them, bit by bit.
+
+    They travel as one string of bytes, in parts of one size: JAX compiles a program for each.
+
+    Args:
+      arrays: in the first process; the others may hand in none.
+      like: shape and dtype of each, in every process.
+    """
+    from jax.experimental import multihost_utils
+
+    moved()
+    sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in like]
+    part = min(_LARGEST, max(_HEAD, 1 << (sum(sizes) - 1).bit_length()))
+    string = np.zeros(-(-sum(sizes) // part) * part, np.uint8)
+    if is_first():
+        start = 0
+        for array, (shape, dtype), size in zip(arrays, like, sizes, strict=True):
+            if np.shape(array) != shape:
+                raise ValueError(f"an array of shape {np.shape(array)}, not {shape}")
+            flat = np.ascontiguousarray(np.asarray(array, dtype).reshape(-1))
+            string[start : start + size] = flat.view(np.uint8)
+            start += size
+    for start in range(0, len(string), part):
+        piece = string[start : start + part]
+        piece[:] = multihost_utils.broadcast_one_to_all(piece)
+    found, start = [], 0
+    for (shape, dtype), size in zip(like, sizes, strict=True):
+        found.append(string[start : start + size].view(dtype).reshape(shape))
+        start += size
+    return found
 
 
 @contextlib.contextmanager

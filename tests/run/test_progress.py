@@ -9,6 +9,7 @@ import pytest
 from arm_jax import schedules
 from arm_jax.run import folder as run_folder
 from arm_jax.run.progress import Progress
+from arm_jax.system import peers
 from arm_jax.training.records import Logged, Window
 from configs import base
 
@@ -28,7 +29,7 @@ def log(tmp_path):
         progress = Progress(
             config,
             tmp_path,
-            types.SimpleNamespace(waited=0.0),
+            types.SimpleNamespace(waited=0.0, blocked=0.0),
             types.SimpleNamespace(latest_step=lambda: None),
             first_step=first - 10,
             schedule=schedules.learning_rate(STEPS),
@@ -102,3 +103,32 @@ def test_an_arm_that_died_is_told_from_one_that_has_not_moved(
 def test_nothing_else_is_warned_of(log, capsys, row, options):
     log(row, **options)
     assert "warning" not in capsys.readouterr().out
+
+
+def test_each_host_is_logged_and_a_straggler_is_named_once_until_it_keeps_up_again(
+    log, monkeypatch, tmp_path, capsys
+):
+    own = {}
+    monkeypatch.setattr(peers, "note", lambda values: own.update(values))
+
+    def notes() -> dict[int, dict]:
+        if not own:
+            return {}
+        slow = own["step"] in (20, 30, 50)
+        times = {"step_seconds": 1.0, "own_seconds": 0.9 if slow else 0.2, "waiting_seconds": 0.15}
+        quick = {**own, "step_seconds": 1.0, "own_seconds": 0.1, "host": "a"}
+        return {0: quick, 1: {**own, **times, "host": "b"}}
+
+    monkeypatch.setattr(peers, "notes", notes)
+    log("arm")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "holds the others" in line]
+    assert lines == 2 * [
+        "warning: process 1 of 2 on b holds the others up: it takes 0.90 s a step by itself, 0.15 s"
+        " of it waiting for input; the median of the others is 0.10 s"
+    ]
+    written = [json.loads(line) for line in (tmp_path / "hosts.jsonl").read_text().splitlines()]
+    assert [(one["process"], one["step"]) for one in written] == [
+        (process, step) for step in range(20, STEPS + 1, 10) for process in (0, 1)
+    ]
+    assert written[1]["host"] == "b" and written[1]["host_gib"] > 0.05
+    assert own["own_seconds"] <= own["step_seconds"]

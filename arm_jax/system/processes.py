@@ -180,7 +180,7 @@ def broadcast(
     """
     from jax.experimental import multihost_utils
 
-    moved()
+    _meet()
     sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in like]
     part = min(_LARGEST, max(_HEAD, 1 << (sum(sizes) - 1).bit_length()))
     string = np.zeros(-(-sum(sizes) // part) * part, np.uint8)
@@ -235,7 +235,7 @@ def gathered(value: Value) -> list[Value]:
     """
     if place()[1] == 1:
         return [value]
-    moved()
+    _meet()
     data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     # The lengths of all come with the beginnings of all. Few sizes of messages, since JAX compiles
     # a program for each.
@@ -253,6 +253,12 @@ def gathered(value: Value) -> list[Value]:
         pickle.loads(memoryview(whole)[:length])
         for whole, length in zip(found, lengths, strict=True)
     ]
+
+
+def _meet() -> None:
+    """Wait for all processes before a message, which the devices' libraries give minutes alone."""
+    moved()
+    wait(f"message {moves}")
 
 
 def _exchanged(data: bytes, size: int) -> list[bytes]:

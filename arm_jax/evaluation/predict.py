@@ -104,6 +104,7 @@ def predict_images(
     output_dir = names.local(output_dir)
     turn, cut = orientation == "exif", cut or Blocks()
     found = processes.from_first(lambda: _claimed(images, output_dir, maps, cut))
+    shared = processes.place()[1] > 1
     mine = [found.paths[index] for index in processes.share(len(found.paths))]
     large, small = _by_size(found.root, mine, cut)
     unreadable: list[tuple[Path, InputError]] = []
@@ -111,7 +112,8 @@ def predict_images(
 
     def skip(path: Path, error: InputError) -> None:
         unreadable.append((path, error))
-        bar.write(f"skipped: {error}")
+        if not shared:  # else the first process tells at the end
+            bar.write(f"skipped: {error}")
         bar.update()
 
     def results() -> Iterator[Prediction]:
@@ -128,7 +130,8 @@ def predict_images(
         ):
             new = one.image.shape[:2] not in sizes
             sizes.add(one.image.shape[:2])
-            if new and len(sizes) == MANY_SIZES and protocol.multiple is None:
+            many = len(sizes) == MANY_SIZES and protocol.multiple is None
+            if new and many and processes.is_first():
                 bar.write(
                     "These images have many different sizes, and each compiles the network anew. "
                     "Padding to multiples of 64 pixels (Protocol.multiple) would be faster."
@@ -181,10 +184,12 @@ def predict_images(
         rows = [row for part, _, _ in parts for row in part]
         processes.once(lambda: _write_table(output_dir / TABLE, table(rows, threshold)))
     if skipped := dict(pair for _, part, _ in parts for pair in part):
-        first = next(skipped[path] for path in found.paths if path in skipped)
+        in_order = [skipped[path] for path in found.paths if path in skipped]
+        if shared:
+            terminal.say("\n".join(f"skipped: {error}" for error in in_order))
         raise InputError(
             f"{len(skipped)} of {len(found.paths)} images could not be read, first"
-            f" {first}; the others are in {output_dir}"
+            f" {in_order[0]}; the others are in {output_dir}"
         )
     return len(found.paths)
 

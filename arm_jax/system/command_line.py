@@ -67,7 +67,8 @@ def together(arguments: argparse.Namespace) -> Iterator[None]:
     from arm_jax.system import peers, sharding
 
     sharding.initialize(group)
-    facts = {f"--{name}": value for name, value in vars(arguments).items() if name != "process"}
+    own = ("process", "root", "source", "workers")  # what a host may have by itself
+    facts = {f"--{name}": value for name, value in vars(arguments).items() if name not in own}
     with peers.together(group.address, facts):
         yield
 

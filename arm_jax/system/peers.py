@@ -44,15 +44,15 @@ _NUMBER = struct.Struct("!q")
 def together(coordinator: str | None, facts: Mapping[str, Any] | None = None) -> Iterator[None]:
     """For the block, this process ends and stops with the others of its run.
 
-    Every process must enter it, after `sharding.initialize`. A network that lets nobody connect
-    leaves the matter to JAX's heartbeats.
+    Every process must enter it, after `sharding.initialize`.
 
     Args:
       coordinator: "host:port" of the first process, or None where JAX finds it by itself.
       facts: what all processes must have in common, beside the program.
 
     Raises:
-      InputError: in every process, where one differs; see `alike.compare`.
+      InputError: the first process cannot be reached; in every process, where one differs, see
+        `alike.compare`.
     """
     global _line
     if jax.process_count() == 1:
@@ -80,6 +80,11 @@ def together(coordinator: str | None, facts: Mapping[str, Any] | None = None) ->
 
 
 _line: "_Line | None" = None
+
+
+def are_together() -> bool:
+    """Whether this process is in the block of `together` with others."""
+    return _line is not None
 
 
 def until(step: int) -> int | None:
@@ -131,10 +136,15 @@ class _Line:
             self._start(self._welcome, server)
         else:
             host, _, port = found[0][0].rpartition(":")
-            with contextlib.suppress(OSError):
+            try:
                 first = socket.create_connection((host.strip("[]"), int(port)), timeout=REACH)
                 first.sendall(self._index.to_bytes(4, "big"))
-                self._add(0, first)
+            except OSError as error:
+                raise InputError(
+                    f"{self._name(self._index)} cannot connect to the first one at"
+                    f" {found[0][0]} ({error.strerror or error}); open the ports between the hosts"
+                ) from error
+            self._add(0, first)
         signals.when_heard(self._heard)
         self._start(self._beat)
 
@@ -155,6 +165,9 @@ class _Line:
                 other, _ = server.accept()
                 other.settimeout(REACH)
                 self._add(int.from_bytes(_exactly(other, 4), "big"), other)
+        absent = [index for index in range(1, self._number) if index not in self._others]
+        if absent:
+            self._end(f"{self._name(absent[0])} has not connected in {2 * REACH:.0f} s")
 
     def _add(self, index: int, other: socket.socket) -> None:
         # A machine that vanished closes nothing.

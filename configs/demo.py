@@ -14,10 +14,12 @@ from arm_jax.configs import base, street_scenes
 
 def get_config(argument: str | None = None) -> ConfigDict:
     config = street_scenes.get_config()
-    config.steps = 800
+    config.steps = 1100
     config.batch_size = 4
     config.data.builder_config = "demo"
     config.augment.crop = (96, 192)
+    config.augment.ratio = (0.75, 1.5)  # a pole of two pixels does not survive half of the size
+    config.augment.jitter = False  # the scenes have no lighting to vary
     config.model.name = "deeplabv3plus_resnet10"
     config.model.output_stride = 16
     config.model.dtype = "float32"
@@ -27,7 +29,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.optimizer.learning_rate = 0.002
     config.optimizer.weight_decay = 0.01
     config.optimizer.schedule = "poly"
-    config.log_every = 40
-    config.eval_every = 400
-    config.save_every = 400
+    config.log_every = 50
+    config.eval_every = 550
+    config.save_every = 550
     return base.apply_rows(config, argument)

@@ -298,7 +298,9 @@ def show(result: evaluation.Result, folder: str | Path) -> None:
 
 def closing(folder: str | Path) -> None:
     """Where a trained run's best checkpoint is, what draws its curves, and what to do next."""
-    name = shlex.quote(str(folder))
+    place = mirror.place(folder)
+    here = str(folder) if isinstance(place, Path) else str(place)  # or its address
+    name = shlex.quote(here)
     checkpoints = Checkpoints(folder, read_only=True)
     try:
         step = checkpoints.find("best")
@@ -307,7 +309,7 @@ def closing(folder: str | Path) -> None:
     scores = run_folder.scores_at(folder, step)
     miou = f", mIoU {scores['mIoU']:.2f}" if scores else ""
     terminal.say(
-        f"best         step {step:,}{miou}: {Path(folder) / 'checkpoints' / str(step)}\n"
+        f"best         step {step:,}{miou}: {here}/checkpoints/{step}\n"
         f"curves       tensorboard --logdir {name}\n"
         f"next         python -m arm_jax.main --mode predict --workdir {name} --checkpoint best"
         " --input IMAGES"

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from arm_jax.system import terminal
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
@@ -29,17 +30,26 @@ def initialize(group: Group | None) -> None:
     # It would take SIGTERM for itself; see `peers`.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        if group.address is None:
-            jax.distributed.initialize()
+        if group.cluster is not None:
+            jax.distributed.initialize(
+                cluster_detection_method=group.cluster.method,
+                local_device_ids=group.cluster.devices,
+            )
+            devices = group.cluster.devices
+            terminal.say(
+                f"cluster      {group.cluster.title}: {jax.process_count()} processes"
+                + ("" if devices is None else f", of {len(devices)} GPUs each")
+            )
         else:
             jax.distributed.initialize(group.address, group.processes, group.process)
     # JAX raises ValueError without a cluster, and RuntimeError for what its service reports.
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        if group.address is None:
+        if group.cluster is not None:
             raise InputError(
-                f"--coordinator=auto: JAX finds no cluster here ({reason}); start by Slurm, Open"
-                " MPI or on a TPU pod, or give --coordinator=host:port, --processes and --process"
+                f"--coordinator=auto: {group.cluster.title} started this process, but it cannot"
+                f" join the others ({reason}); see that all of them start, and that the first"
+                " node's port is open, or name one by JAX_COORDINATOR_PORT"
             ) from error
         raise InputError(
             f"--coordinator={group.address}: process {group.process} of {group.processes} cannot"

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from arm_jax import settings
 from arm_jax.run import configs
-from arm_jax.system import config_files, coordinator, sharding
+from arm_jax.system import clusters, config_files, coordinator, sharding
 from arm_jax.system.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,6 @@ def test_flags_of_processes_that_do_not_go_together_are_refused(arguments, words
 
 def test_flags_of_processes_that_do():
     assert coordinator.group(None, None, None) is None
-    assert coordinator.group("auto", None, None) == coordinator.Group()
     assert coordinator.group("[::1]:80", 2, 1) == coordinator.Group("[::1]:80", 2, 1)
 
 
@@ -121,14 +120,14 @@ def test_flags_of_processes_that_do():
     ("group", "words"),
     [
         (
-            coordinator.Group(),
-            r"=auto: JAX finds no cluster here \(.*\); start by Slurm",
+            coordinator.Group(cluster=clusters.Cluster("SLURM (job 7)", "slurm")),
+            r"=auto: SLURM \(job 7\) started this process, but it cannot join .*\(no way\)",
         ),
         (coordinator.Group("host:1", 2, 1), r"host:1: process 1 of 2 cannot join \(no way\)"),
     ],
 )
 def test_a_group_that_cannot_be_joined_is_one_line(monkeypatch, group, words):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise RuntimeError("no\nway")
 
     monkeypatch.setattr(sharding.jax.distributed, "initialize", fail)

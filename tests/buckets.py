@@ -1,13 +1,12 @@
 """Stand-ins for the services behind s3:// and gs://, in this process."""
 
 import contextlib
-import io
 import logging
 from collections.abc import Iterator
 
 import pytest
 
-NAME = "bucket"
+NAME = "runs-here"  # as `bucket_server` has it
 
 
 @contextlib.contextmanager
@@ -34,19 +33,20 @@ def s3(monkeypatch: pytest.MonkeyPatch, bucket: str = NAME) -> Iterator[object]:
 
 
 @contextlib.contextmanager
-def gs(monkeypatch: pytest.MonkeyPatch, bucket: str = NAME) -> Iterator[object]:
+def gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """Likewise for gs://."""
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # read when it is imported
-    pytest.importorskip("gcsfs", reason="gcsfs is not installed")
-    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="no emulator of gs://")
-    with contextlib.redirect_stdout(io.StringIO()):
-        server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket=bucket)
-        server.start()
-    host, port = server._api._httpd.server_address
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{host}:{port}")
-    import gcsfs
+    import bucket_server
 
-    try:
-        yield gcsfs.GCSFileSystem(token="anon", skip_instance_cache=True, use_listings_cache=False)
-    finally:
-        server.stop()
+    from arm_jax.system import buckets
+
+    with bucket_server.running() as bucket:
+        for name, value in bucket_server.environment(bucket).items():
+            monkeypatch.setenv(name, value)
+        buckets.filesystem.cache_clear()
+        files = buckets.filesystem()
+        files.bucket = bucket
+        try:
+            yield files
+        finally:
+            buckets.filesystem.cache_clear()
+            type(files).clear_instance_cache()

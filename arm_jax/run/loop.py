@@ -24,10 +24,11 @@ from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.run.progress import Progress
 from arm_jax.run.signals import Requests
-from arm_jax.system import compilation, memory, processes, sharding, signals, terminal
+from arm_jax.system import addresses, compilation, memory, processes, sharding, signals, terminal
 from arm_jax.system.errors import Stopped
 from arm_jax.training.state import TrainState, players
 from arm_jax.training.step import compile_step
+from arm_jax.weights import weight_files
 
 # What decides about the memory of a step and of an evaluation, in the order in which to try it.
 STEP_MEMORY = ("accumulate", "model.remat", "batch_size", "augment.crop", "model.name")
@@ -235,6 +236,9 @@ def first_weights(experiment: Experiment) -> str | dict[str, np.ndarray]:
     Raises InputError when it is not there, before anything takes long.
     """
     setting = experiment.config.model.pretrained
+    if addresses.is_address(setting):
+        in_bucket = setting.startswith("gs://") and not weight_files.is_staged(setting)
+        return restore.tensors(setting) if in_bucket else experiment.fetch_pretrained()
     if setting and run_folder.is_run(Path(setting).expanduser()):
         return restore.tensors(setting)
     return experiment.fetch_pretrained()

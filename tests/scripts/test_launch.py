@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from absl.testing import flagsaver
 
 from arm_jax import main
+from arm_jax.run import configs
 from arm_jax.system import coordinator
 
 LAUNCH = Path(__file__).parents[2] / "scripts" / "launch"
@@ -43,7 +45,9 @@ def arguments_of(words):
     """The arguments of arm_jax in a command, parsed as the program does."""
     given = list(words)
     rest = given[given.index("arm_jax.main") + 1 :]
-    overrides = main.parse(["arm_jax", *rest])[1:]
+    numbered = [word.replace("$(JOB_COMPLETION_INDEX)", "1") for word in rest]
+    with flagsaver.flagsaver():
+        overrides = main.parse(["arm_jax", *numbered])[1:]
     flags = {word.partition("=")[0].lstrip("-"): word.partition("=")[2] for word in rest}
     return flags, overrides
 
@@ -161,6 +165,22 @@ def test_skypilot_runs_a_process_on_each_node():
     assert flags["coordinator"] == "10.0.0.1:8476" and flags["processes"] == "2"
     assert coordinator.group(flags["coordinator"], 2, int(flags["process"])).process == 1
     assert overrides == ["--config.data.root=gs://my-bucket/cityscapes"]
+
+
+def test_the_page_has_every_file_and_commands_that_are_valid():
+    page = (LAUNCH.parents[1] / "docs" / "scale.md").read_text()
+    files = {path.name for path in LAUNCH.iterdir() if path.is_file()}
+    assert files == set(re.findall(r"^\|[^|]+\| `([\w.]+)` \|", page, re.M))
+    assert set(re.findall(r"scripts/launch/([\w.]+)", page)) == files
+    blocks = re.findall(r"^```bash\n(.*?)^```", page, re.M | re.S)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [words for line in lines if "arm_jax.main" in (words := shlex.split(line, True))]
+    assert len(commands) >= 3
+    for words in commands:
+        flags = dict(zip(words, words[1:], strict=False))
+        _, overrides = arguments_of(words)
+        if "--config" in flags:
+            assert configs.load(flags["--config"], overrides, None).steps > 0
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ since a server may ignore ranges, which then must not be taken for another part 
 
 import datetime
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,12 +14,11 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from arm_jax.system import addresses, names
+from arm_jax.system import addresses, buckets, names
 from arm_jax.system.errors import InputError
 from arm_jax.system.staging.failures import Refused, attempt
 
 BUCKETS = ("gs", "s3")
-_EXTRAS = {"gs": "gcs", "s3": "s3"}
 WEB = ("https", "http")
 SCHEMES = (*BUCKETS, *WEB)
 SUMS = "SHA256SUMS"  # lists the files of a folder behind https, as `sha256sum` writes it
@@ -100,25 +98,18 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def _gs() -> Any:
-    """The file system of gs://. Raises ImportError without its package."""
-    # Else it asks for the kind of the bucket, by another protocol and with more rights.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    import aiohttp
-    import fsspec
-    import gcsfs  # noqa: F401
-
-    # Its own tracebacks would come before the one line that is raised here.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_READ)
-    token = {"token": "anon"} if os.environ.get("STORAGE_EMULATOR_HOST") else {}
-    return fsspec.filesystem("gs", use_listings_cache=False, requests_timeout=timeout, **token)
-
-
 def _s3(anonymous: bool) -> Any:
-    """The file system of s3://, of a public bucket if `anonymous`. Raises ImportError likewise."""
-    import s3fs
+    """The file system of s3://, of a public bucket if `anonymous`.
 
+    Raises InputError where s3fs is not installed.
+    """
+    try:
+        import s3fs
+    except ImportError as error:
+        raise InputError(
+            f"s3:// needs the package {error.name or 's3fs'}, which is not installed;"
+            " pip install 'arm_jax[s3]'"
+        ) from error
     return s3fs.S3FileSystem(
         anon=anonymous,
         use_listings_cache=False,
@@ -132,13 +123,7 @@ class Bucket:
 
     def __init__(self, address: addresses.Address, *, anonymous: bool = False):
         self._address, self._anonymous = address, anonymous
-        try:
-            self._fs = _gs() if address.scheme == "gs" else _s3(anonymous)
-        except ImportError as error:
-            raise InputError(
-                f"{address}: {address.scheme}:// needs the package {error.name}, which is not"
-                f" installed; pip install 'arm_jax[{_EXTRAS[address.scheme]}]'"
-            ) from error
+        self._fs = buckets.filesystem() if address.scheme == "gs" else _s3(anonymous)
 
     def find(self, single: bool) -> tuple[bool, list[Remote]]:
         try:

@@ -12,7 +12,7 @@ from arm_jax.data.mixed import MixedSource, Part
 from arm_jax.settings import mixture
 from arm_jax.system import addresses, names
 from arm_jax.system.errors import InputError
-from arm_jax.system.staging import stage
+from arm_jax.system.staging import stage, stores
 from arm_jax.weights import weight_files
 
 # Modes that read the images to train on; what others read is staged when it is opened.
@@ -151,13 +151,17 @@ def cache(config: FrozenConfigDict) -> stage.Cache:
 
 
 def addresses_of(config: FrozenConfigDict, mode: str) -> dict[str, tuple[str, bool]]:
-    """The addresses that a mode reads: the setting of each, and whether one file is meant."""
+    """The addresses that a mode reads: the setting of each, and whether one file is meant.
+
+    Raises InputError for one that is not valid, or of no kind that can be read.
+    """
     data = config.data
     found: dict[str, tuple[str, bool]] = {}
 
     def add(text: str, title: str, single: bool = False) -> None:
         prepares = not single and sources.DATASETS[data.dataset].prepares  # refused when opened
         if addresses.is_address(text) and not prepares:
+            addresses.parse(text, stores.SCHEMES, title)
             found.setdefault(text, (title, single))
 
     if mode in _TRAINING and data.sources:

@@ -85,6 +85,12 @@ def test_all_addresses_are_looked_at_before_one_is_staged(server, tmp_path):
     assert not list((tmp_path / "cache").glob("own*"))
 
 
+@pytest.mark.parametrize("root", ["gs:/b", "gs://B/x", "ftp://a/b", "https://"])
+def test_addresses_that_cannot_be_are_refused_before_jax_is_imported(tmp_path, root):
+    with pytest.raises(InputError, match=r"^data.root .*; (give|write|correct)|names no machine"):
+        inputs.addresses_of(config(tmp_path, root=root), "train")
+
+
 def test_weights_of_a_server(server, tmp_path):
     from safetensors.numpy import save
 

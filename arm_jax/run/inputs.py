@@ -1,5 +1,6 @@
 """The labelled images that a config names. Nothing here needs JAX."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +89,12 @@ def _mixed(config: FrozenConfigDict) -> MixedSource:
             if not len(source):
                 raise InputError("it has no image")
         except InputError as error:
-            raise InputError(f"{mixture.KEY}: {name}: {error}") from error
+            hint = ""
+            if labelled and "label" in str(error):
+                with contextlib.suppress(InputError):
+                    _training(its, data.root, data.train_split, data.train_images, False)
+                    hint = ". If nobody labelled these images, give the source 'labelled': False"
+            raise InputError(f"{mixture.KEY}: {name}: {error}{hint}") from error
         first = parts[0].source.classes if parts else source.classes
         if (source.classes.names, source.classes.ignore) != (first.names, first.ignore):
             raise InputError(

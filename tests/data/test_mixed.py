@@ -201,7 +201,7 @@ def test_images_of_other_data_sets_are_taken_without_their_labels():
             "two sources are called",
         ),
         (({"root": "gone", "share": 1},), {}, "data.sources: gone: .*gone"),
-        (({"root": "rest", "share": 1},), {}, "rest: .*labels: no such folder"),
+        (({"root": "rest", "share": 1},), {}, "rest: .*labels: no such folder.* 'labelled': False"),
         (({"root": "hdfs://x/y", "share": 1},), {}, "has the scheme hdfs"),
         (THREE, {"data.fold": (0, 2)}, "data.fold = .*numbers the images of one source"),
     ],

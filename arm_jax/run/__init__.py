@@ -5,6 +5,8 @@ folder. Only this package and what stands above it know what is in a run's folde
 
 folder       config.json, metrics.jsonl and the other files of a run
 checkpoints  Orbax, and nothing else knows about it
+mirror       the small files of a run in a bucket, on this machine
+retries      when a save in a bucket that failed is made again
 restore      a folder to the trained players
 loop         training; prefetch, progress, stragglers and signals are its parts
 inputs       the labelled images that a config names

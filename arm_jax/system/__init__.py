@@ -12,6 +12,8 @@ peers         the processes of one run end together
 signals       being asked to stop, by Ctrl-C and its kind
 workers       processes that work for another one, and end with it
 locks         one writer at a time in a folder
+buckets       objects of a Google Cloud Storage bucket
+bucket_locks  one writer at a time in a folder of a bucket
 sharding      meshes, and where arrays are placed on them
 parallel      one function over many items on several cores, results in order
 processes     what each process of a run does, and sums over all of them

@@ -56,10 +56,6 @@ def images(tmp_path_factory):
     return folder
 
 
-def smoke():
-    return configs.load("configs/demo.py:smoke")
-
-
 def used(folder, images):
     """What is done with a trained run."""
     modes.evaluate(None, folder)
@@ -67,10 +63,28 @@ def used(folder, images):
     modes.report(None, folder)
 
 
+def started(workdir):
+    """Training in a process of its own, on one device: numbers depend on how many there are."""
+    command = [sys.executable, "-m", "arm_jax.main", "--config=configs/demo.py:smoke"]
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}"],
+        cwd=ROOT,
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(process):
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory, images):
     folder = tmp_path_factory.mktemp("local") / "run"
-    loop.train(smoke(), folder, mesh=one_device())
+    finished(started(folder))
     used(folder, images)
     return folder
 
@@ -90,15 +104,7 @@ def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, images, failing
         return trouble(method, path)
 
     bucket.trouble = killing
-    command = [sys.executable, "-m", "arm_jax.main", "--config=configs/demo.py:smoke"]
-    process = subprocess.Popen(
-        [*command, f"--workdir=gs://runs-here/{name}"],
-        cwd=ROOT,
-        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = started(f"gs://runs-here/{name}")
     output, _ = process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL, output
     assert f"{name}/checkpoints/1/commit_success.txt" in bucket.names
@@ -106,7 +112,7 @@ def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, images, failing
     assert f"{name}/.arm_jax.lock" in bucket.names
     bucket.trouble = trouble
 
-    loop.train(smoke(), f"gs://runs-here/{name}", mesh=one_device())
+    finished(started(f"gs://runs-here/{name}"))
     assert f"{name}/.arm_jax.lock" not in bucket.names
     forget()
     used(f"gs://runs-here/{name}", images)

@@ -27,7 +27,7 @@ from arm_jax.run.progress import Progress
 from arm_jax.system import sharding
 from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.weights import export
-from configs import base
+from configs import base, mixed
 
 
 @pytest.fixture(autouse=True)
@@ -230,8 +230,10 @@ def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, ke
 
 
 @pytest.mark.slow
-def test_a_stopped_run_keeps_its_teacher(tmp_path, monkeypatch):
+@pytest.mark.parametrize("sources", [(), mixed.SMOKE["data.sources"]], ids=["one", "mixed"])
+def test_a_stopped_run_keeps_its_teacher(tmp_path, monkeypatch, sources):
     settings = {
+        "data.sources": sources,
         "targets.average": 0.5,
         "targets.correct": "posterior",
         "targets.complete": "posterior",

@@ -235,6 +235,17 @@ def pass_on(number: int) -> None:
         _send_to_main_thread(number)
 
 
+def heed() -> None:
+    """Raise `Interrupted` for a signal that was noted when its command was about to end anyway.
+
+    A run that is asked to stop in its last step is complete, and what comes after it, as the next
+    run of a grid, must not begin.
+    """
+    if _listener is not None and _listener.number is not None:
+        _listener.raised = True
+        raise Interrupted(_listener.number)
+
+
 def _send_to_main_thread(number: int) -> None:
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, number)

@@ -229,3 +229,21 @@ def test_what_is_closed_behind_a_deferred_part_may_take_its_time(monkeypatch):
         assert listener.number == signal.SIGTERM
         time.sleep(0.3)
     assert not ended
+
+
+def test_a_signal_that_was_noted_at_the_end_of_a_run_keeps_the_next_from_beginning():
+    """As in a grid, whose run is asked to stop in its last step."""
+    code = """
+import signal
+from arm_jax.system import signals
+signals.start()
+signals.heed()
+with signals.listening() as listener, listener.deferred():
+    signal.raise_signal(signal.SIGTERM)
+print("complete", flush=True)
+signals.heed()
+print("begun", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 143 and done.stdout == "complete\n"
+    assert done.stderr.splitlines()[-1].startswith("arm_jax: SIGTERM: stopped; the same command")

@@ -181,6 +181,23 @@ def evaluate(workdir: str) -> None:
     modes.show(modes.evaluate(None, workdir), workdir)
 
 
+def evaluate_until_left(workdir: str) -> None:
+    """Evaluate; the last process is asked to stop after its first batch, the others are not."""
+    import jax
+
+    from arm_jax.run import inputs, restore
+    from arm_jax.system import sharding
+    from arm_jax.system.signals import Interrupted
+
+    run = restore.load(workdir)
+    source = inputs.evaluation_source(run.experiment.config, run.classes)
+    asked = signal.SIGHUP if jax.process_index() == jax.process_count() - 1 else None
+    try:
+        run.experiment.evaluate(run.players, source, sharding.make_mesh(), lambda: asked)
+    except Interrupted as error:
+        print(f"left by signal {error.number}", flush=True)
+
+
 def predict(workdir: str, images: str, output: str) -> None:
     from arm_jax import modes
     from arm_jax.system.errors import InputError
@@ -212,7 +229,9 @@ def script(name: str, arguments: Sequence[str]) -> None:
             raise
 
 
-TASKS = {one.__name__: one for one in (train, evaluate, predict, review, script)}
+TASKS = {
+    one.__name__: one for one in (train, evaluate, evaluate_until_left, predict, review, script)
+}
 
 
 # The process that forks.

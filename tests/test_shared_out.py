@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from signal import SIGHUP, SIGTERM
 
 import numpy as np
 import pytest
@@ -97,3 +98,10 @@ def test_the_first_process_prints_what_one_does_and_the_others_nothing(places, n
     assert printed(number, 0) == printed(1, 0)
     for index in range(1, number):
         assert printed(number, index) == []
+
+
+def test_an_evaluation_is_left_by_all_processes_when_one_is_asked_to(places, tmp_path):
+    task = ("evaluate_until_left", {"workdir": str(places[2] / "run")})
+    (group,) = Groups(tmp_path).run(Phase([task], 2))
+    left = [line for one in group for line in one.out.splitlines() if line.startswith("left by")]
+    assert left == [f"left by signal {SIGTERM.value}", f"left by signal {SIGHUP.value}"]

@@ -89,7 +89,7 @@ def test_the_result_differs_by_the_order_of_sums_alone(runs):
     assert [line["step"] for line in logged[0]] == [line["step"] for line in logged[1]]
     for before, after in zip(*logged, strict=True):
         if "loss" in before:
-            assert after["loss"] == pytest.approx(before["loss"], rel=1e-5)
+            assert after["loss"] == pytest.approx(before["loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("number", [1, 2])

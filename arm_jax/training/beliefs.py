@@ -1,136 +1,24 @@
-"""The teacher, and what it makes of a batch's labels; the part of `targets` that has a state."""
+"""What the teacher makes of a batch's labels, by the section `targets` of the settings."""
 
 import dataclasses
-import functools
 import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx, struct
 from jax.lax import stop_gradient
 
 from arm_jax import noise, schedules, targets
 from arm_jax.softmax import log_softmax
 from arm_jax.training.pixel_maps import by_rows
+from arm_jax.training.teacher import Beliefs
 
-# The first steps average over all steps so far, at most.
-WARMUP = 10
 # Before this share of T the teacher's likelihoods say nothing about how labels are reported.
 COUNTED_FROM = 0.05
 # How far behind what is near an edge lies what `targets.near_threshold` compares it with.
 BEYOND = 7 / 3
 # Of the running shares that are logged, a step.
 _DECAY = 0.98
-
-
-@struct.dataclass
-class Teacher:
-    """An exponential average of the segmenter.
-
-    Its parameters, and the running means and variances of BatchNorm, which are averaged as the
-    parameters are: they then belong to about the same steps as these do.
-    """
-
-    params: nnx.State
-    statistics: nnx.State
-
-
-@struct.dataclass
-class Beliefs:
-    """What a run knows about its labels.
-
-    Attributes:
-      teacher: see `Teacher`.
-      judge: the teacher that corrects and completes, where it is held (`targets.renew`): a network
-        that learns wrong labels by heart takes its average along, and a copy of it from before
-        then still finds them. None where the teacher judges as it is.
-      since: () int32, the step in which the judge was taken; None without one.
-      begun: () bool, whether the teacher corrects and completes.
-      rise: of the agreement, see `targets.Rise`.
-      counts: (C, C + 1) float32, see `noise`; None where no posterior is asked for.
-      corrected, completed: () float32, running shares of the drawn pixels that got another class,
-        and of the others that got one.
-      contradicted: () float32, the running share of the drawn pixels away from edges whose class
-        the teacher contradicts, surer than `targets.correct_above`.
-      contradicted_near, contradicted_beyond: () float32, what `targets.near_threshold` asks for.
-    """
-
-    teacher: Teacher
-    judge: Teacher | None
-    since: jax.Array | None
-    begun: jax.Array
-    rise: targets.Rise
-    counts: jax.Array | None
-    corrected: jax.Array
-    completed: jax.Array
-    contradicted: jax.Array
-    contradicted_near: jax.Array
-    contradicted_beyond: jax.Array
-
-    @classmethod
-    def create(cls, params: nnx.State, statistics: nnx.State, settings: Any, classes: int) -> Any:
-        """Before the first step; None where the settings ask for no teacher.
-
-        Args:
-          params, statistics: of the segmenter; they are copied, as the step donates its own.
-          settings: the config's section `targets`.
-          classes: of the network.
-        """
-        if not settings.average:
-            return None
-
-        def copy() -> Teacher:
-            return Teacher(*jax.tree.map(lambda x: jnp.array(x, copy=True), (params, statistics)))
-
-        posterior = "posterior" in (settings.correct, settings.complete)
-        return cls(
-            teacher=copy(),
-            judge=copy() if settings.renew else None,
-            since=jnp.int32(0) if settings.renew else None,
-            begun=jnp.bool_(False),
-            rise=targets.Rise.start(),
-            counts=noise.prior(classes) if posterior else None,
-            corrected=jnp.float32(0),
-            completed=jnp.float32(0),
-            contradicted=jnp.float32(0),
-            contradicted_near=jnp.float32(0),
-            contradicted_beyond=jnp.float32(0),
-        )
-
-    def renewed(self, step: jax.Array, config: Any) -> "Beliefs":
-        """The beliefs with the judge of this step: the teacher until it begins, and then a copy.
-
-        The copy is taken anew after every `targets.renew` of T.
-        """
-        if self.judge is None or self.since is None:
-            return self
-        span = schedules.boundary(config.targets.renew, config.steps)
-        due = ~self.begun | (step - self.since >= span)
-        return dataclasses.replace(
-            self,
-            judge=jax.tree.map(functools.partial(jnp.where, due), self.teacher, self.judge),
-            since=jnp.where(due, step, self.since),
-        )
-
-    def averaged(
-        self, params: nnx.State, statistics: nnx.State, step: jax.Array, config: Any
-    ) -> "Beliefs":
-        """The beliefs after a step that led to these parameters and statistics of the segmenter.
-
-        The average spans `targets.average` of T: its weight decays by 1 - 1 / (that many steps) a
-        step, in the beginning by (1 + step) / (10 + step) where that is less.
-        """
-        span = max(config.targets.average * config.steps, 1.0)
-        decay = jnp.minimum(1.0 - 1.0 / span, (1.0 + step) / (WARMUP + step))
-
-        def mean(old: jax.Array, new: jax.Array) -> jax.Array:
-            return old + (1.0 - decay).astype(old.dtype) * (new - old)
-
-        old = (self.teacher.params, self.teacher.statistics)
-        return dataclasses.replace(
-            self, teacher=Teacher(*jax.tree.map(mean, old, (params, statistics)))
-        )
 
 
 class Given(NamedTuple):

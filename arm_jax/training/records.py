@@ -72,7 +72,7 @@ class Logged(NamedTuple, Generic[N]):
       holder_ratio: of the running histogram, see `theorem.holder_ratio`.
       loss_ratio: the factor by which the weights scale the loss.
       stayed_uniform: whether ARM has not moved yet.
-      corrected, completed, contradicted: running shares of pixels, see `beliefs.Beliefs`; None for
+      corrected, completed, contradicted: running shares of pixels, see `teacher.Beliefs`; None for
         a step that corrects and completes nothing.
     """
 

@@ -10,8 +10,8 @@ from flax import nnx, struct
 
 from arm_jax.networks import Segmenter
 from arm_jax.system.compilation import computed_once
-from arm_jax.training.beliefs import Beliefs
 from arm_jax.training.records import Window
+from arm_jax.training.teacher import Beliefs
 
 Weighting = Callable[[jax.Array], jax.Array]
 

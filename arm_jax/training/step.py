@@ -18,10 +18,11 @@ from arm_jax.networks.parts import merged
 from arm_jax.system import sharding
 from arm_jax.system.compilation import all_true
 from arm_jax.training import accumulation
-from arm_jax.training.beliefs import Beliefs, Given, look, teaches
+from arm_jax.training.beliefs import Given, look, teaches
 from arm_jax.training.objective import Method, forward, from_scores
 from arm_jax.training.records import Logged, Terms, Window
 from arm_jax.training.state import LossScale, Players, TrainState
+from arm_jax.training.teacher import Beliefs
 
 
 def create_state(

@@ -278,9 +278,10 @@ def test_any_leading_shape_and_any_function_of_confidence():
 # Images that ARM does not weigh
 
 
-@pytest.mark.parametrize("average_over", ["valid", "all"])
-@pytest.mark.parametrize("match", [False, True])
-@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(
+    ("average_over", "match", "groups"),
+    [("valid", False, 1), ("all", False, 1), ("valid", True, 4), ("all", True, 1)],
+)
 def test_arm_plays_on_the_weighed_images_alone(average_over, match, groups):
     """Value and gradient against the same batch without the others, and against hand arithmetic."""
     logits, labels, _ = random_batch(shape=(4, 6, 7))

@@ -14,6 +14,7 @@ from arm_jax.system import names
 from arm_jax.system.buckets import Place
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
+from arm_jax.system.staging import stage
 
 ONE_SOURCE = ("review", "relabel")
 ONE_PROCESS = ("report", "relabel", "server")
@@ -115,7 +116,8 @@ def test_images(config: FrozenConfigDict, images: str | None) -> trees.Tree:
     if images is None:
         dataset = sources.DATASETS[config.data.dataset]
         if dataset.unlabelled:
-            return dataset.images(config.data.root, dataset.unlabelled[0])
+            root = stage.local(config.data.root, "data.root", inputs.cache(config))
+            return dataset.images(root, dataset.unlabelled[0])
         raise InputError("--mode server needs --input, a folder or zip of the test images")
     path = names.local(images, "--input")
     if not path.exists():

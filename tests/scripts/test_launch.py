@@ -6,8 +6,10 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -176,8 +178,14 @@ def test_the_page_has_every_file_and_commands_that_are_valid():
     assert set(re.findall(r"scripts/launch/([\w.]+)", page)) == files
     blocks = re.findall(r"^```bash\n(.*?)^```", page, re.M | re.S)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    commands = [words for line in lines if "arm_jax.main" in (words := shlex.split(line, True))]
-    assert len(commands) >= 3
+    given = [shlex.split(line, True) for line in lines]
+    modes = [
+        ["arm_jax.main", f"--mode={words[1]}", *words[2:]]
+        for words in given
+        if words[:1] == ["arm-jax"]
+    ]
+    commands = [*modes, *(words for words in given if "arm_jax.main" in words)]
+    assert len(commands) >= 5
     for words in commands:
         flags = dict(itertools.pairwise(words))
         _, overrides = arguments_of(words)
@@ -198,7 +206,7 @@ def test_skypilot_itself_reads_the_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_workers_of_ray_train_smoke(tmp_path):
+def test_two_workers_of_ray_train_smoke(tmp_path, request):
     """With ARM_JAX_RAY, the Python of an environment that has ray[train] and this package."""
     python = os.environ.get("ARM_JAX_RAY")
     if python is None:
@@ -207,9 +215,11 @@ def test_two_workers_of_ray_train_smoke(tmp_path):
     arguments += ["--config.steps=2", "--config.eval_every=2"]
     arguments += [f"--config.data.root={tmp_path / 'data'}"]
     command = [python, LAUNCH / "ray_train.py", "--workers=2", "--failures=0", "--", *arguments]
+    short = tempfile.mkdtemp(prefix="ray")  # the names of its sockets have 107 bytes at most
+    request.addfinalizer(lambda: shutil.rmtree(short, ignore_errors=True))
     done = subprocess.run(
         command,
-        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", "RAY_TMPDIR": str(tmp_path)},
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", "RAY_TMPDIR": short},
         capture_output=True,
         text=True,
         timeout=900,

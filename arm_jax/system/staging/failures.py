@@ -11,12 +11,13 @@ from arm_jax.system.errors import InputError, first_line
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
 _DENIED = "access is denied"
 _ABSENT = "there is nothing"
+NO_CREDENTIALS = "there are no credentials"
 FOLDER = "is a folder, and one file is wanted"
 # The libraries' own errors, by the names of their classes: none is imported for this.
 _BY_NAME = {
-    "NoCredentialsError": "there are no credentials",
+    "NoCredentialsError": NO_CREDENTIALS,
     "PartialCredentialsError": "the credentials are incomplete",
-    "DefaultCredentialsError": "there are no credentials",
+    "DefaultCredentialsError": NO_CREDENTIALS,
     "TokenRetrievalError": "the credentials have expired",
     "RefreshError": "the credentials have expired or are not valid",
     "InvalidSchema": "no such kind of address is known",

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from arm_jax.system import addresses, buckets, names
 from arm_jax.system.errors import InputError
-from arm_jax.system.staging.failures import Refused, attempt
+from arm_jax.system.staging.failures import NO_CREDENTIALS, Refused, attempt, lasting
 
 BUCKETS = ("gs", "s3")
 WEB = ("https", "http")
@@ -130,7 +130,7 @@ class Bucket:
             return self._find(single)
         except Exception as error:
             # A public bucket needs none; the driver for gs:// finds that out by itself.
-            if type(error).__name__ != "NoCredentialsError" or self._anonymous:
+            if self._anonymous or lasting(error) != NO_CREDENTIALS:
                 raise
             self._fs, self._anonymous = _s3(True), True
             return self._find(single)

@@ -78,6 +78,19 @@ def test_a_file_that_was_replaced_while_it_was_read(service):
         list(pieces)
 
 
+def test_a_public_bucket_needs_no_credentials(service, tmp_path, monkeypatch):
+    scheme, files = service
+    if scheme != "s3":
+        pytest.skip("the driver of gs:// finds that out by itself")
+    files.pipe_file("runs-here/h/x", b"1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = stage.local("s3://runs-here/h", "", stage.Cache(str(tmp_path / "cache")))
+    assert (root / "x").read_bytes() == b"1"
+
+
 def test_a_bucket_that_fails_one_request_of_five(service, tmp_path):
     scheme, files = service
     if scheme != "gs":

@@ -122,7 +122,7 @@ def _fill(
             shutil.rmtree(wanted.folder, ignore_errors=True)
         raise
     here = f", {size(needed - missing)} of them here" if missing < needed else ""
-    say(f"staging      {title}: {len(files):,} files of {size(needed)}{here}, into {wanted.folder}")
+    say(f"staging      {title}: {_number(files)} of {size(needed)}{here}, into {wanted.folder}")
     queue = [(file, wanted.path(file.name)) for file in files if file.name in absent]
     with Progress("staging", needed, needed - missing) as progress:
         fetch.fetch_all(store, queue, wanted.parts, title=title, arrived=progress.arrived)
@@ -143,6 +143,10 @@ def _link_unchanged(wanted: sets.Set, files: Sequence[Remote]) -> None:
                 os.link(before.path(file.name), target)
             except OSError:
                 return  # a disk without links
+
+
+def _number(files: Sequence[Remote]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files):,} files"
 
 
 def _size(path: Path) -> int:

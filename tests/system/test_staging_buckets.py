@@ -82,7 +82,7 @@ def test_a_public_bucket_needs_no_credentials(service, tmp_path, monkeypatch):
     scheme, files = service
     if scheme != "s3":
         pytest.skip("the driver of gs:// finds that out by itself")
-    files.pipe_file("runs-here/h/x", b"1")
+    files.pipe_file("runs-here/h/x", b"1", ACL="public-read")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

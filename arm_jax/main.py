@@ -151,6 +151,7 @@ def console() -> None:
     try:
         app.run(main, flags_parser=parse)
     except (InputError, Diverged) as error:
+        signals.unwrap()
         status = _complain(error, 2 if isinstance(error, InputError) else 3)
         if flags.FLAGS.is_parsed() and _COORDINATOR.value is not None:
             os._exit(status)  # the usual way out would wait for the other processes

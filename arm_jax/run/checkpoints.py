@@ -32,7 +32,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from arm_jax.run import digests, mirror
 from arm_jax.run.digests import Folder
 from arm_jax.run.retries import Retries
-from arm_jax.system import bucket_locks, buckets, processes, terminal
+from arm_jax.system import bucket_locks, buckets, processes, signals, terminal
 from arm_jax.system.buckets import BucketError, Place
 from arm_jax.system.errors import InputError, first_line
 
@@ -367,6 +367,7 @@ def _read(folder: Folder, like: Any) -> tuple[Any, dict]:
             ),
         )
     except Exception as error:
+        signals.unwrap()
         if isinstance(folder, Place) and _is_of_bucket(error):
             raise BucketError(f"{folder}: {buckets.reason(error)}") from error
         raise InputError(

@@ -10,7 +10,7 @@ from typing import NoReturn, ParamSpec
 
 from absl import flags, logging
 
-from arm_jax.system import coordinator, processes
+from arm_jax.system import coordinator, processes, signals
 from arm_jax.system.errors import InputError, Stopped, printable, shortened
 
 Arguments = ParamSpec("Arguments")
@@ -81,6 +81,7 @@ def answered(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
         try:
             return main(*args, **kwargs)
         except InputError as error:
+            signals.unwrap()
             print(f"error: {error}", file=sys.stderr, flush=True)
             if processes.place()[1] > 1:
                 os._exit(2)  # the usual way out would wait for the other processes

@@ -246,6 +246,16 @@ def heed() -> None:
         raise Interrupted(_listener.number)
 
 
+def unwrap() -> None:
+    """Raise `Interrupted` anew where a library may have made an error of its own of it.
+
+    Called where an error is about to be explained: Orbax, asked to stop while it reads, tells of an
+    array that it cannot read.
+    """
+    if _listener is not None and _listener.raised and _listener.number is not None:
+        raise Interrupted(_listener.number)
+
+
 def _send_to_main_thread(number: int) -> None:
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, number)

@@ -247,3 +247,24 @@ print("begun", flush=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 143 and done.stdout == "complete\n"
     assert done.stderr.splitlines()[-1].startswith("arm_jax: SIGTERM: stopped; the same command")
+
+
+def test_an_error_that_a_library_made_of_a_signal_is_the_signal():
+    code = """
+import signal
+from arm_jax.system import command_line, signals
+from arm_jax.system.errors import InputError
+signals.start()
+
+@command_line.answered
+def main():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException as error:
+        raise InputError("an array cannot be read") from error
+
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("arm_jax: SIGINT: stopped; the same command")

@@ -16,7 +16,6 @@ In a bucket nothing can be renamed: a checkpoint has its name from the start, an
 
 import contextlib
 import dataclasses
-import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -29,16 +28,14 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
-from arm_jax.run import digests, mirror
+from arm_jax.run import checkpoint_files, digests, mirror
+from arm_jax.run.checkpoint_files import METRICS, find_damage, read_miou
 from arm_jax.run.digests import Folder
 from arm_jax.run.retries import Retries
 from arm_jax.system import bucket_locks, buckets, processes, signals, terminal
 from arm_jax.system.buckets import BucketError, Place
 from arm_jax.system.errors import InputError, first_line
 
-DAMAGED = "damaged"
-_METRICS, _POSITION = "metrics/metrics", "input/metadata"
-_COMMIT = "commit_success.txt"
 # How often TensorStore makes a request to a bucket again: for some three minutes, not for fifteen.
 TRIES = 10
 
@@ -75,13 +72,15 @@ class Checkpoints:
         _drop_echoes()
         newest = policies.LatestN(n=self._keep)
         # A checkpoint without a score is kept for its age alone.
-        best = policies.BestN(get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False)
+        best = policies.BestN(
+            get_metric_fn=checkpoint_files.miou, n=1, keep_checkpoints_without_metrics=False
+        )
         return ocp.CheckpointManager(
             _for_orbax(self.folder),
             options=ocp.CheckpointManagerOptions(
                 create=True,
                 cleanup_tmp_directories=True,
-                best_fn=_miou,  # without it Orbax would not write the scores
+                best_fn=checkpoint_files.miou,  # without it Orbax would not write the scores
                 preservation_policy=policies.AnyPreservationPolicy([newest, best]),
                 # In the thread that saves, before the checkpoint gets its name.
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
@@ -102,7 +101,7 @@ class Checkpoints:
 
     def latest_step(self) -> int | None:
         """The step of the newest complete checkpoint, or None where there is none."""
-        return max(_steps(self.folder), default=None)
+        return max(checkpoint_files.steps(self.folder), default=None)
 
     def find(self, which: str) -> int:
         """The step that `which` names: "latest", "best" (by mIoU) or a number.
@@ -116,7 +115,7 @@ class Checkpoints:
         return processes.from_first(lambda: self._find(which))
 
     def _find(self, which: str) -> int:
-        steps = _steps(self.folder)
+        steps = checkpoint_files.steps(self.folder)
         if which.isdecimal() and int(which) in steps:
             damage = find_damage(self.folder / which)
             if damage:
@@ -256,7 +255,7 @@ class Checkpoints:
 
     def has_score(self, step: int) -> bool:
         """Whether a checkpoint was given a score, digest and all; every process must ask."""
-        return processes.from_first(lambda: digests.lists(self.folder / str(step), _METRICS))
+        return processes.from_first(lambda: digests.lists(self.folder / str(step), METRICS))
 
     def add_score(self, step: int, miou: float) -> None:
         """Give a checkpoint that was saved without one its score.
@@ -265,12 +264,12 @@ class Checkpoints:
         """
         assert self._manager is not None
         folder = self.folder / str(step)
-        if jax.process_index() == 0 and not digests.lists(folder, _METRICS):
+        if jax.process_index() == 0 and not digests.lists(folder, METRICS):
             self._saving = step
             with self._explained():
                 if isinstance(folder, Path):
-                    (folder / _METRICS).parent.mkdir(exist_ok=True)
-                digests.replace(folder / _METRICS, json.dumps({"mIoU": miou}))
+                    (folder / METRICS).parent.mkdir(exist_ok=True)
+                digests.replace(folder / METRICS, json.dumps({"mIoU": miou}))
                 digests.write(folder)
         self._manager.reload()
 
@@ -420,121 +419,6 @@ def _is_of_bucket(error: BaseException) -> bool:
     text = str(error)
     signs = ("UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED", "DEADLINE", "Forbidden")
     return isinstance(error, BucketError) or any(sign in text for sign in signs)
-
-
-def set_damaged_aside(workdir: str | Path) -> None:
-    """Move damaged checkpoints out of the way of a training, and name them.
-
-    The newest is checked as a whole, until one is good; of the older ones only their scores and
-    positions, which training reads.
-
-    Raises InputError if none is good. The next start then begins anew.
-    """
-    place = mirror.place(workdir)
-    folder = place / "checkpoints"
-    if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, where the run keeps its checkpoints; move it away")
-    steps = sorted(_steps(folder), reverse=True)
-    good = None
-    for step in steps:
-        look = functools.partial(find_damage, small=good is not None)
-        damage = look(folder / str(step))
-        if damage is None:
-            good = step if good is None else good
-            continue
-        target = _free_name(place / DAMAGED / str(step))
-        try:
-            _move(folder / str(step), target)
-        except OSError as error:
-            raise InputError(
-                f"{folder / str(step)} is damaged ({damage}) and cannot be moved to {target}"
-                f" ({error.strerror}); move it yourself"
-            ) from error
-        terminal.say(f"checkpoint {step} is damaged ({damage}); it is now {target}")
-    if steps and good is None:
-        raise InputError(
-            f"{workdir}: all checkpoints are damaged, and were moved to {place / DAMAGED};"
-            " the same command begins the run anew"
-        )
-
-
-def _move(folder: Folder, target: Folder) -> None:
-    """Objects are copied and then removed, first the one without which it is no checkpoint."""
-    if isinstance(folder, Path):
-        assert isinstance(target, Path)
-        target.parent.mkdir(exist_ok=True)
-        folder.rename(target)
-        return
-    names = sorted(folder.files(), key=lambda name: name != _COMMIT)
-    for name in names:
-        buckets.copy((folder / name).address, (target / name).address)  # type: ignore[union-attr]
-    for name in names:
-        buckets.remove((folder / name).address)
-
-
-def find_damage(folder: Folder, *, small: bool = False) -> str | None:
-    """What is wrong with a checkpoint, in a few words, or None.
-
-    Args:
-      folder: of the checkpoint.
-      small: read scores and position alone, not the arrays.
-
-    Raises BucketError where a bucket does not answer.
-    """
-    only = ("metrics/", "input/") if small else None
-    damage = digests.compare(folder, only)
-    if damage:
-        return damage
-    try:
-        read_miou(folder, strict=True)
-        position = json.loads((folder / _POSITION).read_bytes())
-    except BucketError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        return first_line(error)
-    return None if isinstance(position, dict) else f"{_POSITION} is no position"
-
-
-def read_miou(folder: Folder, *, strict: bool = False) -> float | None:
-    """The score of a checkpoint in percent, or None where it has none, or none that can be read.
-
-    `strict` raises for the latter what reading it raised. Raises BucketError as `find_damage`.
-    """
-    try:
-        return float(_miou(json.loads((folder / _METRICS).read_bytes())))
-    except FileNotFoundError:
-        return None
-    except BucketError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        if strict:
-            raise
-        return None
-
-
-def _steps(folder: Folder) -> list[int]:
-    """Of the complete checkpoints, in order."""
-    if isinstance(folder, Place):
-        ends = f"/{_COMMIT}"
-        names = [name.removesuffix(ends) for name in folder.files() if name.endswith(ends)]
-    else:
-        try:
-            names = [path.name for path in folder.iterdir() if path.is_dir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-    return sorted(int(name) for name in names if name.isdecimal())
-
-
-def _free_name(path: Folder) -> Folder:
-    number, found = 1, path
-    while found.exists() or found.is_dir():
-        number += 1
-        found = path.parent / f"{path.name}-{number}"
-    return found
-
-
-def _miou(metrics: dict[str, float]) -> float:
-    return metrics["mIoU"]
 
 
 def _present(state: Any) -> Any:

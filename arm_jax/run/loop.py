@@ -20,7 +20,8 @@ from arm_jax.experiment import Experiment
 from arm_jax.run import describe, feature_cache, inputs, mirror, page, restore, trackers
 from arm_jax.run import folder as run_folder
 from arm_jax.run import patience as patiences
-from arm_jax.run.checkpoints import Checkpoints, set_damaged_aside
+from arm_jax.run.checkpoint_files import set_damaged_aside
+from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.run.progress import Progress
 from arm_jax.run.signals import Requests

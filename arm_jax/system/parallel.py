@@ -12,6 +12,8 @@ from arm_jax.system import signals
 from arm_jax.system import workers as worker_processes
 from arm_jax.system.errors import InputError
 
+MOST = 4  # processes or threads a core
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -36,7 +38,8 @@ def ordered(
     Args:
       function: importable where there are processes, since they are spawned.
       items: read only as far as results are wanted, and `ahead`.
-      workers: how many processes or threads; 0 calls `function` in this thread.
+      workers: how many processes or threads; 0 calls `function` in this thread. No more than
+        `MOST` a core are begun: they would gain nothing, and might fill the memory.
       threads: take threads, for work that releases Python's lock, as decoding images does.
       ahead: the most results that are ready or being made at a time, so that they do not pile up
         in memory; None for four a worker.
@@ -45,6 +48,7 @@ def ordered(
         yield from map(function, items)
         return
     pool: Executor
+    workers = min(workers, MOST * cores())
     if threads:
         worker_processes.one_core_each()
         pool = ThreadPoolExecutor(workers)

@@ -15,7 +15,7 @@ from PIL import Image
 
 import arm_jax
 from arm_jax import modes
-from arm_jax.run import checkpoints, configs, loop, mirror, retries
+from arm_jax.run import checkpoint_files, checkpoints, configs, loop, mirror, retries
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import buckets, sharding
@@ -194,7 +194,7 @@ def test_training_goes_on_while_the_bucket_is_gone_and_ends_well_if_it_stays_so(
         loop.train(config, "gs://runs-here/for-good", mesh=one_device())
     bucket.trouble = lambda method, path: None
     place = buckets.Place(mirror.addresses.parse("gs://runs-here/for-good", ("gs",)))
-    assert checkpoints._steps(place / "checkpoints") == [2]
+    assert checkpoint_files.steps(place / "checkpoints") == [2]
     forget()
     loop.train(config, "gs://runs-here/for-good", mesh=one_device())
     assert_same_run(tmp_path / "run", bucket, "for-good", ("metrics.jsonl", "eval.json"))
@@ -211,12 +211,12 @@ def test_a_damaged_checkpoint_is_set_aside_and_copies_are_compared(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bucket.read(name))
     copied = tmp_path / "hurt" / "checkpoints" / "8"
-    assert checkpoints.find_damage(copied) is None
+    assert checkpoint_files.find_damage(copied) is None
     arrays = max((copied / "state").rglob("*"), key=lambda p: p.stat().st_size)
     content = bytearray(arrays.read_bytes())
     content[len(content) // 2] ^= 1
     arrays.write_bytes(content)
-    assert "was changed" in checkpoints.find_damage(copied)
+    assert "was changed" in checkpoint_files.find_damage(copied)
 
     # In the bucket the newest is moved away, and the step is made again.
     name = f"hurt/{arrays.relative_to(tmp_path / 'hurt').as_posix()}"

@@ -13,7 +13,8 @@ import pytest
 from flax import struct
 
 from arm_jax.run import digests
-from arm_jax.run.checkpoints import Checkpoints, find_damage, read_miou, set_damaged_aside
+from arm_jax.run.checkpoint_files import find_damage, read_miou, set_damaged_aside
+from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 

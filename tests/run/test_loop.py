@@ -22,7 +22,8 @@ from arm_jax.evaluation import by_image, calibration, metrics
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.run import folder as run_folder
 from arm_jax.run import grid, loop, restore
-from arm_jax.run.checkpoints import Checkpoints, read_miou
+from arm_jax.run.checkpoint_files import read_miou
+from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.progress import Progress
 from arm_jax.system import sharding
 from arm_jax.system.errors import Diverged, InputError, Stopped

@@ -71,6 +71,7 @@ def look(
     *,
     ignore: int = 255,
     devices: int = 1,
+    weighed: jax.Array | None = None,
 ) -> tuple[Given | None, Beliefs | None]:
     """What is believed of a batch's labels, and the beliefs with this batch in them.
 
@@ -84,6 +85,8 @@ def look(
       config: the run's.
       ignore: the label of pixels that have none.
       devices: over how many the batch is split.
+      weighed: (b,) bool, the images whose labels may be wrong; those of the others are neither
+        corrected nor counted among the contradicted. None for all.
 
     Returns:
       The labels, None where the objective is the usual one; the beliefs, with the teacher as it
@@ -108,7 +111,8 @@ def look(
         return given, beliefs
 
     scores = stop_gradient(scores)
-    beliefs = _learned(beliefs, scores, labels, distance, drawn, seen, step, config)
+    doubted = drawn if weighed is None else drawn & weighed[:, None, None]
+    beliefs = _learned(beliefs, scores, labels, distance, doubted, drawn, seen, step, config)
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
     limit = targets.thresholds(
         distance,
@@ -117,7 +121,7 @@ def look(
         width=settings.near,
     )
     never = jnp.float32(jnp.inf)
-    limit = jnp.where(beliefs.begun, limit, never)
+    limit = jnp.where(beliefs.begun & doubted, limit, never)
     sure = jnp.where(beliefs.begun, settings.complete_above, never)
     missing = seen & ~drawn
 
@@ -209,6 +213,7 @@ def _learned(
     scores: jax.Array,
     labels: jax.Array,
     distance: jax.Array,
+    doubted: jax.Array,
     drawn: jax.Array,
     seen: jax.Array,
     step: jax.Array,
@@ -224,7 +229,9 @@ def _learned(
             x = jnp.take(x, places.astype(jnp.int32), axis=axis)
         return x
 
-    labels, distance, drawn, seen = (sampled(x) for x in (labels, distance, drawn, seen))
+    labels, distance, doubted, drawn, seen = (
+        sampled(x) for x in (labels, distance, doubted, drawn, seen)
+    )
     p = jnp.exp(log_softmax(scores))
     believed, certainty = jnp.argmax(p, -1), jnp.max(p, -1)
 
@@ -236,8 +243,8 @@ def _learned(
         now, some = share((believed != labels) & (certainty > above), of)
         return jnp.where(some, _DECAY * old + (1.0 - _DECAY) * now, old)
 
-    near = drawn & (distance <= settings.near)
-    beyond = drawn & ~near & (distance <= BEYOND * settings.near)
+    near = doubted & (distance <= settings.near)
+    beyond = doubted & ~near & (distance <= BEYOND * settings.near)
     agreement, any_drawn = share(believed == labels, drawn)
     rise = targets.rising(beliefs.rise, agreement, step, config.steps)
     rise = jax.tree.map(lambda new, old: jnp.where(any_drawn, new, old), rise, beliefs.rise)
@@ -256,7 +263,7 @@ def _learned(
         begun=begun,
         rise=rise,
         counts=counts,
-        contradicted=running(beliefs.contradicted, settings.correct_above, drawn & ~near),
+        contradicted=running(beliefs.contradicted, settings.correct_above, doubted & ~near),
         contradicted_near=running(beliefs.contradicted_near, targets.CONTRADICTS, near),
         contradicted_beyond=running(beliefs.contradicted_beyond, targets.CONTRADICTS, beyond),
     )

@@ -184,6 +184,7 @@ def _believed(
         config,
         ignore=method.ignore,
         devices=method.devices,
+        weighed=batch.get("weighed"),
     )
 
 

@@ -260,7 +260,7 @@ def test_the_judge_is_the_teacher_until_it_begins_and_then_a_copy_for_its_time()
     assert not np.array_equal(before[4], before[5])
 
 
-def _looked(labels, believed, certainty):
+def _looked(labels, believed, certainty, weighed=None):
     """What becomes of labels (h, w) that a teacher gives other classes, by the rule for edges."""
     changes = {**RECIPE, "targets.near": 6.0, "targets.near_rule": "contradictions"}
     config = tiny.method({**changes, "targets.edge_weight": 0.0}).config
@@ -277,6 +277,7 @@ def _looked(labels, believed, certainty):
         jnp.asarray([labels.shape], jnp.int32),
         jnp.int32(0),
         config,
+        weighed=weighed,
     )
     return np.asarray(given.believed[0]), known
 
@@ -300,3 +301,16 @@ def test_contradictions_near_edges_alone_correct_nothing_and_those_behind_them_d
         assert share == pytest.approx(0.02 * against[where].mean(), rel=1e-5)
     unsure, _ = _looked(wrong, labels, 0.65)  # above 0.6, which is enough inside alone
     np.testing.assert_array_equal(unsure, np.where(near, wrong, labels))
+
+
+def test_labels_of_images_that_are_not_weighed_are_not_corrected_nor_counted():
+    labels = np.zeros((64, 64), np.int64)
+    labels[8:56, 8:56] = 1
+    nothing = np.zeros_like(labels)
+    nothing[0, 0] = 1  # of two classes
+    found, known = _looked(labels, nothing, 0.99, jnp.array([True]))
+    assert (found[labels == 1] == 0).all() and known.contradicted > 0
+    found, known = _looked(labels, nothing, 0.99, jnp.array([False]))
+    np.testing.assert_array_equal(found, labels)
+    assert known.contradicted == known.contradicted_near == known.contradicted_beyond == 0
+    assert known.corrected == 0

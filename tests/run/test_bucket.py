@@ -15,11 +15,13 @@ from PIL import Image
 
 import arm_jax
 from arm_jax import modes
+from arm_jax.data import prepare
 from arm_jax.run import checkpoint_files, checkpoints, configs, loop, mirror, retries
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import buckets, sharding
 from arm_jax.system.errors import InputError
+from arm_jax.weights import export
 
 ROOT = Path(__file__).parents[2]
 FILES = ("metrics.jsonl", "eval.json", "confusion.csv", "images.csv", "classes.json", "config.json")
@@ -63,11 +65,11 @@ def used(folder, images):
     modes.report(None, folder)
 
 
-def started(workdir):
+def started(workdir, *options):
     """Training in a process of its own, on one device: numbers depend on how many there are."""
     command = [sys.executable, "-m", "arm_jax.main", "--config=configs/demo.py:smoke"]
     return subprocess.Popen(
-        [*command, f"--workdir={workdir}"],
+        [*command, f"--workdir={workdir}", *options],
         cwd=ROOT,
         env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
         stdout=subprocess.PIPE,
@@ -124,6 +126,33 @@ def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, images, failing
         assert there == path.read_bytes(), path
     assert len(bucket.read(f"{name}/report.html")) > 5000
     assert sum(failing and n % 5 == 4 for n in range(len(bucket.requests))) > 20 * failing
+
+
+def test_workdir_data_and_weights_in_one_bucket(bucket, local, tmp_path):
+    data = prepare.ensure("street_scenes", tmp_path / "data", config="smoke", progress=False)
+    for path in filter(Path.is_file, data.rglob("*")):
+        put(f"scenes/{path.relative_to(data).as_posix()}", path.read_bytes())
+    weights = tmp_path / "weights.safetensors"
+    export.save_safetensors(arm_jax.load(local).model, weights)
+    put("weights.safetensors", weights.read_bytes())
+
+    def options(root, pretrained):
+        return (
+            "--config.data.dataset=prepared",
+            f"--config.data.root={root}",
+            f"--config.model.pretrained={pretrained}",
+            f"--config.data.staging_folder={tmp_path / 'cache'}",
+        )
+
+    finished(started(tmp_path / "run", *options(data, weights)))
+    there = "gs://runs-here/scenes", "gs://runs-here/weights.safetensors"
+    finished(started("gs://runs-here/all/run", *options(*there)))
+    same = [name for name in FILES if name != "config.json"]
+    assert_same_run(tmp_path / "run", bucket, "all/run", same)
+
+
+def put(name, data):
+    buckets.write(mirror.addresses.parse(f"gs://runs-here/{name}", ("gs",)), data)
 
 
 def small(monkeypatch):

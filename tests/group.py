@@ -66,6 +66,7 @@ class Groups:
         self.number += 1
         plan.write_text(json.dumps([asdict(phase) for phase in phases]))
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+        environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"  # it forks
         environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
         environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
         done = subprocess.run(

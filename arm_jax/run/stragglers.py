@@ -7,7 +7,6 @@ first one writes the notes to `hosts.jsonl`, and names a host that takes much lo
 """
 
 import dataclasses
-import resource
 import statistics
 import sys
 from collections.abc import Mapping
@@ -42,6 +41,16 @@ class Pace:
     device_gib: float | None
 
 
+def _most_memory() -> int:
+    """Bytes that this process held at most; 0 on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def pace(step: int, steps: int, seconds: float, blocked: float, waited: float) -> Pace:
     """The pace of this process over `steps` steps up to `step`.
 
@@ -52,8 +61,7 @@ def pace(step: int, steps: int, seconds: float, blocked: float, waited: float) -
       blocked: seconds of these in which the host waited for the devices.
       waited: seconds of these in which the devices waited for input.
     """
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    most = _most_memory()
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
     return Pace(

@@ -2,7 +2,7 @@
 
 Not in the paper. Images are fitted to 240x320, and what the frozen stages make of them is computed
 once and kept (`model.feature_cache`), so that there is no resize at random and no jitter; crops are
-parts of the features. Labels, splits and rows are those of configs/camvid_coarse.py. docs/laptop.md
+parts of the features. All else is as in configs/camvid_finetune.py. docs/laptop.md
 has more.
 
     python -m arm_jax.main --config configs/camvid_head.py:arm --workdir runs/head_arm \
@@ -11,26 +11,21 @@ has more.
 
 from ml_collections import ConfigDict
 
-from arm_jax.configs import base, camvid_coarse
+from arm_jax.configs import base, camvid_coarse, camvid_finetune
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    config = camvid_coarse.get_config()
+    config = camvid_finetune.get_config()
     config.steps = 300
     config.augment.crop = (128, 160)
-    config.augment.base_size = (240, 320)
     config.augment.ratio = (1.0, 1.0)
     config.augment.jitter = False
-    config.model.name = "deeplabv3plus_resnet50_stage3"
-    config.model.output_stride = 16
     config.model.dtype = "float32"
     config.model.freeze = ("stem", "stage1", "stage2", "stage3")
     config.model.feature_cache = True
-    config.evaluation.size = (240, 320)
     config.arm.lr_multiplier = "auto"
     config.optimizer.kind = "adamw"  # SGD is far from done after so few steps
     config.optimizer.learning_rate = 0.002
     config.optimizer.weight_decay = 0.01
     config.optimizer.schedule = "poly"
-    config.eval_every = config.save_every = 10_000  # at the end
     return base.apply_rows(config, argument, camvid_coarse.ROWS)

@@ -82,12 +82,6 @@ def refuse_contradictions(values: Mapping[str, Any]) -> None:
             " targets.complete = 'none'; set that to 'class' (and targets.average), or leave the"
             " source out"
         )
-    sure = [name for name, s in zip(named, sources, strict=True) if not _weighed(s)]
-    if sure and values["targets.correct"] == "posterior":
-        raise InputError(
-            f"{KEY}: {sure[0]!r} has weigh = False, and targets.correct = 'posterior' doubts every"
-            " label; use targets.correct = 'class', or let all sources be weighed"
-        )
     if values["arm.kind"] != "none" and not any(_labelled(s) and _weighed(s) for s in sources):
         raise InputError(
             f"{KEY}: arm.kind = {values['arm.kind']!r}, but no source with labels is weighed; let"

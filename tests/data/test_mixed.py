@@ -195,7 +195,6 @@ def test_images_of_other_data_sets_are_taken_without_their_labels():
         (({"share": 1, "labelled": False},), {}, "no source has labels"),
         (THREE, {"targets.complete": "none"}, "nothing is learnt from 'rest'"),
         (({"share": 1, "weigh": False},), {}, "no source with labels is weighed"),
-        (THREE, {"targets.correct": "posterior"}, "'posterior' doubts every"),
         (
             ({"root": "a", "share": 0.5}, {"root": "b/a", "share": 0.5}),
             {},

@@ -123,8 +123,9 @@ class Process:
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(files[0], 1)
                 os.dup2(files[1], 2)
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as at the start of any Python
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
                 if file_bytes is not None:

@@ -15,7 +15,7 @@ from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
-from arm_jax.evaluation import predict as prediction
+from arm_jax.evaluation import predict as predict_files
 from arm_jax.evaluation import relabel as relabels
 from arm_jax.run import configs, inputs, mirror, page, refusals, restore
 from arm_jax.run import folder as run_folder
@@ -108,7 +108,7 @@ def predict(
         )
     target = names.local(output, "--output") if output else run.folder / "predictions"
     mirror.fetch(target, below=True)
-    prediction.predict_images(
+    predict_files.predict_images(
         run.model,
         images,
         target,
@@ -120,7 +120,7 @@ def predict(
         cut=run.experiment.blocks,
     )
     terminal.say(
-        f"predictions are in {target}; {prediction.TABLE} lists the images, the least sure first"
+        f"predictions are in {target}; {predict_files.TABLE} lists the images, the least sure first"
     )
 
 

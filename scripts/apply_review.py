@@ -28,7 +28,7 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 from tqdm import tqdm
 
-from arm_jax.data import colors, images, trees
+from arm_jax.data import colors, pairs, trees
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import UNKNOWN, Classes, Table
 from arm_jax.data.records import Source, encoded, named
@@ -253,14 +253,7 @@ def _apart(out: Path, config: FrozenConfigDict) -> Path:
 def _write(
     source: Source, label_of: Callable[[int], np.ndarray], out: Path, split: str, number: int
 ) -> None:
-    record = encoded(source, number)
-    image = record["image"]
-    data = images.encode_png(image) if isinstance(image, np.ndarray) else image.data
-    name = names.inside(record["id"], "the data set")
-    with whole(names.below(out / "images" / split, f"{name}{images.suffix(data)}")) as temporary:
-        temporary.write_bytes(data)
-    target = names.below(out / "labels" / split, f"{name}.png")
-    colors.write_label(target, label_of(number), source.classes)
+    pairs.write(encoded(source, number), label_of(number), source.classes, out, split)
 
 
 if __name__ == "__main__":

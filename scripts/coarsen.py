@@ -22,9 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from arm_jax.data import arguments as source_arguments
-from arm_jax.data import coarsen, colors, images, records, sources
-from arm_jax.system import command_line, locks, names, outputs, parallel, processes, terminal
-from arm_jax.system.files import whole
+from arm_jax.data import coarsen, pairs, records, sources
+from arm_jax.system import command_line, files, locks, outputs, parallel, processes, terminal
 
 
 @command_line.answered
@@ -72,8 +71,7 @@ def write_split(
 
 def write_classes(path: Path, names_in_order: Sequence[str]) -> None:
     """Write the names of the classes, one a line."""
-    with whole(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names_in_order))
+    files.write(path, "".join(f"{name}\n" for name in names_in_order))
 
 
 def write_record(
@@ -85,22 +83,11 @@ def write_record(
     index: int,
 ) -> None:
     """Write one image, as the bytes it has where there are some, and its coarse label."""
-    if hasattr(source, "encoded"):
-        record = source.encoded(index)
-        data = record["image"].data
-    else:
-        record = source[index]
-        data = images.encode_png(record["image"])
+    record = records.encoded(source, index)
     label = coarsen.coarsen(
         np.asarray(record["label"]), source.classes, settings, seed=seed, name=record["id"]
     )
-    suffix = images.suffix(data)
-    name = names.inside(record["id"], "the data set")
-    copy = names.below(out / "images" / split, f"{name}{suffix}")
-    with whole(copy) as temporary:
-        temporary.write_bytes(data)
-    target = names.below(out / "labels" / split, f"{name}.png")
-    colors.write_label(target, label, source.classes)
+    pairs.write(record, label, source.classes, out, split)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ last one compare.html, a page with intervals, paired differences and the same im
 import argparse
 import csv
 import io
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -88,13 +87,10 @@ def write(
         for cell, outcome in zip(planned, outcomes, strict=False)
     ]
     rows = summary(planned, outcomes)
-    with files.whole(folder / "table.md") as path:
-        path.write_text(f"{markdown(rows)}\n\n{caption}\n")
-    with files.whole(folder / "table.csv") as path:
-        path.write_text(as_csv(runs))
-    with files.whole(folder / "table.json") as path:
-        report = {"command": list(command), "caption": caption, "rows": rows, "runs": runs}
-        path.write_text(json.dumps(report, indent=2) + "\n")
+    files.write(folder / "table.md", f"{markdown(rows)}\n\n{caption}\n")
+    files.write(folder / "table.csv", as_csv(runs))
+    report = {"command": list(command), "caption": caption, "rows": rows, "runs": runs}
+    files.write_json(folder / "table.json", report, indent=2)
 
 
 def summary(planned: Sequence[Cell], outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ import numpy as np
 
 from arm_jax.data import bands
 from arm_jax.data.scenes import generate
-from arm_jax.evaluation import predict
+from arm_jax.evaluation.predictions import read_image
 from arm_jax.run import inputs, restore
 from arm_jax.system import command_line, outputs
 from arm_jax.system.errors import InputError
@@ -104,7 +104,7 @@ def images_to_compare(
     """
     turn = run.experiment.config.data.orientation == "exif"
     if given:
-        found = [predict.read_image(path, turn, run.model.bands) for path in given]
+        found = [read_image(path, turn, run.model.bands) for path in given]
         kind = "the images given"
     else:
         try:

@@ -35,7 +35,7 @@ from arm_jax.data import bands, colors
 from arm_jax.data.chosen import find
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
-from arm_jax.evaluation import predict as prediction
+from arm_jax.evaluation.predictions import read_image
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import maps, pictures
 from arm_jax.run import inputs, mirror, restore
@@ -123,7 +123,7 @@ def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> It
     found = find(folder, output)
     for index in chosen(len(found.paths), number):
         path = found.paths[index]
-        image = prediction.read_image(found.root / path, bands=model.bands)
+        image = read_image(found.root / path, bands=model.bands)
         yield Seen(str(path.with_suffix("")), bands.shown(image), look(model, image), None)
 
 

@@ -4,7 +4,6 @@ Importing is most of the work of a short run. So one process imports everything 
 JAX, forks each process of each group; all of them share the tiny network of `tiny.shrink`.
 """
 
-import atexit
 import hashlib
 import json
 import os
@@ -13,12 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
@@ -288,12 +287,12 @@ def _main(plan: Path) -> None:
 
 
 def _child(phase: Phase, index: int, address: str, printed: Sequence[Path]) -> None:
-    code: Any = 99
-    try:
-        for number, path in enumerate(printed, 1):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-        sys.stderr = os.fdopen(2, "w", 1, closefd=False)
+    for number, path in enumerate(printed, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, closefd=False)
+
+    def work() -> int:
         import jax
         from absl import flags, logging
 
@@ -312,21 +311,15 @@ def _child(phase: Phase, index: int, address: str, printed: Sequence[Path]) -> N
             with peers.together(address if together else None):
                 for name, arguments in phase.tasks:
                     TASKS[name](**arguments)
-            code = 0
         except Stopped as error:
             print(error, flush=True)
-            code = error.status
+            return error.status
         except InputError as error:
             print(f"arm_jax: {error}", file=sys.stderr, flush=True)
             os._exit(2)
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-        code = 1
-    finally:
-        os._exit(code)
+        return 0
+
+    forks.finish(work)
 
 
 if __name__ == "__main__":

@@ -318,6 +318,11 @@ def suffix(data: bytes) -> str:
     return {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
 
 
+def file_bytes(image: "np.ndarray | ImageFile") -> bytes:
+    """An image of `records.encoded` as a file: its own bytes, or a PNG of its pixels."""
+    return encode_png(image) if isinstance(image, np.ndarray) else image.data
+
+
 def encode_png(pixels: np.ndarray) -> bytes:
     """uint8 (h, w) or RGB (h, w, 3) as a PNG that is fast to write and to read.
 

@@ -1,6 +1,7 @@
 """Records from pairs of an image file and a label, in a file of its own or in one for many images.
 
-Every file is opened through a `Tree`; whatever holds the labels is a `Labels`.
+Every file is opened through a `Tree`; whatever holds the labels is a `Labels`. `write` makes such
+pairs.
 """
 
 import hashlib
@@ -10,10 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from arm_jax.data import headers, images
+from arm_jax.data import colors, headers, images
 from arm_jax.data.formats.contract import Label, Size
 from arm_jax.data.labels import Classes, Meaning, Table
 from arm_jax.data.trees import Folder, Tree
+from arm_jax.system import files, names
 from arm_jax.system.errors import InputError
 
 Reader = Callable[[bytes, str], np.ndarray]
@@ -193,3 +195,23 @@ class FileSource:
                 f"{self._labels.path(label_name)}: is {label[1]}x{label[0]} pixels, but its "
                 f"image {path} is {image[1]}x{image[0]}; {remedy}"
             )
+
+
+def write(
+    record: Mapping[str, Any], label: np.ndarray, classes: Classes, out: Path, split: str
+) -> None:
+    """Write `images/SPLIT/ID.*`, the image as the file that it is, and `labels/SPLIT/ID.png`.
+
+    Args:
+      record: as from `records.encoded`.
+      label: uint8 (h, w), class indices.
+      classes: of the label.
+      out: the folder of both.
+      split: the subfolder of each.
+
+    Raises InputError where the folders cannot be written.
+    """
+    data = images.file_bytes(record["image"])
+    name = names.inside(record["id"], "the data set")
+    files.write(names.below(out / "images" / split, f"{name}{images.suffix(data)}"), data)
+    colors.write_label(names.below(out / "labels" / split, f"{name}.png"), label, classes)

@@ -8,6 +8,6 @@ inference     images to labels, in bounded memory; tiles is its part
 labelled      labelled images, checked, in batches of one size
 evaluate      a labelled split to metrics; boundary scores what lies near edges, by_image has each
               image's own
-predict       any images to label files and overlays; batching groups images by size
+predictions   any images to labels, a batch at a time; predict writes them to files
 server_files  predictions as the benchmarks' servers want them
 """

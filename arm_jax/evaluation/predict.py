@@ -3,37 +3,28 @@
 import csv
 import functools
 import io
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 from PIL import Image
 from tqdm import tqdm
 
 from arm_jax.data import chosen, colors
-from arm_jax.data.images import decode_image
 from arm_jax.data.labels import Classes
-from arm_jax.evaluation import blocks, inference
-from arm_jax.evaluation.batching import grouped
+from arm_jax.evaluation import blocks
 from arm_jax.evaluation.blocks import Blocks
-from arm_jax.evaluation.inference import Prepared
+from arm_jax.evaluation.predictions import UNWRITTEN, Prediction, predictions, read_image
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.networks import RGB, Bands, Segmenter
+from arm_jax.networks import Segmenter
 from arm_jax.networks import input as inputs
-from arm_jax.system import files, locks, names, outputs, processes, sharding, terminal
+from arm_jax.system import files, locks, names, outputs, processes, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.system.parallel import ordered
 
-# Images read ahead of the devices, images that may wait for others of their size, and results that
-# may wait to be written.
-READ_AHEAD = 8
-MOST_WAITING = 32
-UNWRITTEN = 4
 # From this many different sizes on, a hint at `Protocol.multiple` is due.
 MANY_SIZES = 6
 MAPS = {"confidence": ".png", "probabilities": ".npz"}  # what else can be written, and as what
@@ -83,7 +74,7 @@ def predict_images(
       threshold: v below which a pixel counts as unsure in `predictions.csv`.
       protocol: how to run on an image; by default the whole image, once. Every distinct size of
         an image compiles the network anew; `Protocol.multiple` groups them.
-      batch_size, mesh: as for `predictions`.
+      batch_size, mesh: as for `predictions.predictions`.
       threads: that read, and as many that write.
       progress: show a bar with images per second, where the output is a terminal.
       orientation: "exif" labels images as viewers show them, "stored" as their pixels lie.
@@ -182,7 +173,7 @@ def predict_images(
             if raised is not None:
                 raise raised
         rows = [row for part, _, _ in parts for row in part]
-        processes.once(lambda: _write_table(output_dir / TABLE, table(rows, threshold)))
+        processes.once(lambda: files.write(output_dir / TABLE, table(rows, threshold)))
     if skipped := dict(pair for _, part, _ in parts for pair in part):
         in_order = [skipped[path] for path in found.paths if path in skipped]
         if shared:
@@ -212,11 +203,6 @@ def _claimed(
     return found
 
 
-def _write_table(path: Path, text: str) -> None:
-    with files.whole(path) as temporary:
-        temporary.write_text(text)
-
-
 @dataclass(frozen=True)
 class Summary:
     """A line of `predictions.csv`: mean v, the share of pixels below the threshold, classes."""
@@ -241,113 +227,6 @@ def table(rows: Sequence[Summary], threshold: float) -> str:
         shown = f"{row.confidence:.4f}", f"{100 * row.unsure:.2f}"
         writer.writerow([row.name, *shown, " ".join(row.classes)])
     return text.getvalue()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One labelled image; the device may still be at work on it.
-
-    Attributes:
-      name: of the image.
-      image: uint8 (h, w, 3).
-      batch: labels of its batch, then the confidence and the probabilities if they were asked for.
-      number: its place in the batch.
-    """
-
-    name: Path
-    image: np.ndarray
-    batch: tuple[jax.Array, ...]
-    number: int
-
-    def label(self) -> np.ndarray:
-        """uint8 (h, w) class indices; waits for the device."""
-        return self._map(0)
-
-    def confidence(self) -> np.ndarray:
-        """float32 (h, w), v in [-1, 1]."""
-        return self._map(1)
-
-    def probabilities(self) -> np.ndarray:
-        """float16 (h, w, classes)."""
-        return self._map(2)
-
-    def _map(self, which: int) -> np.ndarray:
-        height, width = self.image.shape[:2]
-        return np.asarray(self.batch[which])[self.number, :height, :width]
-
-
-def predictions(
-    model: Segmenter,
-    read: Callable[[Path], np.ndarray],
-    names: Sequence[Path],
-    *,
-    protocol: Protocol,
-    batch_size: int = 1,
-    mesh: Mesh | None = None,
-    threads: int = 4,
-    on_error: Callable[[Path, InputError], None] | None = None,
-    beside: str = "",
-) -> Iterator[Prediction]:
-    """Label images, reading ahead; in order of their names but for images of different sizes.
-
-    Args:
-      model: in evaluation mode.
-      read: uint8 (h, w, 3) of a name; called in threads; may raise InputError.
-      names: of the images.
-      protocol: how to run on an image.
-      batch_size: images in work at a time, over all devices.
-      mesh: devices of this process; by default the first one.
-      threads: that read.
-      on_error: called with the name and what `read` raised; by default that is raised.
-      beside: "confidence", or "probabilities" for these as well; "" for labels alone.
-    """
-    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
-    sharding.local_batch_size(batch_size, mesh)
-    graphdef, state = nnx.split(model)
-    state = sharding.local_copy(mesh, state)
-    put = functools.partial(sharding.shard_batch, mesh)
-
-    def prepared(name: Path) -> tuple[Path, InputError] | tuple[Path, np.ndarray, Prepared]:
-        try:
-            image = read(name)
-        except InputError as error:
-            return name, error
-        return name, image, inference.views(image, protocol)
-
-    def readable() -> Iterator[tuple[Path, np.ndarray, Prepared]]:
-        number = READ_AHEAD + batch_size
-        for one in ordered(prepared, names, threads, threads=True, ahead=number):
-            if len(one) == 3:
-                yield one
-            elif on_error is None:
-                raise one[1]
-            else:
-                on_error(*one)
-
-    most = max(MOST_WAITING, batch_size)
-    for batch in grouped(readable(), lambda one: one[2].group, batch_size, most):
-        full = [one[2] for one in batch] + [batch[0][2]] * (batch_size - len(batch))
-        found: tuple[jax.Array, ...]
-        if beside == "probabilities":
-            found = inference.probabilities(graphdef, state, full, protocol, put, mesh.size)
-        elif beside:
-            found = inference.labels(
-                graphdef, state, full, protocol, put, mesh.size, beside="confidence"
-            )
-        else:
-            found = (inference.labels(graphdef, state, full, protocol, put, mesh.size),)
-        for number, (name, image, _) in enumerate(batch):
-            yield Prediction(name, image, found, number)
-
-
-def read_image(path: Path, turn: bool = True, bands: Bands = RGB) -> np.ndarray:
-    """The bands of a file, turned as its EXIF orientation says if `turn`.
-
-    Returns uint8 (h, w, 3) RGB, or uint16 (h, w, bands). Raises InputError when it cannot be read,
-    or has others.
-    """
-    channels = bands.number if bands.stored else 0
-    return decode_image(files.read_bytes(path), str(path), turn=turn, channels=channels)
 
 
 def _by_size(root: Path, paths: Sequence[Path], cut: Blocks) -> tuple[list[Path], list[Path]]:

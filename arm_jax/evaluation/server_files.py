@@ -22,7 +22,7 @@ from arm_jax.data import labels
 from arm_jax.data.images import decode_image, decode_label, encode_png
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.trees import Tree
-from arm_jax.evaluation.predict import UNWRITTEN, Prediction, predictions
+from arm_jax.evaluation.predictions import UNWRITTEN, Prediction, predictions
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.system import files
@@ -103,7 +103,7 @@ def write_zip(
         anywhere in it; if some of them lie in a folder `test`, only those are taken.
       target: path of the zip.
       server: one of `SERVERS`.
-      protocol, batch_size, mesh, threads: as for `predict.predictions`.
+      protocol, batch_size, mesh, threads: as for `predictions.predictions`.
       progress: show a bar with images per second.
 
     Returns:

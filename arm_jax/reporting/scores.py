@@ -62,8 +62,7 @@ def write_report(
             "eval.json": json.dumps({**report(result, classes), **(extra or {})}, indent=2) + "\n",
         }
         for name, text in tables.items():
-            with files.whole(folder / name) as temporary:
-                temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+            files.write(folder / name, text, errors="surrogateescape")
     return path
 
 

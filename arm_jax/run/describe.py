@@ -229,8 +229,8 @@ def labels(config: ConfigDict, training: sources.Source, found: Mapping[str, Che
 def parameters(state: TrainState, folder: Path) -> str:
     """How many parameters there are, and where; the whole table goes to parameters.txt."""
     params = nnx.to_pure_dict(state.params)
-    with files.whole(folder / "parameters.txt") as temporary:
-        temporary.write_text(parameter_overview.get_parameter_overview(params) + "\n")
+    overview = parameter_overview.get_parameter_overview(params)
+    files.write(folder / "parameters.txt", overview + "\n")
     parts = {f"segmenter.{name}": tree for name, tree in params["segmenter"].items()}
     if "arm" in params:
         parts["arm"] = params["arm"]

@@ -132,8 +132,7 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
         for line in configs.continued(workdir, config):
             terminal.say(line)
     if jax.process_index() == 0:
-        with files.whole(workdir / configs.FILE) as temporary:
-            temporary.write_text(json.dumps(settings.flat(config), indent=2) + "\n")
+        files.write_json(workdir / configs.FILE, settings.flat(config), indent=2)
         _append(workdir / "versions.jsonl", versions())
     return workdir
 
@@ -178,8 +177,7 @@ def write_classes(workdir: Path, classes: Classes, images: int | None = None) ->
     # In a folder of its own, each process finds the classes later.
     if jax.process_index() == 0 or not isinstance(mirror.place(workdir), Path):
         stored = dataclasses.asdict(classes) | ({} if images is None else {"images": images})
-        with files.whole(path) as temporary:
-            temporary.write_text(json.dumps(stored) + "\n")
+        files.write_json(path, stored)
 
 
 def read_classes(workdir: str | Path) -> Classes:
@@ -253,8 +251,7 @@ class MetricsLog:
         self._kept: list[dict[str, Any]] = []
         if self._writes:
             self._kept = self._take_over(start_step)
-            with files.whole(self._path) as temporary:
-                temporary.write_text("".join(json.dumps(r) + "\n" for r in self._kept))
+            files.write(self._path, "".join(json.dumps(r) + "\n" for r in self._kept))
             self._trackers: list[tracking.Tracker] = [Events(workdir, purge_step=start_step + 1)]
             if config is not None:
                 flat = settings.flat(config)

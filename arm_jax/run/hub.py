@@ -125,8 +125,7 @@ def write(run: restore.Run, folder: Path, repository: str, license: str, data: s
         run_folder.CLASSES: json.dumps(dataclasses.asdict(run.classes)) + "\n",
         CARD: card,
     }.items():
-        with files.whole(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        files.write(folder / name, text, errors="backslashreplace")
 
 
 def check(repository: str, license: str) -> None:

@@ -10,7 +10,7 @@ from flax import nnx
 from arm_jax import experiment as experiments
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import inference
-from arm_jax.evaluation import predict as prediction
+from arm_jax.evaluation.predictions import read_image
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter
 from arm_jax.system.errors import InputError
@@ -83,7 +83,7 @@ class Predicts:
         """The bands of a file or of an array that is one already."""
         if isinstance(image, str | Path):
             turn = self.experiment.config.data.orientation == "exif"
-            return prediction.read_image(Path(image).expanduser(), turn, self.model.bands)
+            return read_image(Path(image).expanduser(), turn, self.model.bands)
         bands = self.model.bands
         kind = getattr(image, "dtype", type(image).__name__)
         if kind != bands.dtype or np.ndim(image) != 3 or image.shape[2] != bands.number:

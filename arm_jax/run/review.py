@@ -9,7 +9,6 @@ labelme/, coco.json  the proposed corrections for annotation tools
 folds/               the runs of `review.folds`
 """
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -274,26 +273,19 @@ def _write_annotations(
         if not shown:
             shown = str(_copied(source, index, path))
         relative = Path(os.path.relpath(Path(shown).absolute(), path.parent.absolute()))
-        _write_json(path, files.labelme(group, classes, relative.as_posix()))
+        system_files.write_json(path, files.labelme(group, classes, relative.as_posix()))
     if kept:
         terminal.say(
             f"{len(kept)} files of {folder} were changed since, first {kept[0]}, and stay as they"
             " are; scripts/apply_review.py takes them"
         )
-    _write_json(target / "coco.json", files.coco(items, classes))
+    system_files.write_json(target / "coco.json", files.coco(items, classes))
 
 
 def _copied(source: Source, index: int, path: Path) -> Path:
     """The image of a source without files, written beside its LabelMe file."""
-    image = encoded(source, index)["image"]
-    data = images.encode_png(image) if isinstance(image, np.ndarray) else image.data
+    data = images.file_bytes(encoded(source, index)["image"])
     copy = path.with_name(f"{path.stem}{images.suffix(data)}")
     if not copy.exists():
-        with system_files.whole(copy) as temporary:
-            temporary.write_bytes(data)
+        system_files.write(copy, data)
     return copy
-
-
-def _write_json(path: Path, value: Any) -> None:
-    with system_files.whole(path) as temporary:
-        temporary.write_text(json.dumps(value) + "\n")

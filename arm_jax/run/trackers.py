@@ -221,5 +221,5 @@ def _kept(folder: Path) -> dict[str, Any]:
 
 
 def _keep(folder: Path, name: str, kept: Any) -> None:
-    with _ids, files.whole(folder / FILE) as temporary:
-        temporary.write_text(json.dumps({**_kept(folder), name: kept}) + "\n")
+    with _ids:
+        files.write_json(folder / FILE, {**_kept(folder), name: kept})

@@ -1,10 +1,12 @@
 """Files that are written whole or not at all, and read only where they are files."""
 
 import contextlib
+import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from arm_jax.system import outputs
 from arm_jax.system.errors import InputError
@@ -37,6 +39,22 @@ def whole(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def write(path: str | Path, content: str | bytes, errors: str = "strict") -> None:
+    """A small file at once, text as UTF-8. Raises InputError as `whole`.
+
+    `errors` names what becomes of characters that are no valid Unicode, see `str.encode`.
+    """
+    with whole(path) as temporary:
+        temporary.write_bytes(
+            content.encode("utf-8", errors) if isinstance(content, str) else content
+        )
+
+
+def write_json(path: str | Path, value: Any, indent: int | None = None) -> None:
+    """A value as JSON. Raises InputError as `whole`."""
+    write(path, json.dumps(value, indent=indent) + "\n")
 
 
 # Of a file that is read at once: an image, a label, a list. 16-bit colours of the largest image

@@ -115,8 +115,7 @@ def save_safetensors(
 
     stated = {"format": "pt", **metadata(model, classes)}
     state = tensors(model, names)
-    with files.whole(path) as temporary:
-        temporary.write_bytes(save(state, stated))  # `save_file` would let nobody else read it
+    files.write(path, save(state, stated))  # `save_file` would let nobody else read it
     return state
 
 
@@ -190,5 +189,4 @@ def save_stablehlo(
         InputError: as `stablehlo`, or the file cannot be written.
     """
     data = stablehlo(model, size, platforms=platforms)
-    with files.whole(path) as temporary:
-        temporary.write_bytes(data)
+    files.write(path, data)

@@ -185,8 +185,7 @@ def save(
             f"{path} is not written: ONNX Runtime gives something else than the network does"
             f" ({found})"
         )
-    with files.whole(path) as temporary:
-        temporary.write_bytes(data)
+    files.write(path, data)
     return found
 
 

@@ -20,7 +20,6 @@ same run. --peer times the same network in PyTorch (peers/), in a separate proce
 import argparse
 import contextlib
 import functools
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -100,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(report.text(figures))
     if arguments.json:
-        with files.whole(arguments.json) as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n")
+        files.write_json(arguments.json, figures, indent=2)
     return 0
 
 

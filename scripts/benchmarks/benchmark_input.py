@@ -13,7 +13,6 @@ normalisation are in neither: here they run on the device.
 
 import argparse
 import io
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,8 +62,7 @@ def main() -> None:
     for name, value in figures.items():
         print(f"{name:<52} {value:8.2f}")
     if arguments.json:
-        with files.whole(arguments.json) as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n")
+        files.write_json(arguments.json, figures, indent=2)
 
 
 def opened(arguments: argparse.Namespace, folder: Path) -> sources.Source:

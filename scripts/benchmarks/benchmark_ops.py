@@ -11,7 +11,6 @@ largest absolute value of the plain result.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures |= {"setting": setting, "rows": rows}
     print("\n".join([*report.origin(figures), "", *table(rows)]))
     if arguments.json:
-        with files.whole(arguments.json) as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n")
+        files.write_json(arguments.json, figures, indent=2)
     return 0
 
 

@@ -19,7 +19,6 @@ Exit status: 0 it compiles, 1 the compiler fails, 2 something is wrong with the 
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -67,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = child.run(job, folder.resolve(), arguments.until, arguments.timeout)
         found = figures.of(job, result, device)
         if arguments.json:
-            with files.whole(arguments.json) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n")
+            files.write_json(arguments.json, found, indent=1)
     except InputError as error:
         print(f"compile_for.py: {error}", file=sys.stderr)
         return 2

@@ -16,7 +16,6 @@ run WORKDIR gets breakdown.json, breakdown.md (a table and a paragraph) and brea
 
 import argparse
 import dataclasses
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -116,11 +115,9 @@ def point(flip: float, cell: Cell, outcome: Outcome) -> dict[str, Any]:
 def write(folder: Path, points: Sequence[dict[str, Any]], caption: str) -> None:
     """The three files over the runs made so far."""
     table = averages(points)
-    with files.whole(folder / "breakdown.json") as path:
-        report = {"confident": CONFIDENT, "unsure": UNSURE, "averages": table, "runs": points}
-        path.write_text(json.dumps(plain(report | {"caption": caption}), indent=2) + "\n")
-    with files.whole(folder / "breakdown.md") as path:
-        path.write_text(f"{markdown(table)}\n\n{paragraph(table)}\n\n{caption}\n")
+    report = {"confident": CONFIDENT, "unsure": UNSURE, "averages": table, "runs": points}
+    files.write_json(folder / "breakdown.json", plain(report | {"caption": caption}), indent=2)
+    files.write(folder / "breakdown.md", f"{markdown(table)}\n\n{paragraph(table)}\n\n{caption}\n")
     if any("mIoU" in one for one in points):
         pictures.save(figure(table, points), folder / "breakdown.png")
 

@@ -172,10 +172,9 @@ def write(
     folder: Path, results: dict[tuple[str, str, int], dict[str, Any]], command: Sequence[str]
 ) -> None:
     """See `add`."""
-    with files.whole(folder / RESULTS) as path:
-        path.write_text("".join(json.dumps(plain(one)) + "\n" for one in results.values()))
-    with files.whole(folder / TABLE) as path:
-        path.write_text(report(list(results.values()), command))
+    lines = (json.dumps(plain(one)) + "\n" for one in results.values())
+    files.write(folder / RESULTS, "".join(lines))
+    files.write(folder / TABLE, report(list(results.values()), command))
 
 
 def plain(result: dict[str, Any]) -> dict[str, Any]:

@@ -14,11 +14,12 @@ import runpy
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import forks
 
 from arm_jax.system import signals
 
@@ -155,8 +156,8 @@ class Process:
         os.close(tell)
         if end_at is not None:
             _count_changes(self.changes_file, end_at)
-        code: object = 0
-        try:
+
+        def work() -> None:
             if prelude is not None:
                 prelude()
             if self.arguments[0] == "-m":
@@ -166,23 +167,8 @@ class Process:
                 sys.argv = list(self.arguments)
                 sys.path.insert(0, str(Path(self.arguments[0]).parent))
                 runpy.run_path(self.arguments[0], run_name="__main__")
-        except SystemExit as error:
-            code = error.code
-        except BaseException:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-            code = 1
-        # What an interpreter does at its end.
-        try:
-            threading._shutdown()  # type: ignore[attr-defined]
-            atexit._run_exitfuncs()
-            sys.stdout.flush()
-        except BaseException:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-            code = 1
-        if code is not None and not isinstance(code, int):
-            print(code, file=sys.stderr)
-            code = 1
-        os._exit(int(code or 0) & 255)
+
+        forks.finish(work)
 
     def lines(self) -> int:
         """How many lines it has printed."""

@@ -14,6 +14,7 @@ from arm_jax import arm
 from arm_jax.data import chosen
 from arm_jax.data.labels import generic
 from arm_jax.evaluation import inference, predict
+from arm_jax.evaluation.predictions import read_image
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.system import locks, outputs, sharding
 from arm_jax.system.errors import InputError
@@ -216,7 +217,7 @@ def test_eight_devices_label_as_one_does(model, folder, tmp_path):
 def test_maps_of_confidence_and_probabilities(model, folder, tmp_path):
     run(model, folder, tmp_path / "out", maps=("confidence", "probabilities"))
     for name in ("a", "night/b"):
-        pixels = predict.read_image(next(folder.glob(f"{name}.*")))
+        pixels = read_image(next(folder.glob(f"{name}.*")))
         scores = inference.class_scores(model, pixels)
         stored = Image.open(tmp_path / "out" / "confidence" / f"{name}.png")
         assert stored.mode == "I;16"
@@ -239,7 +240,7 @@ def test_the_table_begins_with_the_least_sure_image(model, folder, tmp_path):
     means = [float(row["mean confidence"]) for row in rows]
     assert means == sorted(means)
     for row in rows:
-        pixels = predict.read_image(folder / row["image"])
+        pixels = read_image(folder / row["image"])
         v = np.asarray(arm.confidence(inference.class_scores(model, pixels)))
         assert float(row["mean confidence"]) == pytest.approx(v.mean(), abs=1e-4)
         assert float(row["% with v < -0.5"]) == pytest.approx(100 * (v < -0.5).mean(), abs=0.01)

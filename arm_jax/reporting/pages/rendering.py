@@ -60,9 +60,8 @@ def write(path: str | Path, template: str, *, scripts: Sequence[str] = (), **val
       InputError: the folder cannot be written, or has a file of that name that is somebody else's.
     """
     text = render(template, scripts=scripts, **values)
-    with files.whole(path) as temporary:
-        # A name that is no valid Unicode (a file's, with bytes of another encoding) stays readable.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    # A name that is no valid Unicode (a file's, with bytes of another encoding) stays readable.
+    files.write(path, text, errors="backslashreplace")
     return Path(path)
 
 

@@ -3,21 +3,21 @@
 
 import functools
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
 from arm_jax import settings
-from arm_jax.data import check
+from arm_jax.data import check, records
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as predict_files
 from arm_jax.evaluation import relabel as relabels
-from arm_jax.run import configs, inputs, mirror, page, refusals, restore
+from arm_jax.run import configs, folds, inputs, mirror, page, refusals, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import names, outputs, processes, sharding, terminal
@@ -134,7 +134,8 @@ def relabel(
     """Write what the training believes of its labels as a label folder beside them, and a page.
 
     All images of the splits are labelled, whatever `data.train_images` and `data.fold` leave out,
-    by the thresholds that `config` has. The labels to evaluate on are copied as they are: one
+    by the thresholds that `config` has; with `review.folds`, each by a run that it was left out of.
+    The labels to evaluate on are copied as they are: one
     setting names the folder of both.
 
     Args:
@@ -153,40 +154,41 @@ def relabel(
     run = restore.opened(config, folder, checkpoint)
     used = run.experiment.config
     target = refusals.relabelled_folder(used, output)
-    weights = used.evaluation.weights
     # How sure is sure may be chosen anew, unlike what the run was trained with.
     limits = used.targets if config is None else config.targets
-    near = limits.correct_above_near
-    if limits.near_rule != "fixed":
-        if run.state.beliefs is None:
-            raise InputError(
-                f"targets.near_rule = {limits.near_rule!r}, but the run of {folder} had no teacher"
-                " that counts contradictions; use targets.near_rule = 'fixed'"
-            )
-        near = float(beliefs.near_threshold(run.state.beliefs, limits))
     parts = used.data.train_split.split("+")
     found = [inputs.labelled_as_training(used, part) for part in parts]
     copies, place = _labels_to_evaluate_on(used, target, run.classes)
     number = sum(len(source) for source in found)
     terminal.say(
-        f"believing    the {weights} of step {run.step}, of {number:,} images; corrects above"
-        f" {limits.correct_above:g} ({near:.2g} within {limits.near:g} px of an"
-        f" edge), completes above {limits.complete_above:g}"
+        f"believing    the {used.evaluation.weights} of step {run.step}, of {number:,} images;"
+        f" completes above {limits.complete_above:g}, corrects above {limits.correct_above:g}"
     )
-
-    def belief(record: dict) -> relabels.Belief:
-        p = run.probabilities(record["image"])
-        return relabels.judge(p, record["label"], limits, run.classes.ignore, near)
-
     changes = []
-    for part, source in zip(parts, found, strict=True):
-        for change in relabels.relabel(belief, source, target, run.classes, split=part):
-            changes.append(change)
-            _, _, corrected, completed = change.shares
-            terminal.say(f"{change.name}: {corrected:.1%} corrected, {completed:.1%} completed")
+    for judge, numbers in _judges(run, found):
+        near = _near_threshold(judge, limits)
+        terminal.say(f"near edges   within {limits.near:g} px, corrects above {near:.2g}")
+
+        def belief(record: dict, judge: restore.Run = judge, near: float = near) -> relabels.Belief:
+            p = judge.probabilities(record["image"])
+            return relabels.judge(p, record["label"], limits, run.classes.ignore, near)
+
+        for part, source, its in zip(parts, found, numbers, strict=True):
+            for change in relabels.relabel(
+                belief, source, target, run.classes, split=part, numbers=its
+            ):
+                changes.append(change)
+                _, _, corrected, completed = change.shares
+                terminal.say(f"{change.name}: {corrected:.1%} corrected, {completed:.1%} completed")
     for part, source in copies:
         relabels.copy(source, place, run.classes, split=part)
-    page = relabelled.write(target / "changes.html", changes, belief, run.classes)
+    page = relabelled.write(
+        target / "changes.html",
+        sorted(changes, key=lambda one: one.name),
+        lambda change: relabels.stored(target, change.name),
+        run.classes,
+        _seen(used.review.folds),
+    )
     labels = target / "labels"
     root = names.local(used.data.root, "data.root")
     inside = labels.is_relative_to(root)
@@ -198,6 +200,50 @@ def relabel(
         overrides.append("--config.data.coarsen=")
     terminal.say(f"the largest changes are in {page}\nto train on them: {' '.join(overrides)}")
     return target
+
+
+def _judges(
+    run: restore.Run, sources: Sequence[Source]
+) -> Iterator[tuple[restore.Run, list[Sequence[int]]]]:
+    """The networks that judge, each with the numbers of its records in each of the sources.
+
+    With `review.folds` these are the runs that an image was left out of, else the run itself.
+    """
+    config = run.experiment.config
+    if not config.review.folds:
+        yield run, [range(len(source)) for source in sources]
+        return
+    everything = inputs.labelled_as_training(config, config.data.train_split)
+    folds.check(config, len(everything))
+    place = {records.named(everything, n): n for n in range(len(everything))}
+    of = [
+        [place[records.named(s, n)] % config.review.folds for n in range(len(s))] for s in sources
+    ]
+    for fold, judge in enumerate(folds.trained(run)):
+        yield judge, [[n for n, its in enumerate(one) if its == fold] for one in of]
+
+
+def _near_threshold(run: restore.Run, limits: ConfigDict) -> float:
+    """How sure a run must be of another class near an edge, by `targets.near_rule`."""
+    if limits.near_rule == "fixed":
+        return limits.correct_above_near
+    if run.state.beliefs is None:
+        raise InputError(
+            f"targets.near_rule = {limits.near_rule!r}, but the run of {run.folder} had no teacher"
+            " that counts contradictions; use targets.near_rule = 'fixed'"
+        )
+    return float(beliefs.near_threshold(run.state.beliefs, limits))
+
+
+def _seen(number: int) -> str:
+    """What the networks have seen of the labels that they judge."""
+    if number:
+        return (
+            f"Each image was judged by one of {number} networks that was not trained on its label"
+        )
+    return (
+        "The network was trained on these labels; review.folds = 3 judges each by one that was not"
+    )
 
 
 def _labels_to_evaluate_on(

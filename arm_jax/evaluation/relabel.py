@@ -1,6 +1,6 @@
 """What a trained network believes of the labels that it was trained on, as labels beside them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from arm_jax import targets
-from arm_jax.data import colors
+from arm_jax.data import colors, images
 from arm_jax.data.labels import Classes
 from arm_jax.system import locks, names, outputs
 
@@ -95,6 +95,7 @@ def relabel(
     classes: Classes,
     *,
     split: str = "",
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Change]:
     """Write what is believed of each record of a source, and yield how it changed.
 
@@ -108,20 +109,18 @@ def relabel(
       folder: new, empty, or of an earlier call.
       classes: of the source.
       split: the subfolder that the source's files lie in.
+      numbers: of the records, those that are meant; None for all.
 
     Raises:
       InputError: the folder cannot be written or holds something else; a record cannot be read.
     """
     outputs.claim(folder, COMMAND)
     with locks.held(folder):
-        for number in range(len(source)):
+        for number in range(len(source)) if numbers is None else numbers:
             record = source[number]
             found = belief(record)
             name = "/".join(filter(None, (split, record["id"])))
-            places = [
-                names.below(folder, f"{kind}/{name}.png")
-                for kind in ("labels", "parts", "confidence")
-            ]
+            places = _places(folder, name)
             colors.write_label(places[0], found.label, classes)
             colors.write_image(places[1], found.part)
             colors.write_image(places[2], found.certainty)
@@ -135,6 +134,18 @@ def relabel(
                 float(found.certainty[new].mean() / 255) if new.any() else 0.0,
                 _moved(np.asarray(record["label"]), found, classes.number),
             )
+
+
+def stored(folder: Path, name: str) -> Belief:
+    """What `relabel` wrote of the record of a `Change`'s name."""
+    return Belief(
+        *(images.decode_label(place.read_bytes(), str(place)) for place in _places(folder, name))
+    )
+
+
+def _places(folder: Path, name: str) -> list[Path]:
+    """The files of `Belief`'s fields."""
+    return [names.below(folder, f"{kind}/{name}.png") for kind in ("labels", "parts", "confidence")]
 
 
 def copy(source: Any, folder: Path, classes: Classes, *, split: str = "") -> None:

@@ -20,16 +20,18 @@ PART_COLORS = np.array([[0, 0, 0], [255, 255, 255], [214, 40, 40], [42, 157, 80]
 def write(
     path: Path,
     changes: Sequence[Change],
-    belief: Callable[[dict], Belief],
+    belief: Callable[[Change], Belief],
     classes: Classes,
+    judges: str = "The network was trained on these labels",
 ) -> Path:
     """Write the page: classes that changed most, images that changed most, all images.
 
     Args:
       path: of the file.
       changes: of all images.
-      belief: of a record.
+      belief: of the image of a change.
       classes: of the labels.
+      judges: a sentence on what the network has seen of these labels, without its full stop.
     """
     by_size = sorted(changes, key=lambda one: -(one.shares[CORRECTED] + one.shares[COMPLETED]))
     # Corrections contradict a person, so they come first.
@@ -44,7 +46,7 @@ def write(
         summary=(
             f"Of the pixels of {len(changes):,} images, {shares[CORRECTED]:.1%} were corrected,"
             f" {shares[COMPLETED]:.1%} completed, {shares[1]:.1%} stay as they were drawn and"
-            f" {shares[0]:.1%} unlabelled. The network was trained on these labels; look before"
+            f" {shares[0]:.1%} unlabelled. {judges}; look before"
             " you believe it."
         ),
         moved=_moved(changes, classes),
@@ -78,9 +80,11 @@ def _moved(changes: Sequence[Change], classes: Classes) -> pages.Table:
     return pages.Table(columns, rows, caption="Corrected pixels by class")
 
 
-def _shown(change: Change, believed: Callable[[dict], Belief], classes: Classes) -> dict[str, Any]:
+def _shown(
+    change: Change, believed: Callable[[Change], Belief], classes: Classes
+) -> dict[str, Any]:
     record = change.source[change.number]
-    belief = believed(record)
+    belief = believed(change)
     image, label = bands.shown(record["image"]), np.asarray(record["label"])
     layers = [
         pages.Layer("image", pages.photo(image, f"image {change.name}")),

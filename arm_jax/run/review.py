@@ -6,7 +6,6 @@ apart.csv            the same for outlines that were drawn coarsely and objects 
 images.csv           every image, the worst first
 confusion.csv        pixels by given and predicted class, away from edges
 labelme/, coco.json  the proposed corrections for annotation tools
-folds/               the runs of `review.folds`
 """
 
 import os
@@ -20,16 +19,15 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
-from arm_jax import experiment as experiments
 from arm_jax.data import bands, images, records
 from arm_jax.data.records import encoded, named
 from arm_jax.data.sources import Source
 from arm_jax.review import files, findings
 from arm_jax.review.findings import Findings, Item, Seen
-from arm_jax.run import grid, inputs, mirror, restore
+from arm_jax.run import folds, inputs, mirror, restore
 from arm_jax.system import files as system_files
 from arm_jax.system import locks, names, outputs, processes, terminal
-from arm_jax.system.errors import Diverged, InputError
+from arm_jax.system.errors import InputError
 from arm_jax.system.parallel import ordered
 
 # Images read ahead of the device, threads that search for regions, and images waiting for them: the
@@ -80,11 +78,7 @@ def review(
             f"--split={split} was not trained on, so review.folds = {config.review.folds} has no"
             " effect; leave one of them out"
         )
-    if config.review.folds > len(source):
-        raise InputError(
-            f"review.folds = {config.review.folds}, but there are {len(source)} images; choose at"
-            " most as many"
-        )
+    folds.check(config, len(source))
     records.compare(source, "reviewed")
     target = run.folder / "review"
     mirror.fetch(target, below=True)
@@ -94,7 +88,7 @@ def review(
         found = Findings(source.classes, config.review.regions)
         bar = tqdm(total=len(source), desc="review", unit="image", disable=terminal.hides_bar())
         with bar:
-            for seen in _looked(run, source, target, own):
+            for seen in _looked(run, source, own):
                 found.add(seen)
                 bar.update()
         kind = _kind(config, own)
@@ -125,37 +119,14 @@ def _kind(config: FrozenConfigDict, own: bool) -> str:
     )
 
 
-def _looked(run: restore.Run, source: Source, target: Path, own: bool) -> Iterator[Seen]:
+def _looked(run: restore.Run, source: Source, own: bool) -> Iterator[Seen]:
     """Every image once, looked at by one of the processes; all of them get it."""
-    config = run.experiment.config
-    number = config.review.folds if own else 0
+    number = run.experiment.config.review.folds if own else 0
     if not number:
         yield from _look(run, source, range(len(source)))
         return
-    steps = config.review.fold_steps or max(1, config.steps // number)
-    trained = [_fold(config, fold, steps, target / "folds" / str(number)) for fold in range(number)]
-    for fold, folder in enumerate(trained):
-        yield from _look(restore.load(folder), source, range(fold, len(source), number))
-
-
-def _fold(config: FrozenConfigDict, fold: int, steps: int, above: Path) -> Path:
-    """The folder of a run that was trained without a fold; made or completed if need be."""
-    changes = {
-        "data.fold": (fold, config.review.folds),
-        "steps": steps,
-        "eval_every": steps,
-        "review.folds": 0,
-    }
-    cell = grid.Cell(
-        f"without fold {fold + 1} of {config.review.folds}",
-        config.seed,
-        experiments.checked(config, changes),
-        above / str(fold + 1),
-    )
-    outcome = grid.run(cell)
-    if outcome.diverged:
-        raise Diverged(f"{cell.row}: {outcome.diverged}")
-    return cell.folder
+    for fold, judge in enumerate(folds.trained(run)):
+        yield from _look(judge, source, range(fold, len(source), number))
 
 
 def _look(run: restore.Run, source: Source, everything: Sequence[int]) -> Iterator[Seen]:

@@ -323,7 +323,7 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
     ("review.regions", 2_000, COUNT, NOTHING,
      "Regions that --mode review lists, by score."),
     ("review.folds", 0, NUMBER, NOTHING,
-     "Review each image by a run of its own that was not trained on it, so many; 0 for this run."),
+     "Review and relabel each image by a run that it was left out of, one of so many; 0 for not."),
     ("review.fold_steps", 0, NUMBER, NOTHING,
      "Steps of each of these runs; 0 for the run's own, divided by their number."),
 

@@ -86,6 +86,10 @@ def test_the_folder_trains_by_one_setting_and_the_old_labels_stay(tmp_path):
     assert change.name == "train/a/b" and sum(change.shares) == pytest.approx(1)
     assert change.moved[2, 0] == 28 == change.moved.sum()
 
+    read = relabels.stored(target, change.name)
+    for name in ("label", "part", "certainty"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(believed, name))
+
     page = relabelled.write(target / "changes.html", [change], lambda _: believed, CLASSES)
     text = page.read_text()
     for part in ("a/b", "car", "100.0", "corrected", "data:image/webp"):

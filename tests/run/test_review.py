@@ -14,11 +14,11 @@ import tiny
 from PIL import Image
 
 from arm_jax import experiment as experiments
-from arm_jax import settings
+from arm_jax import modes, settings
 from arm_jax.data import scenes
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.review import files
-from arm_jax.run import configs, inputs, review
+from arm_jax.run import configs, inputs, restore, review
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system.errors import InputError
@@ -290,6 +290,21 @@ def test_every_image_is_judged_by_a_network_that_has_not_seen_its_label(
     review.review(config, network)  # which trains nothing again
     assert "--- without fold" not in capsys.readouterr().out
     assert (network / "review" / "review.csv").read_bytes() == first
+
+    # The same runs judge for --mode relabel.
+    judges = {}
+    probabilities = restore.Run.probabilities
+
+    def noted(judge, image):
+        judges[image.tobytes()] = judge.experiment.config.data.fold
+        return probabilities(judge, image)
+
+    monkeypatch.setattr(restore.Run, "probabilities", noted)
+    target = modes.relabel(config, network)
+    assert "--- without fold" not in capsys.readouterr().out
+    source = inputs.labelled_as_training(settings.frozen(config), "train")
+    assert [judges[source[n]["image"].tobytes()] for n in range(6)] == [(0, 2), (1, 2)] * 3
+    assert "one of 2 networks that was not trained" in (target / "changes.html").read_text()
 
 
 def test_a_fold_is_left_out_of_training(data):

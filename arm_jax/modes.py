@@ -17,7 +17,7 @@ from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as predict_files
 from arm_jax.evaluation import relabel as relabels
-from arm_jax.run import configs, folds, inputs, mirror, page, refusals, restore
+from arm_jax.run import configs, folds, inputs, metrics_log, mirror, page, refusals, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import names, outputs, processes, sharding, terminal
@@ -352,7 +352,7 @@ def closing(folder: str | Path) -> None:
         step = checkpoints.find("best")
     finally:
         checkpoints.close()
-    scores = run_folder.scores_at(folder, step)
+    scores = metrics_log.scores_at(folder, step)
     miou = f", mIoU {scores['mIoU']:.2f}" if scores else ""
     terminal.say(
         f"best         step {step:,}{miou}: {here}/checkpoints/{step}\n"

@@ -3,8 +3,10 @@
 A config and the path of a folder enter; a trained state, metrics and checkpoints leave, in that
 folder. Only this package and what stands above it know what is in a run's folder.
 
-folder       config.json, metrics.jsonl and the other files of a run
-checkpoints  Orbax, and nothing else knows about it
+folder       config.json, classes.json and the other files of a run
+starts       what each start ran on, versions.jsonl
+metrics_log  what it logs, metrics.jsonl; events and trackers are its parts
+checkpoints  by Orbax, which it and arrays alone know; checkpoint_files, digests are its parts
 mirror       the small files of a run in a bucket, on this machine
 retries      when a save in a bucket that failed is made again
 restore      a folder to the trained players

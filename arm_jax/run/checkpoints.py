@@ -1,4 +1,4 @@
-"""Saving and restoring a run: the only file that knows about Orbax.
+"""Saving and restoring a run, by Orbax, which this file and `arrays` alone know about.
 
 A checkpoint holds the whole train state (both players, BatchNorm statistics, optimiser, loss
 scale, log window, step) and the position of the input pipeline (the same in every process), so
@@ -17,27 +17,21 @@ In a bucket nothing can be renamed: a checkpoint has its name from the start, an
 import contextlib
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
-from arm_jax.run import checkpoint_files, digests, mirror
+from arm_jax.run import arrays, checkpoint_files, digests, mirror
 from arm_jax.run.checkpoint_files import METRICS, find_damage, read_miou
 from arm_jax.run.digests import Folder
 from arm_jax.run.retries import Retries
-from arm_jax.system import bucket_locks, buckets, processes, signals, terminal
+from arm_jax.system import bucket_locks, buckets, processes, terminal
 from arm_jax.system.buckets import BucketError, Place
 from arm_jax.system.errors import InputError, first_line
-
-# How often TensorStore makes a request to a bucket again: for some three minutes, not for fifteen.
-TRIES = 10
 
 
 class Checkpoints:
@@ -63,20 +57,20 @@ class Checkpoints:
         self._failed = self._owes = False
         self._retries: Retries | None = None
         if isinstance(place, Place):
-            _limit_tries()
+            arrays.limit_tries()
             if not read_only and jax.process_count() == 1:
                 self._retries = Retries(place / "checkpoints")
         self._manager = None if read_only else self._create_manager()
 
     def _create_manager(self) -> ocp.CheckpointManager:
-        _drop_echoes()
+        arrays.drop_echoes()
         newest = policies.LatestN(n=self._keep)
         # A checkpoint without a score is kept for its age alone.
         best = policies.BestN(
             get_metric_fn=checkpoint_files.miou, n=1, keep_checkpoints_without_metrics=False
         )
         return ocp.CheckpointManager(
-            _for_orbax(self.folder),
+            arrays.for_orbax(self.folder),
             options=ocp.CheckpointManagerOptions(
                 create=True,
                 cleanup_tmp_directories=True,
@@ -176,10 +170,7 @@ class Checkpoints:
         self._saving = step
         manager.save(
             step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_present(state)),
-                input=ocp.args.JsonSave(input_position),
-            ),
+            args=arrays.to_save(state, input_position),
             metrics=None if miou is None else {"mIoU": miou},
             force=True,
         )
@@ -283,25 +274,7 @@ class Checkpoints:
         folder = self.folder / str(step)
         if not (folder / digests.FILE).exists():
             terminal.say(f"{folder} has no {digests.FILE}; it is restored without a check")
-        asked = _present(like)
-        if processes.place()[1] == 1:
-            state, position = _read(folder, jax.tree.map(_abstract_array, asked))
-        else:
-            leaves, structure = jax.tree.flatten(asked)
-            found: list[np.ndarray] = []
-
-            def read() -> dict:
-                state, position = _read(folder, jax.tree.map(_on_host, asked))
-                found.extend(jax.tree.leaves(state))
-                return position
-
-            position = processes.from_first(read)
-            arrays = processes.broadcast(found, [(x.shape, x.dtype) for x in leaves])
-            placed = [
-                jax.make_array_from_process_local_data(leaf.sharding, array, leaf.shape)
-                for leaf, array in zip(leaves, arrays, strict=True)
-            ]
-            state = jax.tree.unflatten(structure, placed)
+        state, position = arrays.restored(folder, arrays.present(like))
         if dataclasses.is_dataclass(like):
             state = dataclasses.replace(like, **state)  # type: ignore[type-var]
         return state, position
@@ -340,103 +313,3 @@ class Checkpoints:
                 f"{self.folder / str(self._saving)} cannot be saved ({first_line(error)}); free"
                 f" some space, then the same command works again{goes_on}"
             ) from error
-
-
-def _read(folder: Folder, like: Any) -> tuple[Any, dict]:
-    """State and position of a checkpoint; in a run of several processes, by the first one alone.
-
-    Raises InputError when the checkpoint is of another network or cannot be read.
-    """
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=0,
-        active_processes={0} if jax.process_count() > 1 else None,
-        barrier_sync_key_prefix="restore",
-    )
-    handler = ocp.CompositeCheckpointHandler(
-        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
-        state=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-        input=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-    )
-    reader = ocp.Checkpointer(handler, multiprocessing_options=alone)
-    try:
-        restored = reader.restore(
-            _for_orbax(folder),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(like), input=ocp.args.JsonRestore()
-            ),
-        )
-    except Exception as error:
-        signals.unwrap()
-        if isinstance(folder, Place) and _is_of_bucket(error):
-            raise BucketError(f"{folder}: {buckets.reason(error)}") from error
-        raise InputError(
-            f"{folder} does not fit this config or is damaged ({first_line(error)});"
-            " use the config that wrote it, or remove that folder to restart from an older one"
-        ) from error
-    finally:
-        reader.close()
-    return restored["state"], restored["input"]
-
-
-def _drop_echoes() -> None:
-    """Keep the array writers, when one of them failed, from reporting each that came after it.
-
-    The failure itself is raised by the manager. Its echoes are printed by threads of TensorStore,
-    one traceback an array, as errors that nobody can catch.
-    """
-    if getattr(sys.unraisablehook, "drops_echoes", False):
-        return
-    usual = sys.unraisablehook
-
-    def hook(found: Any) -> None:
-        if str(found.exc_value) != "Event loop is closed":
-            usual(found)
-
-    hook.drops_echoes = True  # type: ignore[attr-defined]
-    sys.unraisablehook = hook
-
-
-def _limit_tries() -> None:
-    """Let a save in a bucket that does not answer fail while the run can still wait for it.
-
-    TensorStore makes a request 32 times with pauses of up to half a minute. Orbax passes no such
-    setting on; what it gives to every TensorStore is a table in this module.
-    """
-    from orbax.checkpoint._src.serialization import tensorstore_utils
-
-    for name in ("_BASE_TS_CONTEXT", "_DEFAULT_OCDBT_TS_CONTEXT"):
-        context = getattr(tensorstore_utils, name, None)
-        if isinstance(context, dict):
-            context["gcs_request_retries"] = {"max_retries": TRIES}
-
-
-def _for_orbax(folder: Folder) -> epath.Path:
-    return epath.Path(str(folder))
-
-
-def _is_of_bucket(error: BaseException) -> bool:
-    """Whether a request failed, and not what the checkpoint holds."""
-    text = str(error)
-    signs = ("UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED", "DEADLINE", "Forbidden")
-    return isinstance(error, BucketError) or any(sign in text for sign in signs)
-
-
-def _present(state: Any) -> Any:
-    """The fields of a state that are not None, by name.
-
-    What a run has not is not in its checkpoint either, so that one from before a field was thought
-    of still fits.
-    """
-    if not dataclasses.is_dataclass(state):
-        return state
-    values = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _on_host(x: jax.Array) -> np.ndarray:
-    """What Orbax takes for a request of a numpy array; it occupies no memory."""
-    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
-
-
-def _abstract_array(x: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)

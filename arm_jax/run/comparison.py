@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from arm_jax.reporting import compare_page, layers, scores
 from arm_jax.reporting.compare_page import Run
 from arm_jax.run import folder as run_folder
-from arm_jax.run import page, restore
+from arm_jax.run import metrics_log, page, restore
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
@@ -78,7 +78,7 @@ def _run(folder: Path, cell: Cell, outcome: Outcome) -> Run:
         pass
     own = cell.folder / page.FILE
     link = Path(os.path.relpath(own, folder)).as_posix() if own.exists() else ""
-    records = run_folder.read_metrics(cell.folder)
+    records = metrics_log.read(cell.folder)
     return Run(cell.seed, outcome.values, outcome.diverged, by_image, records, link)
 
 

@@ -1,8 +1,8 @@
 """The folder of a run: what it was started with, and what it measured.
 
 config.json     the resolved config
-versions.jsonl  packages, Python, devices, git commit, command line, of each start
-metrics.jsonl   one line per log step or evaluation, the same for an interrupted run
+versions.jsonl  what each start ran on, see `starts`
+metrics.jsonl   one line per log step or evaluation, see `metrics_log`
 events.*        the same for TensorBoard, with rates, the IoU of classes, and images
 trackers.json   ids of the run at Weights & Biases and MLflow, where `tracker` names them
 checkpoints/    see `checkpoints`
@@ -12,59 +12,28 @@ report.html     everything worth knowing on one page
 
 import contextlib
 import dataclasses
-import datetime
 import functools
-import importlib.metadata
 import json
-import platform
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from arm_jax import settings
 from arm_jax.data.labels import Classes
-from arm_jax.run import configs, mirror, trackers, tracking
-from arm_jax.run.events import Events
-from arm_jax.system import (
-    bucket_locks,
-    buckets,
-    files,
-    locks,
-    outputs,
-    processes,
-    terminal,
-)
+from arm_jax.run import configs, json_lines, metrics_log, mirror, starts, trackers
+from arm_jax.system import bucket_locks, buckets, files, locks, outputs, processes, terminal
 from arm_jax.system.errors import InputError, first_line
-from arm_jax.training import records
-from arm_jax.training.records import EvaluationLine, Line
 
-PACKAGES = (
-    "arm_jax",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "grain",
-    "tensorflow-datasets",
-    "numpy",
-    "opencv-python-headless",
-)
-
-
-CLASSES, HOSTS = "classes.json", "hosts.jsonl"
+CLASSES = "classes.json"
 # What a run writes into its folder, beside TensorBoard's event files, whose names are unique. Other
 # files may lie there too.
 NAMES = (
     "config.json",
-    "versions.jsonl",
-    "metrics.jsonl",
-    HOSTS,
+    starts.FILE,
+    metrics_log.FILE,
+    metrics_log.HOSTS,
     CLASSES,
     "parameters.txt",
     "checked_labels.json",
@@ -87,7 +56,7 @@ NAMES = (
 
 def claim(workdir: str | Path) -> None:
     """Make `workdir` the folder of a run. Raises InputError if it holds what no run wrote."""
-    outputs.claim(workdir, "a run", names=NAMES, known_by=("versions.jsonl",))
+    outputs.claim(workdir, "a run", names=NAMES, known_by=(starts.FILE,))
 
 
 @contextlib.contextmanager
@@ -133,7 +102,7 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
             terminal.say(line)
     if jax.process_index() == 0:
         files.write_json(workdir / configs.FILE, settings.flat(config), indent=2)
-        _append(workdir / "versions.jsonl", versions())
+        json_lines.append(workdir / starts.FILE, starts.versions())
     return workdir
 
 
@@ -197,201 +166,7 @@ def read_classes(workdir: str | Path) -> Classes:
 def read_images(workdir: str | Path) -> int | None:
     """How many images a run trained on, where it recorded that."""
     try:
-        number = json.loads((Path(workdir) / "classes.json").read_text()).get("images")
+        number = json.loads((Path(workdir) / CLASSES).read_text()).get("images")
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return number if isinstance(number, int) else None
-
-
-def versions() -> dict[str, Any]:
-    """What this start ran on."""
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "packages": found,
-        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "processes": jax.process_count(),
-        "git": _git_state(),
-    }
-
-
-def _git_state() -> str | None:
-    """Commit of the checkout that holds this package, with "-dirty"; None outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-class MetricsLog:
-    """Writes metrics.jsonl, TensorBoard's event files and to trackers, in the first process only.
-
-    metrics.jsonl holds only what is determined by config and seed, so that an interrupted and
-    continued run leaves the same file as an uninterrupted one; rates, images and figures of single
-    classes go to TensorBoard and the trackers alone.
-    """
-
-    def __init__(self, workdir: Path, *, start_step: int, config: ConfigDict | None = None):
-        """Forget what was logged after `start_step`: those steps are about to be made again.
-
-        Args:
-          workdir: the run's folder.
-          start_step: the last step that is not made again.
-          config: the run's, whose `tracker` names the trackers; None for none.
-        """
-        self._path = workdir / "metrics.jsonl"
-        self._writes = jax.process_index() == 0
-        self._kept: list[dict[str, Any]] = []
-        if self._writes:
-            self._kept = self._take_over(start_step)
-            files.write(self._path, "".join(json.dumps(r) + "\n" for r in self._kept))
-            self._trackers: list[tracking.Tracker] = [Events(workdir, purge_step=start_step + 1)]
-            if config is not None:
-                flat = settings.flat(config)
-                self._trackers += trackers.started(config.tracker, workdir, flat)
-
-    def _take_over(self, start_step: int) -> list[dict[str, Any]]:
-        """The records up to a step; what is missing or damaged is reported, and kept aside."""
-        found, damaged = _read_records(self._path)
-        kept = [record for record in found if record["step"] <= start_step]
-        if damaged:
-            aside = self._path.with_name(f"damaged_{self._path.name}")
-            number = 1
-            while aside.exists():
-                number += 1
-                aside = aside.with_name(f"damaged_{number}_{self._path.name}")
-            self._path.rename(aside)
-            terminal.say(
-                f"{self._path}: lines that cannot be read, {damaged} of them, are left out; the"
-                f" file as it was is now {aside}"
-            )
-        if start_step and not kept:
-            terminal.say(
-                f"{self._path} holds nothing of the first {start_step} steps, which were made"
-                " before; the history begins here"
-            )
-        return kept
-
-    def holds(self, step: int, name: str) -> bool:
-        """Whether a record of an earlier start has this value at `step`, in every process."""
-        return processes.from_first(
-            lambda: any(name in record for record in self._kept if record["step"] == step)
-        )
-
-    def evaluations(self) -> list[tuple[int, float]]:
-        """Step and mIoU of the evaluations of earlier starts, in every process."""
-        return processes.from_first(
-            lambda: [(r["step"], r["eval_mIoU"]) for r in self._kept if "eval_mIoU" in r]
-        )
-
-    def write(
-        self, line: Line, rates: Mapping[str, float], beside: Mapping[str, float] | None = None
-    ) -> None:
-        """Append a line, which must be reproducible; `rates` need not be.
-
-        What is `beside`, by its name for trackers, is only drawn.
-
-        Raises InputError on a full disk.
-        """
-        if not self._writes:
-            return
-        _append(self._path, records.as_json(line))
-        values = {**tracking.grouped(line, rates), **(beside or {})}
-        for tracker in self._trackers:
-            tracker.write(line.step, values)
-
-    def show(self, step: int, images: Callable[[], Mapping[str, bytes]]) -> None:
-        """Draw images, which only the first process makes; every process must call this."""
-
-        def drawn() -> None:
-            found = images()
-            for tracker in self._trackers:
-                tracker.show(step, found)
-
-        processes.once(drawn)
-
-    def write_hosts(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Append how each of several hosts keeps up to hosts.jsonl; no two runs have the same."""
-        if self._writes:
-            for line in lines:
-                _append(self._path.with_name(HOSTS), line)
-
-    def close(self, finished: bool = True) -> None:
-        """Close the files; `finished` tells trackers whether the run made its last step."""
-        if self._writes:
-            for tracker in self._trackers:
-                tracker.close(finished)
-
-
-def read_metrics(workdir: str | Path) -> list[Line]:
-    """The lines of metrics.jsonl; those that cannot be read are left out.
-
-    Raises InputError when the file itself cannot be.
-    """
-    found, _ = _read_records(Path(workdir) / "metrics.jsonl")
-    return [line for line in map(records.parsed, found) if line is not None]
-
-
-def damaged_lines(workdir: str | Path) -> int:
-    """How many lines of metrics.jsonl cannot be read. Raises InputError as `read_metrics`."""
-    return _read_records(Path(workdir) / "metrics.jsonl")[1]
-
-
-def read_starts(workdir: str | Path) -> list[dict[str, Any]]:
-    """The records of versions.jsonl, one a start; lines that cannot be read are left out."""
-    return _read_records(Path(workdir) / "versions.jsonl", ())[0]
-
-
-def _read_records(
-    path: Path, steps: tuple[str, ...] = ("step",)
-) -> tuple[list[dict[str, Any]], int]:
-    """The records of a file, and how many of its lines are damaged.
-
-    A last line that a kill cut off does not count. A record must have whole numbers by the names of
-    `steps`.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return [], 0
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); restore it, or move it away"
-        ) from error
-    found, damaged = [], 0
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict) or any(type(record[k]) is not int for k in steps):
-                raise ValueError
-            found.append(record)
-        except (ValueError, KeyError, RecursionError):
-            damaged += number < len(lines)
-    return found, damaged
-
-
-def _append(path: Path, record: Mapping[str, Any]) -> None:
-    """Add a line to a file of the run. Raises InputError when it cannot be written."""
-    try:
-        with open(path, "a") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); free some space, then the same command"
-            " goes on from the last checkpoint"
-        ) from error
-
-
-def scores_at(workdir: str | Path, step: int) -> dict[str, float]:
-    """mIoU, mAcc and aAcc of the evaluation that training made at a step; {} if it made none."""
-    for line in read_metrics(workdir):
-        if isinstance(line, EvaluationLine) and line.step == step:
-            return {"mIoU": line.eval_mIoU, "mAcc": line.eval_mAcc, "aAcc": line.eval_aAcc}
-    return {}

@@ -17,7 +17,7 @@ from pathlib import Path
 from jax.sharding import Mesh
 from ml_collections import FrozenConfigDict
 
-from arm_jax.run import configs, loop, mirror, patience
+from arm_jax.run import configs, loop, metrics_log, mirror, patience, starts
 from arm_jax.run import folder as run_folder
 from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import Diverged, InputError
@@ -121,10 +121,10 @@ def is_complete(cell: Cell) -> bool:
 def _results(cell: Cell) -> dict[str, float]:
     """The last figures of metrics.jsonl, which only training writes; {} if it has no last step."""
     last = _last_step(cell)
-    scores = run_folder.scores_at(cell.folder, last)
+    scores = metrics_log.scores_at(cell.folder, last)
     if not scores:
         return {}
-    for line in run_folder.read_metrics(cell.folder):
+    for line in metrics_log.read(cell.folder):
         if isinstance(line, StepLine) and line.step <= last:
             ratios = {"holder_ratio": line.holder_ratio, "loss_ratio": line.loss_ratio}
             scores |= {name: value for name, value in ratios.items() if value is not None}
@@ -136,12 +136,12 @@ def _last_step(cell: Cell) -> int:
 
 
 def _outcome(cell: Cell, values: dict[str, float], diverged: str) -> Outcome:
-    starts = run_folder.read_starts(cell.folder)
+    found = starts.read(cell.folder)
     return Outcome(
         values,
         diverged,
-        devices=tuple(sorted({str(start.get("devices", "?")) for start in starts})),
-        days=tuple(sorted({str(start.get("time", "?"))[:10] for start in starts})),
+        devices=tuple(sorted({str(start.get("devices", "?")) for start in found})),
+        days=tuple(sorted({str(start.get("time", "?"))[:10] for start in found})),
     )
 
 
@@ -176,7 +176,7 @@ def made(outcomes: Sequence[Outcome], command: Sequence[str]) -> list[tuple[str,
     days = sorted({day for outcome in outcomes for day in outcome.days})
     devices = sorted({device for outcome in outcomes for device in outcome.devices})
     days, devices = days or ["an unknown day"], devices or ["an unknown device"]
-    versions = run_folder.versions()
+    versions = starts.versions()
     return [
         ("command", shlex.join(command)),
         ("runs of", " to ".join(dict.fromkeys((days[0], days[-1])))),

@@ -16,7 +16,7 @@ from arm_jax.data.sources import Source
 from arm_jax.experiment import Experiment
 from arm_jax.reporting import layers, run_page, samples, scores
 from arm_jax.reporting.pages.tables import figure
-from arm_jax.run import describe, inputs, restore, tracking
+from arm_jax.run import describe, inputs, metrics_log, restore, starts, tracking
 from arm_jax.run import folder as run_folder
 from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import InputError, first_line
@@ -161,7 +161,7 @@ class Page:
                 run.experiment.protocol,
             ),
             settings=_changed(config),
-            versions=_versions(run_folder.read_starts(run.folder)),
+            versions=_versions(starts.read(run.folder)),
             notes=self.notes,
             records=self.records,
             evaluated=self.evaluated,
@@ -226,8 +226,8 @@ class Page:
 
     def _read_records(self) -> list[Line]:
         try:
-            damaged = run_folder.damaged_lines(self._run.folder)
-            records = run_folder.read_metrics(self._run.folder)
+            damaged = metrics_log.damaged_lines(self._run.folder)
+            records = metrics_log.read(self._run.folder)
         except InputError as error:
             self.notes.append(f"No curves: {error}.")
             return []
@@ -278,17 +278,17 @@ def _changed(config: Any) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _versions(starts: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _versions(made: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """The last start of a run, and how many there were."""
-    if not starts:
+    if not made:
         return [("versions", "not recorded")]
-    last = starts[-1]
+    last = made[-1]
     packages = last.get("packages")
     listed = packages.items() if isinstance(packages, dict) else ()
     command = last.get("command")
     words = [str(word) for word in command] if isinstance(command, list) else []
     found = [
-        ("started", f"{last.get('time', '?')}" + _times(len(starts))),
+        ("started", f"{last.get('time', '?')}" + _times(len(made))),
         ("command", shlex.join(words)),
         ("devices", str(last.get("devices", "?"))),
         ("packages", ", ".join(f"{name} {version}" for name, version in listed)),

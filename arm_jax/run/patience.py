@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from arm_jax.run import folder as run_folder
+from arm_jax.run import metrics_log
 from arm_jax.training.records import EvaluationLine
 
 
@@ -51,7 +51,7 @@ def after(limit: int, evaluations: Iterable[tuple[int, float]]) -> Patience:
 
 def last_step(workdir: str | Path, limit: int, steps: int) -> int:
     """The step after which the run of a folder ends, as far as it has come: `steps`, or earlier."""
-    lines = [x for x in run_folder.read_metrics(workdir) if isinstance(x, EvaluationLine)]
+    lines = [x for x in metrics_log.read(workdir) if isinstance(x, EvaluationLine)]
     patience = Patience(limit)
     for line in lines:
         patience.add(line.step, line.eval_mIoU)

@@ -14,8 +14,7 @@ from ml_collections import ConfigDict
 from arm_jax import schedules
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import evaluate
-from arm_jax.run import folder as run_folder
-from arm_jax.run import stragglers, tracking
+from arm_jax.run import metrics_log, stragglers, tracking
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.prefetch import Prefetcher
 from arm_jax.system import peers, terminal
@@ -45,7 +44,7 @@ class Progress:
         schedule: optax.Schedule,
     ):
         self._config = config
-        self._log = run_folder.MetricsLog(folder, start_step=first_step, config=config)
+        self._log = metrics_log.MetricsLog(folder, start_step=first_step, config=config)
         self._line = terminal.LiveLine("train", config.steps, "step")
         self._prefetcher = prefetcher
         self._checkpoints = checkpoints

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from arm_jax import experiment as experiments
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter
-from arm_jax.run import configs, mirror
+from arm_jax.run import configs, metrics_log, mirror
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.run.predicting import Predicts
@@ -97,7 +97,7 @@ def load(
     finally:
         checkpoints.close()
     found = players(graphdef, state, chosen.evaluation.weights)
-    scores = run_folder.scores_at(folder, step)
+    scores = metrics_log.scores_at(folder, step)
     return Run(folder, step, scores, experiment, found, state, tuple(remarks))
 
 

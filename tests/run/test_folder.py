@@ -7,7 +7,7 @@ import pytest
 
 from arm_jax import settings
 from arm_jax.data import labels
-from arm_jax.run import configs
+from arm_jax.run import configs, metrics_log, starts
 from arm_jax.run import folder as run_folder
 from arm_jax.system.errors import InputError
 from arm_jax.training.records import EvaluationLine, as_json
@@ -69,15 +69,15 @@ def test_a_damaged_config_is_named(tmp_path):
 
 def test_metrics_after_the_restart_point_are_written_anew(tmp_path):
     run_folder.claim(tmp_path)
-    log = run_folder.MetricsLog(tmp_path, start_step=0)
+    log = metrics_log.MetricsLog(tmp_path, start_step=0)
     for step in (10, 20, 30):
         log.write(EvaluationLine(step, step / 10, 0.0, 0.0), {"seconds_left": 1.0})
     log.close()
     whole = (tmp_path / "metrics.jsonl").read_bytes()
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 40, "lo')  # killed while writing
-    log = run_folder.MetricsLog(tmp_path, start_step=20)
-    assert [line.step for line in run_folder.read_metrics(tmp_path)] == [10, 20]
+    log = metrics_log.MetricsLog(tmp_path, start_step=20)
+    assert [line.step for line in metrics_log.read(tmp_path)] == [10, 20]
     log.write(EvaluationLine(30, 3.0, 0.0, 0.0), {"seconds_left": 2.0})
     log.close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
@@ -101,10 +101,10 @@ def test_damaged_lines_of_the_log_are_left_out_named_and_kept_aside(tmp_path, ca
     text = DAMAGED[kind]
     data = text if isinstance(text, bytes) else text.encode()
     (tmp_path / "metrics.jsonl").write_bytes(data)
-    assert [line.step for line in run_folder.read_metrics(tmp_path)] == [10, 20]
+    assert [line.step for line in metrics_log.read(tmp_path)] == [10, 20]
     for number in (1, 2):
         (tmp_path / "metrics.jsonl").write_bytes(data)
-        log = run_folder.MetricsLog(tmp_path, start_step=20)
+        log = metrics_log.MetricsLog(tmp_path, start_step=20)
         log.close()
         told = capsys.readouterr().out
         assert told.count("\n") == 1 and "cannot be read, 1 of them, are left out" in told
@@ -114,23 +114,23 @@ def test_damaged_lines_of_the_log_are_left_out_named_and_kept_aside(tmp_path, ca
 
 def test_a_history_that_is_lost_is_told(tmp_path, capsys):
     run_folder.claim(tmp_path)
-    run_folder.MetricsLog(tmp_path, start_step=0).close()
+    metrics_log.MetricsLog(tmp_path, start_step=0).close()
     assert capsys.readouterr().out == ""
     (tmp_path / "metrics.jsonl").unlink()
-    run_folder.MetricsLog(tmp_path, start_step=20).close()
+    metrics_log.MetricsLog(tmp_path, start_step=20).close()
     assert "holds nothing of the first 20 steps" in capsys.readouterr().out
 
 
 def test_a_log_that_cannot_be_read_or_written_is_one_line(tmp_path):
     run_folder.claim(tmp_path)
-    log = run_folder.MetricsLog(tmp_path, start_step=0)
+    log = metrics_log.MetricsLog(tmp_path, start_step=0)
     (tmp_path / "metrics.jsonl").unlink()
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(InputError, match=r"metrics\.jsonl cannot be written"):
         log.write(EvaluationLine(1, 0.0, 0.0, 0.0), {})
     log.close()
     with pytest.raises(InputError, match=r"metrics\.jsonl cannot be read"):
-        run_folder.read_metrics(tmp_path)
+        metrics_log.read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "3", '{"names": 3}', '{"names": ["a"]}', "\0"])
@@ -143,7 +143,7 @@ def test_damaged_classes_are_one_line(tmp_path, text):
 
 def test_damaged_starts_are_left_out(tmp_path):
     (tmp_path / "versions.jsonl").write_text('null\n{"devices": "1 x cpu"}\n[]\n{"half')
-    assert run_folder.read_starts(tmp_path) == [{"devices": "1 x cpu"}]
+    assert starts.read(tmp_path) == [{"devices": "1 x cpu"}]
 
 
 def test_a_folder_that_another_run_writes_is_refused_and_one_of_something_else(tmp_path):

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from arm_jax.run import folder as run_folder
+from arm_jax.run import starts
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
 
     Taken before measuring: the checkout may be another one afterwards.
     """
-    return run_folder.versions() | {
+    return starts.versions() | {
         "command": shlex.join(command),
         "processors": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],

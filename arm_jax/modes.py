@@ -68,7 +68,7 @@ def report(
     target = names.local(output, "--output") if output else run.folder
     if target == run.folder:
         run_folder.claim(target)
-    drawing = page.Page(page.of(run), sharding.make_mesh(jax.local_devices()[:1]))
+    drawing = page.Page(page.of(run), sharding.one_device())
     drawn, evaluated = [drawing.write(target)], drawing.evaluated
     drawn += figures.draw(
         target,

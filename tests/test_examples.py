@@ -20,6 +20,7 @@ COMPLETE = [
     "losses",
     "data.sources",
     pytest.param("evaluation.inference", marks=pytest.mark.slow),  # networks are compiled
+    pytest.param("evaluation.passes", marks=pytest.mark.slow),
     pytest.param("networks.segmenter", marks=pytest.mark.slow),
 ]
 

@@ -11,20 +11,18 @@ of its own, and gives the labels of its core.
   that its pixels lie up to half a pixel beside those of the whole image.
 """
 
-import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
 from arm_jax.data import bands, colors
 from arm_jax.data.labels import Classes
 from arm_jax.data.large import LargeImage, Rows, header
 from arm_jax.evaluation import inference
+from arm_jax.evaluation.passes import placed, views
 from arm_jax.evaluation.protocol import Protocol, window_starts
 from arm_jax.networks import Segmenter
 from arm_jax.networks import input as inputs
@@ -142,10 +140,7 @@ def label(
             " more than evaluation.block_above pixels is labelled in blocks; use evaluation.size ="
             " ()"
         )
-    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
-    graphdef, state = nnx.split(model)
-    state = sharding.local_copy(mesh, state)
-    put = functools.partial(sharding.shard_batch, mesh)
+    network = placed(model, sharding.one_device() if mesh is None else mesh)
     own = inputs.of(model)
     channels = own.number if own.stored else 0
     kept: dict[str, Rows] = {}
@@ -176,13 +171,7 @@ def label(
             strip: dict[str, np.ndarray] = {}
             for done, ((y, x), part) in enumerate(zip(places, parts, strict=True), 1):
                 found, v = inference.labels(
-                    graphdef,
-                    state,
-                    [inference.views(part, protocol)],
-                    protocol,
-                    put,
-                    mesh.size,
-                    beside="confidence",
+                    network, [views(part, protocol)], protocol, beside="confidence"
                 )
                 inside = (
                     slice(y.first - y.start, y.last - y.start),

@@ -9,7 +9,6 @@ from signal import SIGTERM
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from arm_jax.evaluation.batching import delayed
 from arm_jax.evaluation.by_image import ByImage, Collector
 from arm_jax.evaluation.calibration import BINS, NARROW, Calibration
 from arm_jax.evaluation.labelled import Example
+from arm_jax.evaluation.passes import placed
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.system import processes, sharding, terminal
@@ -105,12 +105,9 @@ def evaluate(
         )
     if len(source) == 0:
         raise InputError("there is no image to evaluate on; check the split's name and folder")
-    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
+    mesh = sharding.one_device() if mesh is None else mesh
     local_batch = sharding.local_batch_size(batch_size, mesh)
-    mesh = sharding.local_mesh(mesh)
-    graphdef, state = nnx.split(model)
-    state = sharding.local_copy(mesh, state)
-    put = functools.partial(sharding.shard_batch, mesh)
+    network = placed(model, mesh)
 
     def counted() -> Iterator[tuple[list[Example], jax.Array, jax.Array, jax.Array]]:
         """Each batch and what `_counted` counts of it, as soon as that is dispatched."""
@@ -119,10 +116,8 @@ def evaluate(
         ):
             full = batch + [batch[0]] * (local_batch - len(batch))
             images = [one.image for one in full]
-            found = inference.labels(
-                graphdef, state, images, protocol, put, mesh.size, beside="probability"
-            )
-            labels = put(_labels(full, len(batch), classes))
+            found = inference.labels(network, images, protocol, beside="probability")
+            labels = network.put(_labels(full, len(batch), classes))
             yield batch, *_counted(*found, labels, number=classes.number, ignore=classes.ignore)
 
     matrices: np.ndarray = np.zeros(

@@ -8,9 +8,9 @@ import numpy as np
 
 from arm_jax.data.labels import check
 from arm_jax.data.sources import Source
-from arm_jax.evaluation import boundary, inference
+from arm_jax.evaluation import boundary
 from arm_jax.evaluation.batching import grouped
-from arm_jax.evaluation.inference import Prepared
+from arm_jax.evaluation.passes import Prepared, views
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.system import processes
 from arm_jax.system.errors import InputError
@@ -75,4 +75,4 @@ def _read(source: Source, protocol: Protocol, boundary_width: int | None, index:
     labels = [label]
     if boundary_width is not None:
         labels.append(boundary.near_boundaries(label, boundary_width, source.classes.ignore))
-    return Example(index, name, inference.views(image, protocol), labels)
+    return Example(index, name, views(image, protocol), labels)

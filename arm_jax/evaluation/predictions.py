@@ -1,19 +1,17 @@
 """The labels of images that somebody reads: a batch in work at a time, the next ones read ahead."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
 from arm_jax.data.images import decode_image
 from arm_jax.evaluation import inference
 from arm_jax.evaluation.batching import grouped
-from arm_jax.evaluation.inference import Prepared
+from arm_jax.evaluation.passes import Prepared, placed, views
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import RGB, Bands, Segmenter
 from arm_jax.system import files, sharding
@@ -85,18 +83,16 @@ def predictions(
       on_error: called with the name and what `read` raised; by default that is raised.
       beside: "confidence", or "probabilities" for these as well; "" for labels alone.
     """
-    mesh = sharding.make_mesh(jax.local_devices()[:1]) if mesh is None else mesh
+    mesh = sharding.one_device() if mesh is None else mesh
     sharding.local_batch_size(batch_size, mesh)
-    graphdef, state = nnx.split(model)
-    state = sharding.local_copy(mesh, state)
-    put = functools.partial(sharding.shard_batch, mesh)
+    network = placed(model, mesh)
 
     def prepared(name: Path) -> tuple[Path, InputError] | tuple[Path, np.ndarray, Prepared]:
         try:
             image = read(name)
         except InputError as error:
             return name, error
-        return name, image, inference.views(image, protocol)
+        return name, image, views(image, protocol)
 
     def readable() -> Iterator[tuple[Path, np.ndarray, Prepared]]:
         number = READ_AHEAD + batch_size
@@ -113,13 +109,11 @@ def predictions(
         full = [one[2] for one in batch] + [batch[0][2]] * (batch_size - len(batch))
         found: tuple[jax.Array, ...]
         if beside == "probabilities":
-            found = inference.probabilities(graphdef, state, full, protocol, put, mesh.size)
+            found = inference.probabilities(network, full, protocol)
         elif beside:
-            found = inference.labels(
-                graphdef, state, full, protocol, put, mesh.size, beside="confidence"
-            )
+            found = inference.labels(network, full, protocol, beside="confidence")
         else:
-            found = (inference.labels(graphdef, state, full, protocol, put, mesh.size),)
+            found = (inference.labels(network, full, protocol),)
         for number, (name, image, _) in enumerate(batch):
             yield Prediction(name, image, found, number)
 

@@ -1,6 +1,5 @@
 """Images of a split with their labels, and what a trained network finds in them."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from arm_jax.data import bands
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation.batching import grouped
+from arm_jax.evaluation.passes import placed, views
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.system import sharding
 from arm_jax.training.state import Players
@@ -98,16 +98,14 @@ def draw(eye: Eye, fine: Source, coarse: Source | None, chosen: Sequence[int]) -
 
 def _scores(eye: Eye, images: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """The place of every image and its class scores (h, w, C), one at a time."""
-    mesh = sharding.local_mesh(eye.mesh)
     size = sharding.local_batch_size(eye.batch_size, eye.mesh)
-    graphdef, state = nnx.split(eye.players.segmenter)
-    put = functools.partial(sharding.shard_batch, mesh)
-    prepared = [inference.views(image, eye.protocol) for image in images]
+    network = placed(eye.players.segmenter, eye.mesh)
+    prepared = [views(image, eye.protocol) for image in images]
     places = range(len(prepared))
     for same in grouped(places, lambda place: prepared[place].group, size, len(prepared)):
         batch = [prepared[place] for place in same]
         batch += [batch[0]] * (size - len(batch))  # to the shape of the evaluation's own
-        found = inference.small_scores(graphdef, state, batch, eye.protocol, LONGEST, put)
+        found = inference.small_scores(network, batch, eye.protocol, LONGEST)
         yield from zip(same, found, strict=False)
 
 

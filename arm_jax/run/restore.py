@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -91,7 +90,7 @@ def load(
             )
         experiment = experiments.build(chosen, classes)
         if mesh is None:
-            mesh = sharding.make_mesh(jax.local_devices()[:1])
+            mesh = sharding.one_device()
         graphdef, state = experiment.abstract_state(mesh)
         state, _ = checkpoints.restore(step, state)
     finally:

@@ -63,6 +63,11 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def one_device() -> Mesh:
+    """A mesh of this process's first device."""
+    return make_mesh(jax.local_devices()[:1])
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The placement of the train state: a whole copy on each device."""
     return NamedSharding(mesh, PartitionSpec())

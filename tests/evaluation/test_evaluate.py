@@ -13,7 +13,7 @@ import pytest
 from evaluation_standins import Records, TinySegmenter, classes, label
 from flax import nnx
 
-from arm_jax.evaluation import boundary, evaluate, inference, labelled, metrics, tiles
+from arm_jax.evaluation import boundary, evaluate, inference, labelled, metrics, passes, tiles
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.reporting import scores
 from arm_jax.system import outputs, sharding
@@ -72,7 +72,7 @@ def test_no_image_travels_between_devices(model, monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     for module, name in (
-        (inference, "_network"),
+        (passes, "logits"),
         (tiles, "_labels"),
         (tiles, "_add"),
         (evaluate, "_counted"),
@@ -81,7 +81,7 @@ def test_no_image_travels_between_devices(model, monkeypatch):
     for how in (Protocol(crop=(16, 24), multiple=8), Protocol(flip=True, average="probabilities")):
         run(model, [(24, 32)] * 8, batch_size=8, mesh=sharding.make_mesh(), protocol=how)
     assert "all-reduce" in programs.pop("_counted")
-    assert sorted(programs) == ["_add", "_labels", "_network"]
+    assert sorted(programs) == ["_add", "_labels", "logits"]
     for text in programs.values():
         for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
             assert collective not in text
@@ -101,7 +101,7 @@ def test_many_sizes_go_out_before_they_fill_the_memory(model, monkeypatch):
     sent, labels = [], inference.labels
 
     def seen(*arguments, **options):
-        sent.append(arguments[2])
+        sent.append(arguments[1])
         return labels(*arguments, **options)
 
     monkeypatch.setattr(evaluate.inference, "labels", seen)
@@ -139,7 +139,7 @@ def test_padding_lets_different_sizes_share_a_batch(model, monkeypatch):
     sent, labels = [], inference.labels
 
     def seen(*arguments, **options):
-        sent.append(arguments[2])
+        sent.append(arguments[1])
         return labels(*arguments, **options)
 
     monkeypatch.setattr(evaluate.inference, "labels", seen)
@@ -160,7 +160,7 @@ def test_images_of_several_sizes_resized_to_one_share_a_batch(model, monkeypatch
     sent, labels = [], inference.labels
 
     def seen(*arguments, **options):
-        sent.append(arguments[2])
+        sent.append(arguments[1])
         return labels(*arguments, **options)
 
     monkeypatch.setattr(evaluate.inference, "labels", seen)

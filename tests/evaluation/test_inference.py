@@ -11,7 +11,7 @@ from evaluation_standins import TinySegmenter, image
 from flax import nnx
 
 from arm_jax.data import augment
-from arm_jax.evaluation import inference, tiles
+from arm_jax.evaluation import inference, passes, tiles
 from arm_jax.evaluation.protocol import Protocol
 
 GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"
@@ -194,30 +194,30 @@ def test_tiles_and_logits_kept_on_the_host_change_nothing(model, name, monkeypat
 def test_images_of_one_group_share_a_batch_and_its_programs(model):
     how = Protocol(multiple=32)
     pictures = [image(40, 50, 1), image(64, 64, 2), image(33, 60, 3)]
-    graphdef, state = nnx.split(model)
-    batch = [inference.views(picture, how) for picture in pictures]
+    network = passes.placed(model)
+    batch = [passes.views(picture, how) for picture in pictures]
     alone = [inference.predict(model, picture, how) for picture in pictures]
-    programs = inference._network._cache_size(), tiles._labels._cache_size()
-    together = np.asarray(inference.labels(graphdef, state, batch[:1], how))
-    assert (inference._network._cache_size(), tiles._labels._cache_size()) == programs
+    programs = passes.logits._cache_size(), tiles._labels._cache_size()
+    together = np.asarray(inference.labels(network, batch[:1], how))
+    assert (passes.logits._cache_size(), tiles._labels._cache_size()) == programs
     np.testing.assert_array_equal(together[0, :40, :50], alone[0])
-    together = np.asarray(inference.labels(graphdef, state, batch, how))
+    together = np.asarray(inference.labels(network, batch, how))
     for found, expected in zip(together, alone, strict=True):
         np.testing.assert_array_equal(found[: len(expected), : expected.shape[1]], expected)
 
 
 def test_images_of_two_groups_are_refused(model):
-    batch = [inference.views(image(*size), Protocol()) for size in ((8, 8), (8, 40))]
+    batch = [passes.views(image(*size), Protocol()) for size in ((8, 8), (8, 40))]
     with pytest.raises(ValueError, match="one group"):
-        inference.labels(*nnx.split(model), batch, Protocol())
+        inference.labels(passes.placed(model), batch, Protocol())
 
 
 def test_repeated_calls_compile_nothing_new(model):
     inference.predict(model, image(21, 22))
-    programs = inference._network._cache_size(), tiles._labels._cache_size()
+    programs = passes.logits._cache_size(), tiles._labels._cache_size()
     again = TinySegmenter(num_classes=5, extra_channels=1, rngs=nnx.Rngs(7))
     inference.predict(again, image(21, 22, seed=5))
-    assert (inference._network._cache_size(), tiles._labels._cache_size()) == programs
+    assert (passes.logits._cache_size(), tiles._labels._cache_size()) == programs
 
 
 def test_only_colour_images_of_bytes_are_taken(model):
@@ -258,10 +258,10 @@ def test_150_classes_at_2000_by_3000_fit_with_augmentation():
 def test_small_scores_are_those_of_the_image_made_smaller(model):
     pictures = [image(32, 48, seed) for seed in (0, 1)]
     how = Protocol(multiple=8)
-    prepared = [inference.views(one, how) for one in pictures]
-    graphdef, state = nnx.split(model)
-    whole = list(inference.small_scores(graphdef, state, prepared, how, longest=999))
-    small = list(inference.small_scores(graphdef, state, prepared, how, longest=24))
+    prepared = [passes.views(one, how) for one in pictures]
+    network = passes.placed(model)
+    whole = list(inference.small_scores(network, prepared, how, longest=999))
+    small = list(inference.small_scores(network, prepared, how, longest=24))
     for picture, found, half in zip(pictures, whole, small, strict=True):
         scores = inference.class_scores(model, picture, how)
         np.testing.assert_allclose(found, scores, atol=1e-5)

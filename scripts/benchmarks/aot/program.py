@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from aot import targets
 from arm_jax import experiment as experiments
 from arm_jax.data import labels
-from arm_jax.evaluation import inference, tiles
+from arm_jax.evaluation import inference, passes, tiles
 from arm_jax.experiment import Experiment
 from arm_jax.networks import summary
 from arm_jax.run import configs
@@ -189,7 +189,7 @@ def evaluation(experiment: Experiment, mesh: Mesh, batch: int, size: tuple[int, 
 
     @jax.jit
     def evaluate(state: Any, images: Any, views: Any, rows: Any, columns: Any) -> jax.Array:
-        found = inference._network(
+        found = passes.logits(
             network,
             state,
             images,
@@ -211,7 +211,7 @@ def evaluation(experiment: Experiment, mesh: Mesh, batch: int, size: tuple[int, 
         )
         return tiles.combine(
             [(found, [taps] * batch)],
-            inference.label_size([inference.Prepared((height, width), ())]),
+            inference.label_size([passes.Prepared((height, width), ())]),
             average=protocol.average,
             as_labels=True,
             put=put,

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from arm_jax import experiment as experiments
 from arm_jax import settings
-from arm_jax.evaluation import inference
+from arm_jax.evaluation import inference, passes
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter, summary
 from arm_jax.networks.input import normalize
@@ -143,21 +143,12 @@ class Evaluation:
     def __init__(
         self, experiment: Experiment, segmenter: Segmenter, mesh: Mesh, images: np.ndarray
     ):
-        self.graphdef, state = nnx.split(segmenter)
-        self.state = sharding.replicate(mesh, state)
-        self.mesh = mesh
+        self.network = passes.placed(segmenter, mesh)
         self.protocol = experiment.protocol
-        self.images = [inference.views(image, self.protocol) for image in images]
+        self.images = [passes.views(image, self.protocol) for image in images]
 
     def __call__(self) -> jax.Array:
-        return inference.labels(
-            self.graphdef,
-            self.state,
-            self.images,
-            self.protocol,
-            lambda array: sharding.shard_batch(self.mesh, array),
-            self.mesh.size,
-        )
+        return inference.labels(self.network, self.images, self.protocol)
 
 
 def setting(experiment: Experiment, mesh: Mesh) -> dict[str, Any]:

@@ -27,6 +27,7 @@ if __name__ == "__main__":
 
 from jax.sharding import Mesh
 
+from arm_jax.reporting import markdown as tables
 from arm_jax.run import comparison, configs, grid, mirror
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory, terminal
@@ -134,14 +135,14 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The summary as a table; cells without a measurement are empty."""
     shown = [name for name in COLUMNS if any(row[name][0] is not None for row in rows)]
     titles = [COLUMNS[name][0].format(first=rows[0]["row"]) for name in shown]
-    lines = ["| row | runs | " + " | ".join(titles) + " |", "|---" * (len(shown) + 2) + "|"]
+    lines = []
     for row in rows:
         runs = f"{row['finished']} of {row['planned']}"
         if row["diverged"]:
             runs += f", {row['diverged']} diverged"
         figures = [_figure(row[name], COLUMNS[name][1]) for name in shown]
-        lines.append("| " + " | ".join([row["row"], runs, *figures]) + " |")
-    return "\n".join(lines)
+        lines.append([row["row"], runs, *figures])
+    return tables.table(["row", "runs", *titles], lines)
 
 
 def _figure(pair: Sequence[float | None], digits: int) -> str:

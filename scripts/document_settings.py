@@ -9,6 +9,7 @@ from pathlib import Path
 
 from arm_jax import settings
 from arm_jax.experiment import TABLES
+from arm_jax.reporting import markdown
 from arm_jax.settings.rows import Setting
 from arm_jax.system.values import Choice
 
@@ -46,8 +47,8 @@ def text() -> str:
     parts = [HEAD]
     for section, rows in itertools.groupby(sorted(settings.SETTINGS, key=_order), key=_section):
         title = f"`{section}`" if section else "The run"
-        table = ["| key | default | valid | decides | |", "|---|---|---|---|---|"]
-        parts.append("\n".join([f"\n## {title}\n", *table, *map(_line, rows)]) + "\n")
+        table = markdown.table(["key", "default", "valid", "decides", "help"], map(_cells, rows))
+        parts.append(f"\n## {title}\n\n{table}\n")
     return "".join(parts)
 
 
@@ -60,11 +61,10 @@ def _section(row: Setting) -> str:
     return row.key.rpartition(".")[0]
 
 
-def _line(row: Setting) -> str:
+def _cells(row: Setting) -> tuple[str, ...]:
     names = tuple(TABLES.get(row.key, ()))
     valid = Choice(names).describe() if names else row.kind.describe()
-    cells = (f"`{row.key}`", f"`{row.default!r}`", valid, row.decides, row.help)
-    return f"| {' | '.join(cells)} |"
+    return f"`{row.key}`", f"`{row.default!r}`", valid, row.decides, row.help
 
 
 if __name__ == "__main__":

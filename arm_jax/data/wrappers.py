@@ -36,36 +36,66 @@ class ScenesSource:
         return f"scenes {self._split} {self._number} {self._size}"
 
 
-class JoinedSource:
-    """The records of several sources with the same classes, one source after the other."""
+class Wrapper:
+    """A source made from another: what it does not change is the other's.
 
-    def __init__(self, sources: Sequence[Source]):
-        self.classes = sources[0].classes
-        self._sources = tuple(sources)
-        self._ends = list(accumulate(len(source) for source in sources))
+    `_find` names the record that one is made from, `_changed` makes it.
+    """
+
+    def __init__(self, source: Source):
+        self.classes = source.classes
+        self.trusted = getattr(source, "trusted", False)
+        self._source = source
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         source, place = self._find(index)
-        return source[place]
+        return self._changed(index, source[place])
 
     def encoded(self, index: int) -> dict[str, Any]:
         """The record, its images as files if the source has them."""
-        return encoded(*self._find(index))
-
-    def named(self, index: int) -> tuple[str, str]:
-        """The id, and where the image lies on the disk, or ""."""
-        return named(*self._find(index))
+        return self._changed(index, encoded(*self._find(index)))
 
     def image(self, index: int) -> Any:
         """The image alone, as a file if the source has one."""
         return image(*self._find(index))
 
+    def named(self, index: int) -> tuple[str, str]:
+        """The id, and where the image lies on the disk, or ""."""
+        return named(*self._find(index))
+
     def inspect(self, index: int) -> np.ndarray:
-        """Pixels by label value, int64 (256,)."""
+        """Pixels by value of the label underneath, int64 (256,)."""
         return inspect(*self._find(index))
+
+    def about(self) -> list[str]:
+        """What the source underneath found."""
+        return about(self._source)
+
+    def fingerprint(self) -> str:
+        """That of the source underneath."""
+        return fingerprint(self._source)
+
+    def _find(self, index: int) -> tuple[Source, int]:
+        return self._source, index
+
+    def _changed(self, index: int, record: dict[str, Any]) -> dict[str, Any]:
+        return record
+
+
+class JoinedSource(Wrapper):
+    """The records of several sources with the same classes, one source after the other."""
+
+    def __init__(self, sources: Sequence[Source]):
+        super().__init__(sources[0])
+        self.trusted = False
+        self._sources = tuple(sources)
+        self._ends = list(accumulate(len(source) for source in sources))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
 
     def fingerprint(self) -> str:
         """Changes when one of the sources does; "" when one cannot detect it."""
@@ -83,96 +113,53 @@ class JoinedSource:
         return self._sources[number], index - (self._ends[number] - len(self._sources[number]))
 
 
-class FirstSource:
+class FirstSource(Wrapper):
     """The first N records of another source."""
 
     def __init__(self, source: Source, number: int):
-        self.classes = source.classes
-        self.trusted = getattr(source, "trusted", False)
-        self._source, self._number = source, min(number, len(source))
+        super().__init__(source)
+        self._number = min(number, len(source))
 
     def __len__(self) -> int:
         return self._number
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._source[self._checked(index)]
-
-    def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its images as files if the source has them."""
-        return encoded(self._source, self._checked(index))
-
-    def about(self) -> list[str]:
-        """What the source underneath found."""
-        return about(self._source)
-
-    def image(self, index: int) -> Any:
-        """The image alone, as a file if the source has one."""
-        return image(self._source, self._checked(index))
-
-    def _checked(self, index: int) -> int:
-        if not 0 <= index < self._number:
-            raise IndexError(f"record {index} of {self._number}")
-        return index
-
-    def named(self, index: int) -> tuple[str, str]:
-        """The id, and where the image lies on the disk, or ""."""
-        return named(self._source, self._checked(index))
-
-    def inspect(self, index: int) -> np.ndarray:
-        """Pixels by label value, int64 (256,)."""
-        return inspect(self._source, index)
-
     def fingerprint(self) -> str:
         """That of the source underneath, and the number."""
-        return f"{self._number} of {fingerprint(self._source)}" if fingerprint(self._source) else ""
+        below = super().fingerprint()
+        return f"{self._number} of {below}" if below else ""
+
+    def _find(self, index: int) -> tuple[Source, int]:
+        if not 0 <= index < self._number:
+            raise IndexError(f"record {index} of {self._number}")
+        return self._source, index
 
 
-class WithoutFold:
+class WithoutFold(Wrapper):
     """The records of another source but for one fold: those of number `fold` modulo `folds`."""
 
     def __init__(self, source: Source, fold: int, folds: int):
-        self.classes = source.classes
-        self.trusted = getattr(source, "trusted", False)
-        self._source, self._fold, self._folds = source, fold, folds
+        super().__init__(source)
+        self._fold, self._folds = fold, folds
         self._kept = [index for index in range(len(source)) if index % folds != fold]
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._source[self._kept[index]]
-
-    def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its images as files if the source has them."""
-        return encoded(self._source, self._kept[index])
-
-    def image(self, index: int) -> Any:
-        """The image alone, as a file if the source has one."""
-        return image(self._source, self._kept[index])
-
-    def named(self, index: int) -> tuple[str, str]:
-        """The id, and where the image lies on the disk, or ""."""
-        return named(self._source, self._kept[index])
-
-    def about(self) -> list[str]:
-        """What the source underneath found."""
-        return about(self._source)
-
-    def inspect(self, index: int) -> np.ndarray:
-        """Pixels by label value, int64 (256,)."""
-        return inspect(self._source, self._kept[index])
-
     def fingerprint(self) -> str:
         """That of the source underneath, and the fold."""
-        below = fingerprint(self._source)
+        below = super().fingerprint()
         return f"without {self._fold} of {self._folds} of {below}" if below else ""
 
+    def _find(self, index: int) -> tuple[Source, int]:
+        return self._source, self._kept[index]
 
-class CoarsenedSource:
+
+class CoarsenedSource(Wrapper):
     """Another source's records with their labels made coarse, the same at every access.
 
     Making one takes ten times as long as the rest of a training example, so they are kept,
-    compressed, up to `KEPT_BYTES` of memory; those beyond that are made again.
+    compressed, up to `KEPT_BYTES` of memory; those beyond that are made again. `inspect` and
+    `fingerprint` are of the labels underneath: coarsening adds no mistakes to find.
     """
 
     KEPT_BYTES = 512 * 2**20
@@ -180,31 +167,12 @@ class CoarsenedSource:
     def __init__(
         self, source: Source, settings: coarsen.Coarsening | coarsen.Blocks, seed: int = 0
     ):
-        self.classes = source.classes
+        super().__init__(source)
         self._kept: dict[int, tuple[tuple[int, ...], str, bytes]] = {}
         self._bytes = 0
-        self.trusted = getattr(source, "trusted", False)
-        self._source, self._settings, self._seed = source, settings, seed
+        self._settings, self._seed = settings, seed
 
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._coarsened(index, self._source[index])
-
-    def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its images as files if the source has them."""
-        return self._coarsened(index, encoded(self._source, index))
-
-    def about(self) -> list[str]:
-        """What the source underneath found."""
-        return about(self._source)
-
-    def image(self, index: int) -> Any:
-        """The image alone, as a file if the source has one."""
-        return image(self._source, index)
-
-    def _coarsened(self, index: int, record: dict[str, Any]) -> dict[str, Any]:
+    def _changed(self, index: int, record: dict[str, Any]) -> dict[str, Any]:
         if kept := self._kept.get(index):
             shape, kind, data = kept
             label = np.frombuffer(zlib.decompress(data), kind).reshape(shape).copy()
@@ -222,50 +190,23 @@ class CoarsenedSource:
             self._bytes += len(data)
         return {**record, "label": label}
 
-    def named(self, index: int) -> tuple[str, str]:
-        """The id, and where the image lies on the disk, or ""."""
-        return named(self._source, index)
 
-    def inspect(self, index: int) -> np.ndarray:
-        """Pixels by value of the label underneath, where the mistakes would be."""
-        return inspect(self._source, index)
-
-    def fingerprint(self) -> str:
-        """That of the source underneath: coarsening adds no mistakes to find."""
-        return fingerprint(self._source)
-
-
-class UnlabelledSource:
+class UnlabelledSource(Wrapper):
     """The images of another source, whose labels are hidden."""
 
-    def __init__(self, source: Source):
-        self.classes = source.classes
-        self.trusted = getattr(source, "trusted", False)
-        self._source = source
+    def inspect(self, index: int) -> np.ndarray:
+        """Pixels by label value, int64 (256,): all are ignored."""
+        return np.bincount(self[index]["label"].reshape(-1), minlength=256)
 
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._hidden(self._source[index])
-
-    def encoded(self, index: int) -> dict[str, Any]:
-        """The record, its image as a file if the source has one."""
-        return self._hidden(encoded(self._source, index))
-
-    def image(self, index: int) -> Any:
-        """The image alone, as a file if the source has one."""
-        return image(self._source, index)
-
-    def named(self, index: int) -> tuple[str, str]:
-        """The id, and where the image lies on the disk, or ""."""
-        return named(self._source, index)
+    def about(self) -> list[str]:
+        """No line: whatever the labels are, they are hidden."""
+        return []
 
     def fingerprint(self) -> str:
         """That of the source underneath, marked."""
-        below = fingerprint(self._source)
+        below = super().fingerprint()
         return f"images of {below}" if below else ""
 
-    def _hidden(self, record: dict[str, Any]) -> dict[str, Any]:
-        shape = record["label"].shape
-        return {**record, "label": np.full(shape, self.classes.ignore, np.uint8)}
+    def _changed(self, index: int, record: dict[str, Any]) -> dict[str, Any]:
+        hidden = np.full(record["label"].shape, self.classes.ignore, np.uint8)
+        return {**record, "label": hidden}

@@ -14,4 +14,5 @@ run_page  the page of one run
 compare_page  the page of several; intervals of means
 review_page  the page of a label review
 pages     HTML pages: templates, tables, embedded images
+markdown  tables in Markdown
 """

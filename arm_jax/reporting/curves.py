@@ -99,7 +99,7 @@ def weight_and_loss(histogram: Histogram, p: float = 2.0, title: str = "") -> Fi
     lower.set_xlabel("confidence v (-1: all classes equally likely, +1: certain)")
     lower.set_xlim(-1, 1)
     for axes in (upper, middle, lower):
-        _plain(axes)
+        plain(axes)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -150,14 +150,15 @@ def training(records: Sequence[Line], title: str = "") -> Figure:
             axes.plot(steps, values, color=color, lw=1.6, marker=marker, ms=3.5, label=label)
         axes.set_title(name, fontsize=10, loc="left")
         axes.legend(frameon=False, fontsize=9)
-        _plain(axes)
+        plain(axes)
     columns[-1].set_xlabel("step")
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Axes with a pale grid and no frame."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9", lw=0.7)
     axes.set_axisbelow(True)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from jax.scipy.special import betainc
 
+LEVEL = 0.05
 
-def half_width(values: Sequence[float], confidence: float = 0.95) -> float | None:
-    """Half the width of the confidence interval of the mean; None for fewer than two values.
+
+def half_width(values: Sequence[float], level: float = LEVEL) -> float | None:
+    """Half the width of the interval that misses the mean with `level`; None below two values.
 
     s / sqrt(n) times the quantile of Student's t with n - 1 degrees of freedom, for values that
     are drawn independently from one normal distribution.
@@ -18,18 +20,26 @@ def half_width(values: Sequence[float], confidence: float = 0.95) -> float | Non
     """
     if len(values) < 2:
         return None
-    quantile = student_quantile((1 + confidence) / 2, len(values) - 1)
-    return quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return quantile(len(values) - 1, level) * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def student_quantile(probability: float, freedom: int) -> float:
-    """The t that a variable with so many degrees of freedom stays under, for p in (0.5, 1).
+def p_value(t: float, freedom: int) -> float:
+    """Two-sided, of Student's t distribution.
 
-    By bisection of P(T <= t) = 1 - I_x(f/2, 1/2) / 2 with x = f / (f + t^2).
+    >>> round(p_value(2.776, 4), 3)
+    0.05
     """
-    low, high = 0.0, 1000.0
+    return float(betainc(freedom / 2, 0.5, freedom / (freedom + t * t)))
+
+
+def quantile(freedom: int, level: float = LEVEL) -> float:
+    """The t beyond which a share `level` of the distribution lies, on both sides together.
+
+    >>> round(quantile(9), 2)
+    2.26
+    """
+    low, high = 0.0, 1e3
     while high - low > 1e-4:
-        t = (low + high) / 2
-        tail = float(betainc(freedom / 2, 0.5, freedom / (freedom + t * t))) / 2
-        low, high = (t, high) if 1 - tail < probability else (low, t)
+        middle = (low + high) / 2
+        low, high = (middle, high) if p_value(middle, freedom) > level else (low, middle)
     return (low + high) / 2

@@ -31,6 +31,7 @@ if __name__ == "__main__":
 from aot import cells, child, figures, targets
 from aot.cells import Cell
 
+from arm_jax.reporting import markdown as tables
 from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
@@ -153,13 +154,11 @@ def _table(title: str, members: Sequence[Cell], results: dict[str, dict[str, Any
     """Lines by columns."""
     columns = list(dict.fromkeys(cell.column for cell in members))
     known = {(cell.line, cell.column): results.get(cell.key) for cell in members}
-    lines = ["", f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for line in dict.fromkeys(cell.line for cell in members):
-        texts = [
-            _text(known[line, column]) if (line, column) in known else "-" for column in columns
-        ]
-        lines.append(f"| {line} | {' | '.join(texts)} |")
-    return [*lines, ""]
+    rows = [
+        [line, *(_text(known[line, k]) if (line, k) in known else "-" for k in columns)]
+        for line in dict.fromkeys(cell.line for cell in members)
+    ]
+    return ["", tables.table([title, *columns], rows), ""]
 
 
 def _text(one: dict[str, Any] | None) -> str:

@@ -32,11 +32,11 @@ import matplotlib
 import numpy as np
 from bands import CONFIDENT, CURVE, UNSURE
 from jax.sharding import Mesh
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arm_jax import settings
-from arm_jax.reporting import pictures
+from arm_jax.reporting import curves, pictures
+from arm_jax.reporting import markdown as tables
 from arm_jax.run import configs, grid, mirror
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
@@ -155,7 +155,7 @@ def markdown(table: Sequence[dict[str, Any]]) -> str:
     """
     flips = sorted({entry["flip"] for entry in table})
     heads = ["", "flipped components:", *(f"{flip:g} %" for flip in flips)]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for name, shown in AVERAGED.items():
         if shown is None:
             continue
@@ -172,9 +172,9 @@ def markdown(table: Sequence[dict[str, Any]]) -> str:
                 for flip in flips
             ]
             if any(cells):
-                lines.append("| " + " | ".join([title, row, *cells]) + " |")
+                lines.append([title, row, *cells])
                 title = ""
-    return "\n".join(lines)
+    return tables.table(heads, lines)
 
 
 def _figure(pair: Sequence[float], digits: int = 2) -> str:
@@ -265,7 +265,7 @@ def figure(table: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) ->
     for axes in (score, weight):
         axes.set_xlabel("coarse components with a wrong class, %")
         axes.set_xticks(sorted({entry["flip"] for entry in table}))
-        _plain(axes)
+        curves.plain(axes)
     flips = sorted({one["flip"] for one in points})
     for axes, row in zip(panels.flat[2:], curved, strict=False):
         for one in points:
@@ -280,14 +280,8 @@ def figure(table: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) ->
         axes.set_xlabel("confidence v (grey: unsure, confident)")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=8.5, title="flipped")
-        _plain(axes)
+        curves.plain(axes)
     return drawn
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9", lw=0.7)
-    axes.set_axisbelow(True)
 
 
 if __name__ == "__main__":

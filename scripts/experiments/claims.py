@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pairs
 
+from arm_jax.reporting import markdown
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -85,18 +87,15 @@ def verdict(claim: Claim, row: Runs, other: Runs) -> str:
 
 def table(found: Mapping[str, Runs]) -> str:
     """What was run of the claims, as markdown; rows that nobody ran are empty."""
-    lines = [
-        "| table | claim | difference, mIoU points | p | |",
-        "|---|---|---|---|---|",
-    ]
+    lines = []
     none = Runs({}, 0)
     for claim in CLAIMS:
         row, other = found.get(claim.row, none), found.get(claim.other, none)
         one = pairs.difference(row.mIoU, other.mIoU)
         cells = [str(claim.table), f"`{claim.row}`, `{claim.other}`: {claim.text}"]
         cells += [interval(one), "" if math.isnan(one.p) else f"{one.p:.3f}"]
-        lines.append("| " + " | ".join([*cells, verdict(claim, row, other)]) + " |")
-    return "\n".join(lines)
+        lines.append([*cells, verdict(claim, row, other)])
+    return markdown.table(["table", "claim", "difference, mIoU points", "p", "verdict"], lines)
 
 
 def interval(found: pairs.Difference) -> str:

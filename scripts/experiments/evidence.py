@@ -33,6 +33,7 @@ import pairs
 from jax.sharding import Mesh
 
 from arm_jax import settings
+from arm_jax.reporting import markdown
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell
 from arm_jax.system import command_line, files, host_memory, locks, terminal
@@ -199,7 +200,7 @@ def rows_table(results: Sequence[dict[str, Any]]) -> str:
     """A line for each kind of labels and row."""
     heads = ["labels", "row", "runs", "mIoU, %", "above base (95 %)", "p", "gap closed"]
     heads += ["band mIoU", "mAcc", "aAcc", "ECE"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     fine = values(results, FINE, BASE)
     for kind, row in dict.fromkeys((one["kind"], one["row"]) for one in results):
         ours, base = values(results, kind, row), values(results, kind, BASE)
@@ -220,8 +221,8 @@ def rows_table(results: Sequence[dict[str, Any]]) -> str:
                 for name in ("band", "mAcc", "aAcc", "ece")
             ),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown.table(heads, lines)
 
 
 def values(

@@ -1,36 +1,13 @@
-"""Paired differences: Student's t, intervals, the number of seeds it takes, the share of a gap."""
+"""Paired differences: their intervals, the number of seeds it takes, the share of a gap."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jax.scipy.special import betainc
+from arm_jax.reporting import intervals
 
 MOST_SEEDS = 10_000
-LEVEL = 0.05
-
-
-def p_value(t: float, freedom: int) -> float:
-    """Two-sided, of Student's t distribution.
-
-    >>> round(p_value(2.776, 4), 3)
-    0.05
-    """
-    return float(betainc(freedom / 2, 0.5, freedom / (freedom + t * t)))
-
-
-def quantile(freedom: int, level: float = LEVEL) -> float:
-    """The t beyond which a share `level` of the distribution lies, on both sides together.
-
-    >>> round(quantile(9), 2)
-    2.26
-    """
-    low, high = 0.0, 1e3
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if p_value(middle, freedom) > level else (low, middle)
-    return high
 
 
 @dataclass(frozen=True)
@@ -63,9 +40,8 @@ def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Differ
     if number < 2:
         return Difference(number, values[0] if values else math.nan, math.nan, math.nan)
     mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(number)
-    half = quantile(number - 1) * error
-    p = p_value(mean / error, number - 1) if error else 0.0 if mean else 1.0
-    return Difference(number, mean, half, p)
+    p = intervals.p_value(mean / error, number - 1) if error else 0.0 if mean else 1.0
+    return Difference(number, mean, intervals.half_width(values), p)
 
 
 def seeds_needed(found: Difference) -> int | None:
@@ -76,10 +52,10 @@ def seeds_needed(found: Difference) -> int | None:
     """
     if math.isnan(found.half) or not found.mean:
         return None
-    spread = found.half / quantile(found.number - 1) * math.sqrt(found.number)
+    spread = found.half / intervals.quantile(found.number - 1) * math.sqrt(found.number)
 
     def decides(number: int) -> bool:
-        return quantile(number - 1) * spread / math.sqrt(number) < abs(found.mean)
+        return intervals.quantile(number - 1) * spread / math.sqrt(number) < abs(found.mean)
 
     low, high = 1, 2
     while not decides(high):

@@ -37,6 +37,7 @@ import numpy as np
 from planted_data import CELLS, NOISES, TRAINING, Data, key_of, pieces, planted, prepared
 from planted_networks import NETWORKS, full_size, likelihoods, miou
 
+from arm_jax.reporting import markdown
 from arm_jax.review import findings, groups, images, masks, refit, regions
 from arm_jax.review.regions import Region
 from arm_jax.system import command_line
@@ -234,44 +235,58 @@ def run(data: Data, noise: str, seed: int) -> dict:
 
 def tables(lines: list[dict]) -> str:
     """The results in Markdown: means over seeds."""
-    text = []
-    seeds = sorted({line["seed"] for line in lines})
-    text.append(f"Seeds {', '.join(map(str, seeds))}; means.\n")
-    head = "| data | errors | network | review: p@10, 50, 100 | AP | disagree: p@10, 50, 100 | AP |"
-    text += [head + " images: review | disagree | softmin |", "|---" * 10 + "|"]
-    for data in CELLS:
-        for noise in NOISES:
-            here = [one for one in lines if (one["data"], one["noise"]) == (data, noise)]
-            for kind in NETWORKS if here else ():
+    seeds = ", ".join(map(str, sorted({line["seed"] for line in lines})))
+    parts = [ranking_table(lines), decisions_table(lines), loop_table(lines)]
+    return "\n\n".join([f"Seeds {seeds}; means.", *parts]) + "\n"
 
-                def mean(*path: str, here: list[dict] = here, kind: str = kind) -> float:
-                    values = [functools.reduce(dict.__getitem__, path, one[kind]) for one in here]
-                    return float(np.mean(values))
 
-                cells = [data, f"{noise} ({np.mean([one['errors'] for one in here]):.0f})", kind]
-                for name in ("review", "disagree"):
-                    first = ", ".join(f"{mean('regions', name, f'p@{n}'):.2f}" for n in FIRST)
-                    cells += [first, f"{mean('regions', name, 'ap'):.2f}"]
-                cells += [f"{mean('images', n):.2f}" for n in ("review", "disagree", "softmin")]
-                text.append(f"| {' | '.join(cells)} |")
-    text += ["", "| data | decisions | one by one | refitted | groups | both |", "|---" * 6 + "|"]
+def ranking_table(lines: list[dict]) -> str:
+    """How well regions and images with errors are found."""
+    ways = [f"{name}: p@10, 50, 100" for name in ("review", "disagree")]
+    heads = ["data", "errors", "network", ways[0], "AP", ways[1], "AP"]
+    heads += ["images: review", "disagree", "softmin"]
+    rows = []
+    for data, noise in itertools.product(CELLS, NOISES):
+        here = [one for one in lines if (one["data"], one["noise"]) == (data, noise)]
+        for kind in NETWORKS if here else ():
+
+            def mean(*path: str, here: list[dict] = here, kind: str = kind) -> float:
+                values = [functools.reduce(dict.__getitem__, path, one[kind]) for one in here]
+                return float(np.mean(values))
+
+            cells = [data, f"{noise} ({np.mean([one['errors'] for one in here]):.0f})", kind]
+            for name in ("review", "disagree"):
+                first = ", ".join(f"{mean('regions', name, f'p@{n}'):.2f}" for n in FIRST)
+                cells += [first, f"{mean('regions', name, 'ap'):.2f}"]
+            cells += [f"{mean('images', n):.2f}" for n in ("review", "disagree", "softmin")]
+            rows.append(cells)
+    return markdown.table(heads, rows)
+
+
+def decisions_table(lines: list[dict]) -> str:
+    """Right and wrong corrections after a number of decisions."""
+    ways, rows = ("one by one", "refitted", "groups", "both"), []
     for data in CELLS:
         here = [one for one in lines if one["data"] == data and "decisions" in one]
         for number in here[0]["decisions"] if here else ():
             cells = [data, str(number)]
-            for way in ("one by one", "refitted", "groups", "both"):
+            for way in ways:
                 pairs = [one["decisions"][number][way] for one in here]
                 right, wrong = (np.mean([pair[k] for pair in pairs]) for k in ("right", "wrong"))
                 cells.append(f"{right:.0f} + {wrong:.0f}")
-            text.append(f"| {' | '.join(cells)} |")
-    names = ("clean", "noisy", *map(str, REVIEWED))
-    text += ["", f"| data | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+            rows.append(cells)
+    return markdown.table(["data", "decisions", *ways], rows)
+
+
+def loop_table(lines: list[dict]) -> str:
+    """mIoU of networks trained on what was corrected."""
+    names, rows = ("clean", "noisy", *map(str, REVIEWED)), []
     for data in CELLS:
         here = [one["loop"] for one in lines if one["data"] == data and "loop" in one]
         if here:
-            values = [f"{np.mean([one[name] for one in here]):.2f}" for name in names]
-            text.append(f"| {data} | {' | '.join(values)} |")
-    return "\n".join(text) + "\n"
+            means = [f"{np.mean([one[name] for one in here]):.2f}" for name in names]
+            rows.append([data, *means])
+    return markdown.table(["data", *names], rows)
 
 
 @command_line.answered

@@ -48,9 +48,10 @@ def test_a_series_without_a_point_is_no_series():
     assert Chart("t", "x", [Series("a", [], []), Series("b", [1], [np.nan])]).shown == []
 
 
-@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (4, 2.776), (30, 2.042)])
+@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (9, 2.262), (30, 2.042)])
 def test_the_quantiles_are_those_of_the_tables(freedom, t):
-    assert intervals.student_quantile(0.975, freedom) == pytest.approx(t, abs=2e-3)
+    assert intervals.quantile(freedom) == pytest.approx(t, abs=2e-3)
+    assert intervals.p_value(t, freedom) == pytest.approx(0.05, abs=2e-4)
 
 
 def test_one_value_has_no_interval():

@@ -19,17 +19,12 @@ from arm_jax import networks
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import evaluate
 from arm_jax.evaluation.protocol import Protocol
+from arm_jax.reporting import intervals
 from arm_jax.run import inputs, restore
 from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export
 from configs import base
-
-
-@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (9, 2.262), (30, 2.042)])
-def test_quantiles_are_those_of_the_tables(freedom, t):
-    assert pairs.quantile(freedom) == pytest.approx(t, abs=2e-3)
-    assert pairs.p_value(t, freedom) == pytest.approx(0.05, abs=2e-4)
 
 
 def test_a_difference_is_paired_by_seed():
@@ -46,7 +41,7 @@ def test_the_seeds_that_it_takes_decide_and_one_less_does_not():
     found = pairs.difference({0: 3.0, 1: 1.0, 2: 2.0, 3: -1.0}, dict.fromkeys(range(4), 0.0))
     needed, spread = pairs.seeds_needed(found), np.std([3, 1, 2, -1], ddof=1)
     for number, decided in ((needed, True), (needed - 1, False)):
-        half = pairs.quantile(number - 1) * spread / math.sqrt(number)
+        half = intervals.quantile(number - 1) * spread / math.sqrt(number)
         assert (half < found.mean) == decided
     assert pairs.seeds_needed(pairs.difference({0: 1.0, 1: -1.0}, {0: 0.0, 1: 0.0})) is None
 

@@ -45,6 +45,16 @@ if not flags.FLAGS.is_parsed():
 pytest_plugins = ["browsing"]
 
 
+@pytest.fixture(scope="module")
+def tiny_network():
+    """The smallest network of the paper's experiments is tiny, wherever this module makes it."""
+    import tiny
+
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.shrink(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def bucket_service():
     """A server of one bucket, where this process and those that it starts look for gs://."""

@@ -67,7 +67,7 @@ def test_a_weighting_trains(tmp_path, monkeypatch, capsys):
     tiny.shrink(monkeypatch)
     overrides = {"model.name": "deeplabv3plus_resnet18", "arm.gamma": 3.0}
     config = load(tmp_path, "power", **overrides)
-    mesh = sharding.make_mesh(jax.devices()[:1])
+    mesh = sharding.one_device()
     loop.train(config, tmp_path / "run", mesh=mesh)
     assert "W(v) = ((1 - v) / 2)^3" in capsys.readouterr().out
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) >= 2

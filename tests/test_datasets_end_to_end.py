@@ -37,32 +37,16 @@ city_root, city_zips = official_trees.city_root, official_trees.city_zips
 ade_root = official_trees.ade_root
 
 # What a miniature changes. One program for all that looks at one image is compiled, and shared.
-SMALL = {
-    "steps": 2,
-    "batch_size": 4,
-    "augment.crop": (32, 32),
-    "model.name": "deeplabv3plus_resnet18",
-    "model.output_stride": 16,
-    "model.dtype": "float32",
-    "model.pretrained": "",
-    "evaluation.batch_size": 1,
-    "log_every": 1,
-    "eval_every": 2,
-    "save_every": 2,
-}
+SMALL = {**tiny.QUICK, "steps": 2, "batch_size": 4, "eval_every": 2, "save_every": 2}
 
 
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    tiny.shrink(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
     """The first device alone is used, and what is compiled for it once serves all modes."""
-    make_mesh = sharding.make_mesh
-    alone = jax.devices()[:1]
-    monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: make_mesh(devices or alone))
+    tiny.on_one_device(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import sys
 
-import jax
 import label_kinds
 import numpy as np
 import pytest
@@ -13,22 +12,7 @@ from arm_jax import modes
 from arm_jax.configs import custom
 from arm_jax.data import sources
 from arm_jax.run import loop
-from arm_jax.system import sharding
 from scripts import check_dataset, coarsen, prepare
-
-SMALL = {
-    "steps": 1,
-    "batch_size": 2,
-    "augment.crop": (32, 32),
-    "model.name": "deeplabv3plus_resnet18",
-    "model.output_stride": 16,
-    "model.dtype": "float32",
-    "model.pretrained": "",
-    "evaluation.batch_size": 1,
-    "log_every": 1,
-    "eval_every": 1,
-    "save_every": 1,
-}
 
 
 def run_script(monkeypatch, script, *arguments):
@@ -47,8 +31,7 @@ def as_arguments(options):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_kind_of_label_is_checked_trained_and_evaluated(kind, tmp_path, monkeypatch, capsys):
     tiny.shrink(monkeypatch)
-    make_mesh, alone = sharding.make_mesh, jax.devices()[:1]
-    monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: make_mesh(devices or alone))
+    tiny.on_one_device(monkeypatch)
     options = kind(tmp_path / "data")
     arguments = ("folders", "--root", tmp_path / "data", *as_arguments(options))
     out = ("--out", tmp_path / "sheets")
@@ -57,7 +40,7 @@ def test_every_kind_of_label_is_checked_trained_and_evaluated(kind, tmp_path, mo
     assert (tmp_path / "sheets" / "samples_train.png").is_file()
 
     config = custom.get_config()
-    config.update_from_flattened_dict(SMALL)
+    config.update_from_flattened_dict(tiny.QUICK)
     config.update_from_flattened_dict({f"data.{name}": value for name, value in options.items()})
     config.data.root = str(tmp_path / "data")
     result = loop.train(config, tmp_path / "run")

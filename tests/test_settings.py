@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refusal
 
 from arm_jax import arm, experiment, optimizer, settings
 from arm_jax.networks import deeplabv3plus, resnet
@@ -19,14 +20,6 @@ from tests.campaign import texts
 
 ROOT = Path(__file__).parents[1]
 DEFAULTS = settings.defaults()
-
-
-def refusal(function, *arguments):
-    """The one line of an InputError."""
-    with pytest.raises(InputError) as caught:
-        function(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.key)

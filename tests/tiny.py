@@ -50,6 +50,40 @@ def segmenter(dtype: str = "float32", seed: int = 0, **sizes) -> networks.Segmen
     )
 
 
+def least(name: str = "deeplabv3plus_resnet18", classes: int = CLASSES, **options):
+    """A network of sizes `LEAST`."""
+    return networks.create(
+        name, classes, **{"rngs": nnx.Rngs(0), **sizes(name, **LEAST), **options}
+    )
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    """Random numbers of mean 0 and deviation 1."""
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+# The settings of a run for those that look at its files: a step or two of one small program.
+QUICK = {
+    "steps": 1,
+    "batch_size": 2,
+    "augment.crop": (32, 32),
+    "model.name": "deeplabv3plus_resnet18",
+    "model.output_stride": 16,
+    "model.dtype": "float32",
+    "model.pretrained": "",
+    "evaluation.batch_size": 1,
+    "log_every": 1,
+    "eval_every": 1,
+    "save_every": 1,
+}
+
+
+def on_one_device(monkeypatch) -> None:
+    """Use the first device alone, so that what is compiled for it serves all modes."""
+    make_mesh, alone = sharding.make_mesh, jax.devices()[:1]
+    monkeypatch.setattr(sharding, "make_mesh", lambda devices=None: make_mesh(devices or alone))
+
+
 def batch(size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, (size, 8, 8)).repeat(4, 1).repeat(4, 2).astype(np.uint8)

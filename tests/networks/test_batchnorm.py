@@ -4,12 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from tiny import normal
 
 from arm_jax.networks.batchnorm import BatchNorm
-
-
-def normal(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 def test_batch_norm_normalises_in_float32_whatever_its_input():

@@ -38,7 +38,7 @@ class Step:
         players = Players(model, tiny.arm.Arm(rngs=nnx.Rngs(1)))
         transformation = optimizer.create(schedules.learning_rate(100, warmup=0.0))
         self.graphdef, state = step.create_state(players, transformation, "float32")
-        mesh = sharding.make_mesh(jax.devices()[:1])
+        mesh = sharding.one_device()
         if features:
             found = jax.jit(model.frozen_features)(step.network_input(batch, method))
             others = {key: batch[key] for key in ("label", "extent", "key")}

@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from tiny import normal
 
 from arm_jax import networks
 from arm_jax.networks import layers, pooling
 from arm_jax.networks.products import product
 from arm_jax.networks.resnet import stage_plan
-
-
-def normal(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 def value_and_gradients(function, cotangent, *arguments):

@@ -6,24 +6,15 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from tiny import LEAST
+from tiny import least, normal
 
 from arm_jax import networks
 from arm_jax.networks.parts import merged
 
 
-def tiny(**options):
-    options = {"rngs": nnx.Rngs(0), **LEAST, **options}
-    return networks.create("deeplabv3plus_resnet18", 5, **options)
-
-
-def images(b, h, w, seed=0):
-    return jax.random.normal(jax.random.key(seed), (b, h, w, 3))
-
-
 def test_training_needs_a_dropout_key():
     with pytest.raises(ValueError, match="dropout_key"):
-        nnx.eval_shape(lambda x: networks.training(tiny())(x), jnp.zeros((2, 32, 32, 3)))
+        nnx.eval_shape(lambda x: networks.training(least())(x), jnp.zeros((2, 32, 32, 3)))
 
 
 def test_training_view_updates_the_models_own_statistics():
@@ -31,7 +22,7 @@ def test_training_view_updates_the_models_own_statistics():
     def train(model, x, key):
         networks.training(model)(x, auxiliary=True, dropout_key=key)
 
-    model, x = tiny(), images(2, 32, 32)
+    model, x = least(), normal(0, 2, 32, 32, 3)
     nnx.jit(train)(model, x, jax.random.key(0))
     # The first convolution sees the images themselves, so its statistics can be had by hand.
     first = model.backbone.stem.layers[0]
@@ -51,7 +42,7 @@ def test_training_view_updates_the_models_own_statistics():
 def test_training_step_under_plain_jit(graph):
     """The form the train step has: split, jit over the state, merge, differentiate, update."""
     with nnx.set_graph_mode(graph):
-        model = tiny()
+        model = least()
         optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
         graphdef, state = nnx.split((model, optimizer))
 
@@ -66,7 +57,7 @@ def test_training_step_under_plain_jit(graph):
             optimizer.update(model, gradients)
             return nnx.state((model, optimizer)), loss
 
-        x = images(2, 32, 32)
+        x = normal(0, 2, 32, 32, 3)
         after, loss = step(state, x, jax.random.key(0))
         again, loss_again = step(after, x, jax.random.key(0))
         before, _ = nnx.merge(graphdef, state)
@@ -93,9 +84,9 @@ def test_training_step_under_plain_jit(graph):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_half_precision_training_stays_close_to_float32(dtype):
-    graphdef, state = nnx.split(tiny(dtype=dtype, dropout_rate=0.0))
-    reference_graphdef, _ = nnx.split(tiny(dropout_rate=0.0))
-    x = images(2, 32, 32)
+    graphdef, state = nnx.split(least(dtype=dtype, dropout_rate=0.0))
+    reference_graphdef, _ = nnx.split(least(dropout_rate=0.0))
+    x = normal(0, 2, 32, 32, 3)
 
     def objective(model):
         main, auxiliary = networks.training(model)(x, auxiliary=True, dropout_key=jax.random.key(0))
@@ -134,7 +125,7 @@ def test_full_size_networks_learn_in_every_precision(name, dtype):
     model = networks.create(name, 19, dtype=dtype, rngs=nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.sgd(0.02, momentum=0.9), wrt=nnx.Param)
     graphdef, state = nnx.split((model, optimizer))
-    x = images(2, 64, 64)
+    x = normal(0, 2, 64, 64, 3)
     labels = jax.random.randint(jax.random.key(1), (2, 2, 2), 0, 19)
 
     @jax.jit(donate_argnames="state")
@@ -162,7 +153,7 @@ def test_full_size_networks_learn_in_every_precision(name, dtype):
 
 
 def test_residual_branches_start_as_the_identity():
-    model = tiny()
+    model = least()
     for stage in model.backbone.stages:
         for block in stage:
             np.testing.assert_array_equal(block.conv2.norm.scale[...], 0.0)
@@ -180,7 +171,8 @@ def test_initial_deviations():
 
 def test_seeds_make_the_weights():
     first, same, other = (
-        tiny(rngs=nnx.Rngs(seed)).backbone.stages[0][0].conv1.conv.kernel[...] for seed in (3, 3, 4)
+        least(rngs=nnx.Rngs(seed)).backbone.stages[0][0].conv1.conv.kernel[...]
+        for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
@@ -191,7 +183,7 @@ def test_rematerialisation_changes_neither_gradient_nor_statistics():
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
 
     def found(remat):
-        model = tiny(remat=remat)
+        model = least(remat=remat)
         graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
 
         @jax.jit

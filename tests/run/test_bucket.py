@@ -28,10 +28,6 @@ FILES = ("metrics.jsonl", "eval.json", "confusion.csv", "images.csv", "classes.j
 pytestmark = pytest.mark.slow
 
 
-def one_device():
-    return sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
-
-
 def assert_same_run(local, bucket, name, files=FILES):
     for file in files:
         assert bucket.read(f"{name}/{file}") == (local / file).read_bytes(), file
@@ -190,7 +186,7 @@ def test_training_goes_on_while_the_bucket_is_gone_and_ends_well_if_it_stays_so(
     tmp_path, bucket, monkeypatch, impatient, capsys
 ):
     config = small(monkeypatch)
-    loop.train(config, tmp_path / "run", mesh=one_device())
+    loop.train(config, tmp_path / "run", mesh=sharding.one_device())
     denied = [0]
 
     def trouble(method, path):
@@ -202,7 +198,7 @@ def test_training_goes_on_while_the_bucket_is_gone_and_ends_well_if_it_stays_so(
 
     bucket.trouble = trouble
     capsys.readouterr()
-    loop.train(config, "gs://runs-here/away", mesh=one_device())
+    loop.train(config, "gs://runs-here/away", mesh=sharding.one_device())
     assert denied[0] == 40
     told = [line for line in capsys.readouterr().err.splitlines() if "arm_jax:" in line]
     assert len(told) == 1 and "cannot be saved: the bucket denies access (403)" in told[0]
@@ -220,12 +216,12 @@ def test_training_goes_on_while_the_bucket_is_gone_and_ends_well_if_it_stays_so(
 
     bucket.trouble = trouble
     with pytest.raises(InputError, match=r"nothing could be saved for 2 s: the bucket denies"):
-        loop.train(config, "gs://runs-here/for-good", mesh=one_device())
+        loop.train(config, "gs://runs-here/for-good", mesh=sharding.one_device())
     bucket.trouble = lambda method, path: None
     place = buckets.Place(mirror.addresses.parse("gs://runs-here/for-good", ("gs",)))
     assert checkpoint_files.steps(place / "checkpoints") == [2]
     forget()
-    loop.train(config, "gs://runs-here/for-good", mesh=one_device())
+    loop.train(config, "gs://runs-here/for-good", mesh=sharding.one_device())
     assert_same_run(tmp_path / "run", bucket, "for-good", ("metrics.jsonl", "eval.json"))
 
 
@@ -233,7 +229,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_copies_are_compared(
     tmp_path, bucket, monkeypatch, capsys
 ):
     config = small(monkeypatch)
-    loop.train(config, "gs://runs-here/hurt", mesh=one_device())
+    loop.train(config, "gs://runs-here/hurt", mesh=sharding.one_device())
     # A copy on a disk is compared by the sums that the service gave.
     for name in [n for n in bucket.names if n.startswith("hurt/")]:
         path = tmp_path / name
@@ -255,7 +251,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_copies_are_compared(
     forget()
     with pytest.raises(InputError, match=r"gs://runs-here/hurt/checkpoints/8 is damaged \(state"):
         arm_jax.load("gs://runs-here/hurt", 8)
-    loop.train(config, "gs://runs-here/hurt", mesh=one_device())
+    loop.train(config, "gs://runs-here/hurt", mesh=sharding.one_device())
     assert "it is now gs://runs-here/hurt/damaged/8" in capsys.readouterr().out
     assert "hurt/damaged/8/commit_success.txt" in bucket.names
     assert bucket.read("hurt/metrics.jsonl") == before

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from refusals import refusal
 
 from arm_jax import settings
 from arm_jax.run import configs
 from arm_jax.run import folder as run_folder
-from arm_jax.system.errors import InputError
 
 CONFIG = str(Path(__file__).parents[2] / "configs" / "demo.py")
 
@@ -22,14 +22,6 @@ def recorded(tmp_path):
     run_folder.open_folder(tmp_path, config)
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)
     return tmp_path, config
-
-
-def refusal(function, *arguments, **options):
-    """The one line of an InputError."""
-    with pytest.raises(InputError) as caught:
-        function(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_without_a_file_the_settings_are_those_of_the_run(recorded):

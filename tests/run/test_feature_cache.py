@@ -236,7 +236,7 @@ def test_a_run_of_a_head_resumes_bit_identically_and_can_be_loaded(tmp_path, mon
     }
     settings = base.get_config("smoke")
     settings.update_from_flattened_dict(HEAD | changes)
-    mesh = sharding.make_mesh(jax.devices()[:1])
+    mesh = sharding.one_device()
     whole = loop.train(settings, tmp_path / "whole", mesh=mesh)
 
     def interrupted(self, number, window):

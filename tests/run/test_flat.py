@@ -73,7 +73,7 @@ def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_p
     config = base.get_config("smoke")
     config.update_from_flattened_dict(settings)
     tiny.shrink(monkeypatch)
-    mesh = sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
+    mesh = sharding.one_device()
     loop.train(config, tmp_path, mesh=mesh)
 
     # Everything is compiled, and met once, in the first half.

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from flax import nnx
 
 from arm_jax import experiment as experiments
@@ -30,10 +29,7 @@ from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.weights import export
 from configs import base, mixed
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    tiny.shrink(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_network")
 
 
 def config(**overrides):
@@ -68,17 +64,13 @@ def test_a_step_that_does_not_fit_the_memory_names_the_settings_that_help(tmp_pa
         r" batch_size \(8 now\), augment.crop \(\(32, 32\) now\), model.name"
     )
     with pytest.raises(InputError, match=words):
-        loop.train(config(), tmp_path / "run", mesh=one_device())
-
-
-def one_device():
-    return sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
+        loop.train(config(), tmp_path / "run", mesh=sharding.one_device())
 
 
 def parameters(settings, folder):
     experiment = experiments.build(settings, STREET_SCENES)
     checkpoints = Checkpoints(folder, read_only=True)
-    _, like = experiment.abstract_state(one_device())
+    _, like = experiment.abstract_state(sharding.one_device())
     state, position = checkpoints.restore(checkpoints.find("latest"), like)
     return [np.asarray(x) for x in experiments.jax.tree.leaves(state)], position
 
@@ -97,7 +89,7 @@ def killed_in(method, number, step):
 
 def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch, capsys):
     # Images for TensorBoard change nothing else.
-    whole = loop.train(config(log_images=True), tmp_path / "whole", mesh=one_device())
+    whole = loop.train(config(log_images=True), tmp_path / "whole", mesh=sharding.one_device())
     drawn = events.drawn(tmp_path / "whole")
     assert {3, 6} == drawn["eval/contact_sheet"] == drawn["arm/weight_and_loss"]
     assert drawn["eval/IoU/road"] <= {3, 6} == drawn["eval/mIoU"]
@@ -111,10 +103,10 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch, capsys):
             patch.setattr(owner, name, killed_in(getattr(owner, name), number, step))
             message = f"{number.name}: saved at step {step} of 6"
             with pytest.raises(Stopped, match=message) as caught:
-                loop.train(config(), tmp_path / "broken", mesh=one_device())
+                loop.train(config(), tmp_path / "broken", mesh=sharding.one_device())
         assert caught.value.status == 128 + number
         assert Checkpoints(tmp_path / "broken", read_only=True).latest_step() == step
-    continued = loop.train(config(), tmp_path / "broken", mesh=one_device())
+    continued = loop.train(config(), tmp_path / "broken", mesh=sharding.one_device())
 
     (expected, place), (found, place_found) = (
         parameters(config(), tmp_path / name) for name in ("whole", "broken")
@@ -159,7 +151,7 @@ def test_a_stopped_run_continues_bit_identically(tmp_path, monkeypatch, capsys):
     names = (*names, "weight_and_loss.png", "training.png")
     assert drawn == [str(tmp_path / "elsewhere" / name) for name in names]
     assert all(Path(path).stat().st_size > 5000 for path in drawn)
-    finished = loop.train(config(), tmp_path / "whole", mesh=one_device())
+    finished = loop.train(config(), tmp_path / "whole", mesh=sharding.one_device())
     np.testing.assert_array_equal(finished.matrix, whole.matrix)
 
 
@@ -169,7 +161,7 @@ def test_a_run_starts_from_its_weight_file_and_continues_without_it(tmp_path, mo
     with monkeypatch.context() as patch:
         patch.delattr(check, "check")
         with pytest.raises(InputError) as caught:
-            loop.train(settings, tmp_path / "run", mesh=one_device())
+            loop.train(settings, tmp_path / "run", mesh=sharding.one_device())
     for part in ("start.safetensors: no such file", "pretrained=FILE", "from scratch by --config"):
         assert part in str(caught.value)
 
@@ -187,14 +179,14 @@ def test_a_run_starts_from_its_weight_file_and_continues_without_it(tmp_path, mo
     checkpoints.save(settings.steps, finished, {"examples": 0, "records": 16})
     checkpoints.close()
     (tmp_path / "start.safetensors").unlink()
-    result = loop.train(settings, tmp_path / "run", mesh=one_device())
+    result = loop.train(settings, tmp_path / "run", mesh=sharding.one_device())
     assert result.images == 3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(tmp_path):
     settings = config(**{"optimizer.learning_rate": 1e30, "optimizer.warmup": 0.0})
     with pytest.raises(Diverged, match=r"step \d: .*not finite.* Last checkpoint: none"):
-        loop.train(settings, tmp_path, mesh=one_device())
+        loop.train(settings, tmp_path, mesh=sharding.one_device())
 
 
 def test_another_config_cannot_continue_a_run(tmp_path):
@@ -245,12 +237,12 @@ def test_a_stopped_run_keeps_its_teacher(tmp_path, monkeypatch, sources):
         "arm.match_loss": True,
         "evaluation.weights": "teacher",
     }
-    whole = loop.train(config(**settings), tmp_path / "whole", mesh=one_device())
+    whole = loop.train(config(**settings), tmp_path / "whole", mesh=sharding.one_device())
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "after_step", killed_in(Progress.after_step, signal.SIGINT, 2))
         with pytest.raises(Stopped):
-            loop.train(config(**settings), tmp_path / "broken", mesh=one_device())
-    continued = loop.train(config(**settings), tmp_path / "broken", mesh=one_device())
+            loop.train(config(**settings), tmp_path / "broken", mesh=sharding.one_device())
+    continued = loop.train(config(**settings), tmp_path / "broken", mesh=sharding.one_device())
     (expected, _), (found, _) = (
         parameters(config(**settings), tmp_path / name) for name in ("whole", "broken")
     )
@@ -284,15 +276,15 @@ def test_patience_ends_a_run_and_a_continued_one_at_the_same_step(tmp_path, monk
     monkeypatch.setattr(experiments.Experiment, "evaluate", evaluate)
     settings = config(eval_every=1, patience=2)
     found = iter((50, 70, 60, 65))
-    loop.train(settings, tmp_path / "whole", mesh=one_device())
+    loop.train(settings, tmp_path / "whole", mesh=sharding.one_device())
     line = "stops at step 4 of 6: 2 evaluations without a better mIoU than"
     assert line in capsys.readouterr().out
 
     found = iter((50, 70, "SIGTERM"))
     with pytest.raises(Stopped, match="saved at step 3"):
-        loop.train(settings, tmp_path / "broken", mesh=one_device())
+        loop.train(settings, tmp_path / "broken", mesh=sharding.one_device())
     found = iter((60, 65))
-    loop.train(settings, tmp_path / "broken", mesh=one_device())
+    loop.train(settings, tmp_path / "broken", mesh=sharding.one_device())
     assert line in capsys.readouterr().out
     for name in ("metrics.jsonl", "eval.json"):
         whole, broken = ((tmp_path / folder / name).read_text() for folder in ("whole", "broken"))
@@ -303,7 +295,7 @@ def test_patience_ends_a_run_and_a_continued_one_at_the_same_step(tmp_path, monk
     # It has ended: no more steps, only the scores again.
     monkeypatch.setattr(loop, "compile_step", lambda *_: None)
     found = iter((65,))
-    loop.train(settings, tmp_path / "whole", mesh=one_device())
+    loop.train(settings, tmp_path / "whole", mesh=sharding.one_device())
     cell = grid.Cell("row", 0, settings, tmp_path / "whole")
     assert grid.is_complete(cell)
     settings.patience = 0

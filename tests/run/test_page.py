@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -20,7 +19,7 @@ from configs import base
 
 @pytest.fixture(scope="module")
 def device():
-    return sharding.make_mesh(jax.devices()[:1])
+    return sharding.one_device()
 
 
 @pytest.fixture(scope="module")

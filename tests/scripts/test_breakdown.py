@@ -9,7 +9,6 @@ import breakdown
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from arm_jax import experiment as experiments
@@ -48,14 +47,7 @@ def rows(*names):
 
 
 @pytest.fixture(scope="module")
-def small_network():
-    with pytest.MonkeyPatch.context() as patch:
-        tiny.shrink(patch)
-        yield
-
-
-@pytest.fixture(scope="module")
-def sweep(small_network, tmp_path_factory):
+def sweep(tiny_network, tmp_path_factory):
     """A sweep over two shares of wrong labels, of networks that were saved untrained.
 
     Their histogram has confident pixels lose twice as much as unsure ones, and weights to match,
@@ -133,9 +125,9 @@ def test_breakdown_does_not_train_twice(sweep, monkeypatch):
 
 
 @pytest.mark.slow
-def test_grids_train_for_real(small_network, tmp_path):
+def test_grids_train_for_real(tiny_network, tmp_path):
     """Both scripts, without anything made up but the size of the network."""
-    one_device = sharding.make_mesh(sharding.make_mesh().devices.ravel()[:1])
+    one_device = sharding.one_device()
     common = [*OVERRIDES, "--seeds=0"]
     assert (
         compare.main([*rows("base", "arm"), f"--workdir={tmp_path / 'c'}", *common], one_device)

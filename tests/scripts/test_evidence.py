@@ -6,7 +6,6 @@ import re
 
 import claims
 import evidence
-import jax
 import jax.numpy as jnp
 import measure
 import numpy as np
@@ -184,7 +183,7 @@ def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkey
         *("--seeds", "0", f"--config.model.pretrained={tmp_path / 'start.safetensors'}"),
         f"--config.model.feature_folder={tmp_path / 'features'}",
     ]
-    mesh = sharding.make_mesh(jax.devices()[:1])
+    mesh = sharding.one_device()
     assert evidence.main(arguments, mesh) == 0
     lines = (tmp_path / "runs" / "results.jsonl").read_text()
     found = [json.loads(line) for line in lines.splitlines()]

@@ -9,9 +9,9 @@ import threading
 import time
 
 import pytest
+import refusals
 from serving import serving
 
-from arm_jax.system.errors import InputError
 from arm_jax.system.staging import failures, sets, stage
 
 MIB = 1 << 20
@@ -44,10 +44,7 @@ def cache(tmp_path):
 
 
 def refusal(address, cache, **options):
-    with pytest.raises(InputError) as caught:
-        stage.local(address, "data.root", cache, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusals.refusal(stage.local, address, "data.root", cache, **options)
 
 
 def folder(server, name="d", **files):

@@ -11,11 +11,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from flax import nnx
 from safetensors.numpy import save_file
-from tiny import sizes
+from tiny import least
 
-from arm_jax import networks
 from arm_jax.system import outputs
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export, pretrained, weight_files
@@ -227,21 +225,14 @@ def test_safetensors_that_are_none_are_one_line(tmp_path):
                 read(path)
 
 
-def tiny(**options):
-    name = "deeplabv3plus_resnet18"
-    small = sizes(name, depths=(1, 1, 1, 1), width=4, channels=8)
-    small |= {"low_level_channels": 4, "auxiliary_channels": 4}
-    return networks.create(name, 5, rngs=nnx.Rngs(0), **small, **options)
-
-
 def test_weights_of_another_output_stride_are_loaded_with_a_word(tmp_path):
     path = tmp_path / "weights.safetensors"
-    export.save_safetensors(tiny(output_stride=16), path)
+    export.save_safetensors(least(output_stride=16), path)
     words = r"output_stride = 16, this one has 8, .*set model\.output_stride = 16"
     with pytest.warns(UserWarning, match=words):
-        report = pretrained.load(tiny(output_stride=8), path)
+        report = pretrained.load(least(output_stride=8), path)
     assert not report.fresh and len(report.notes) == 1
-    assert not pretrained.load(tiny(output_stride=16), path).notes
+    assert not pretrained.load(least(output_stride=16), path).notes
 
 
 @pytest.mark.parametrize(
@@ -257,7 +248,7 @@ def test_weights_of_another_output_stride_are_loaded_with_a_word(tmp_path):
     ],
 )
 def test_a_tensor_of_other_numbers_is_refused_by_name(change, words):
-    model = tiny()
+    model = least()
     state = export.tensors(model)
     key = "backbone.stem.layers.0.conv.kernel"
     state[key] = change(np.ones_like(state[key]))
@@ -269,7 +260,7 @@ def test_a_tensor_of_other_numbers_is_refused_by_name(change, words):
 def test_an_exported_file_has_the_mode_of_every_other_file(tmp_path, mask):
     before = os.umask(mask)
     try:
-        export.save_safetensors(tiny(), tmp_path / "weights.safetensors")
+        export.save_safetensors(least(), tmp_path / "weights.safetensors")
     finally:
         os.umask(before)
     mode = stat.S_IMODE((tmp_path / "weights.safetensors").stat().st_mode)

@@ -6,8 +6,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
-from tiny import LEAST, sizes
+from tiny import least
 
 from arm_jax import networks
 from arm_jax.data.labels import Classes
@@ -20,11 +19,6 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 SIZE = (33, 49)
-
-
-def tiny(name="deeplabv3plus_resnet18", **options):
-    options = {**sizes(name, **LEAST), **options}
-    return networks.create(name, 5, rngs=nnx.Rngs(0), **options)
 
 
 def images(number=1):
@@ -52,13 +46,13 @@ QUICK = ["deeplabv3plus_resnet18"]
 )
 def test_every_network_gives_what_it_gives_in_jax(name, options):
     """Three images, two at a time: the file was made for any number."""
-    model = tiny(name, extra_channels=1, **options)
+    model = least(name, extra_channels=1, **options)
     found = onnx_file.difference(onnx_file.program(model, SIZE), model, images(3))
     assert found.scores < 1e-5 and found.lost < 1e-5 and found.labels < 1e-3, found
 
 
 def test_a_file_tells_its_classes_and_shapes(tmp_path):
-    model = tiny()
+    model = least()
     classes = Classes(tuple("abcde"), tuple((n, 2 * n, 255) for n in range(5)))
     path = tmp_path / "network.onnx"
     found = onnx_file.save(model, path, SIZE, images(), classes)
@@ -83,23 +77,23 @@ def test_a_file_that_gives_something_else_is_not_written(tmp_path, monkeypatch):
     averaged = operations.OPERATIONS["reduce_window_sum"]
     monkeypatch.setitem(operations.OPERATIONS, "reduce_window_max", averaged)
     with pytest.raises(InputError) as error:
-        onnx_file.save(tiny(), tmp_path / "network.onnx", SIZE, images())
+        onnx_file.save(least(), tmp_path / "network.onnx", SIZE, images())
     words = r"network.onnx is not written: .*\(scores differ by \d.\de.\d\d of the largest, "
     assert error.match(words) and "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_onnx_cannot_express_is_refused():
-    model = tiny()
+    model = least()
     forward = model.backbone.stem
     model.backbone.stem = lambda x: jnp.sort(forward(x), axis=1)
     with pytest.raises(InputError, match=r"it has the operation 'sort', .* as \.stablehlo"):
         onnx_file.program(model, SIZE)
     with pytest.raises(InputError, match="computes in bfloat16"):
-        onnx_file.program(tiny(dtype=jnp.bfloat16), SIZE)
+        onnx_file.program(least(dtype=jnp.bfloat16), SIZE)
 
 
 def test_without_the_extra_there_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"needs onnxruntime .* 'arm_jax\[onnx\]'"):
-        onnx_file.program(tiny(), SIZE)
+        onnx_file.program(least(), SIZE)

@@ -19,6 +19,7 @@ COMPLETE = [
     "arm",
     "losses",
     "data.sources",
+    "networks.architectures",
     pytest.param("evaluation.inference", marks=pytest.mark.slow),  # networks are compiled
     pytest.param("evaluation.passes", marks=pytest.mark.slow),
     pytest.param("networks.segmenter", marks=pytest.mark.slow),

@@ -1,6 +1,5 @@
 """Whole networks by name: a backbone, a head, an auxiliary head."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, overload
 
@@ -9,55 +8,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from arm_jax.networks import deeplabv3plus, ocr
+from arm_jax.networks.architectures import HEADS, Architecture, architecture
 from arm_jax.networks.backbones import BACKBONES
 from arm_jax.networks.fcn import FcnHead
 from arm_jax.networks.freezing import read_parts
 from arm_jax.networks.input import RGB, Bands
-from arm_jax.networks.parts import Backbone, Head, called
+from arm_jax.networks.parts import called
 from arm_jax.settings.rows import DTYPES
 from arm_jax.system.errors import InputError
-from arm_jax.system.registry import Entry, Registry
-
-HEADS = Registry("head", Head, deeplabv3plus=deeplabv3plus.HEAD, ocr=ocr.HEAD)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Architecture(Entry):
-    """An entry of `ARCHITECTURES`: the parts of a named network, and their sizes.
-
-    Attributes:
-        head, backbone: keys of `HEADS` and `BACKBONES`.
-        variant: of the backbone; "" for its usual one.
-        sizes: those of the head and the backbone that are not their usual ones.
-        auxiliary_channels: of the auxiliary head.
-        dropout_rate: before the classifiers.
-    """
-
-    head: str
-    backbone: str
-    variant: str = ""
-    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    auxiliary_channels: int = 256
-    dropout_rate: float = 0.1
-
-    def sized(self, **sizes: Any) -> "Architecture":
-        """The same with other values of these attributes, or other `sizes`.
-
-        Raises:
-            InputError: the network has no such size, or a part is not known.
-        """
-        own = {field.name for field in dataclasses.fields(self)} - {"sizes"}
-        changed = {name: sizes.pop(name) for name in own & set(sizes)}
-        row = dataclasses.replace(self, **changed, sizes={**self.sizes, **sizes})
-        known = {**BACKBONES[row.backbone].sizes, **HEADS[row.head].sizes}
-        for name in row.sizes:
-            if name not in known:
-                raise InputError(
-                    f"a network of {row.backbone} and {row.head} has no size {name!r}; it has "
-                    f"{', '.join([*known, *sorted(own)])}"
-                )
-        return row
 
 
 class Segmenter(nnx.Module):
@@ -102,7 +60,7 @@ class Segmenter(nnx.Module):
             remat=remat,
             dtype=dtype,
             rngs=rngs,
-            **_sizes(backbone, architecture),
+            **architecture.sizes_of(backbone),
             **({} if bands.number == 3 else {"bands": bands.number}),
         )
         self.head: Any = head.create(
@@ -113,7 +71,7 @@ class Segmenter(nnx.Module):
             dropout_rate=architecture.dropout_rate,
             dtype=dtype,
             rngs=rngs,
-            **_sizes(head, architecture),
+            **architecture.sizes_of(head),
         )
         if not hasattr(self.head, "classifier"):
             raise InputError(f"head {self.head_name!r} has no `classifier`, its last layer; add it")
@@ -193,11 +151,6 @@ class Segmenter(nnx.Module):
         return logits, coarse
 
 
-def _sizes(part: Backbone | Head, architecture: Architecture) -> dict[str, Any]:
-    """The part's sizes, as the architecture has them."""
-    return {name: architecture.sizes.get(name, usual) for name, usual in part.sizes.items()}
-
-
 def create(
     name: str,
     num_classes: int,
@@ -257,24 +210,6 @@ def create(
     )
 
 
-def architecture(name: str, variant: str | None = None, **sizes: Any) -> Architecture:
-    """The entry of `ARCHITECTURES` of this name, sized as asked for, its variant filled in.
-
-    Raises:
-        InputError: unknown name, variant, part or size.
-
-    >>> architecture("deeplabv3plus_resnet10", channels=8).sizes["channels"]
-    8
-    """
-    row = ARCHITECTURES[name].sized(**sizes)
-    backbone = BACKBONES[row.backbone]
-    row = dataclasses.replace(row, variant=variant or row.variant or backbone.variant)
-    if row.variant not in backbone.variants:
-        choices = ", ".join(backbone.variants)
-        raise InputError(f"{name} has no variant {row.variant!r}; choose one of {choices}")
-    return row
-
-
 def training(model: nnx.Module) -> nnx.Module:
     """A view of `model` in training mode, sharing its variables.
 
@@ -287,36 +222,3 @@ def training(model: nnx.Module) -> nnx.Module:
     """
     # A part of a network may well have no dropout.
     return nnx.view(model, use_running_average=False, deterministic=False, raise_if_not_found=False)
-
-
-ARCHITECTURES = Registry(
-    "network",
-    Architecture,
-    # Made by the dozen on a CPU.
-    deeplabv3plus_resnet10=Architecture(
-        head="deeplabv3plus",
-        backbone="resnet10",
-        sizes={"channels": 32, "low_level_channels": 8},
-        auxiliary_channels=16,
-    ),
-    # A head on the first three stages of ResNet-50, which are frozen: see docs/laptop.md.
-    deeplabv3plus_resnet50_stage3=Architecture(
-        head="deeplabv3plus",
-        backbone="resnet50",
-        sizes={"depths": (3, 4, 6, 0), "channels": 64, "low_level_channels": 32},
-        auxiliary_channels=32,
-    ),
-    # Small enough for a CPU.
-    deeplabv3plus_resnet18=Architecture(
-        head="deeplabv3plus",
-        backbone="resnet18",
-        sizes={"channels": 128, "low_level_channels": 12},
-        auxiliary_channels=64,
-    ),
-    deeplabv3plus_resnet50=Architecture(head="deeplabv3plus", backbone="resnet50"),
-    deeplabv3plus_resnet101=Architecture(head="deeplabv3plus", backbone="resnet101"),
-    deeplabv3plus_resnest50=Architecture(head="deeplabv3plus", backbone="resnest50"),
-    deeplabv3plus_resnest101=Architecture(head="deeplabv3plus", backbone="resnest101"),
-    ocr_resnet50=Architecture(head="ocr", backbone="resnet50"),
-    ocr_resnet101=Architecture(head="ocr", backbone="resnet101"),
-)

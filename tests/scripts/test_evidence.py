@@ -13,6 +13,7 @@ import pairs
 import pytest
 import tiny
 from claims import Claim, Runs
+from flax import nnx
 
 from arm_jax import networks
 from arm_jax.data.labels import STREET_SCENES
@@ -104,7 +105,7 @@ def test_figures_are_those_of_an_evaluation():
         "deeplabv3plus_resnet18",
         STREET_SCENES.number,
         output_stride=16,
-        rngs=networks.segmenter.nnx.Rngs(0),
+        rngs=nnx.Rngs(0),
         **tiny.SIZES,
     )
     found = measure.figures(model, source, frozen)
@@ -173,7 +174,7 @@ def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkey
         "deeplabv3plus_resnet18",
         STREET_SCENES.number,
         output_stride=16,
-        rngs=networks.segmenter.nnx.Rngs(5),
+        rngs=nnx.Rngs(5),
     )
     export.save_safetensors(start, tmp_path / "start.safetensors")
     (tmp_path / "bench.py").write_text(BENCH)

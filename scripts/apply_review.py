@@ -26,7 +26,6 @@ if __name__ == "__main__":
 
 import numpy as np
 from ml_collections import FrozenConfigDict
-from tqdm import tqdm
 
 from arm_jax.data import colors, pairs, trees
 from arm_jax.data.folders import FolderSource
@@ -36,18 +35,16 @@ from arm_jax.review import apply, files
 from arm_jax.review.apply import Shape
 from arm_jax.run import configs, inputs, mirror
 from arm_jax.run import folder as run_folder
-from arm_jax.system import command_line, locks, names, outputs, parallel
+from arm_jax.system import command_line, locks, names, outputs, parallel, terminal
+from arm_jax.system import files as system_files
 from arm_jax.system.errors import InputError
-from arm_jax.system.files import whole
 
 COMMAND = "apply_review"
 
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument(
         "--workdir", type=mirror.argument, required=True, help="the run that was reviewed"
     )
@@ -155,14 +152,13 @@ def _beside(
                 path.relative_to(before).as_posix() for path in changed if before in path.parents
             }
             everything = sorted({*tree.names(), *new})
-            for file in tqdm(everything, f"write {out.name}", unit="label", disable=None):
+            for file in terminal.bar(f"write {out.name}", everything, unit="label"):
                 if before / file in changed:
                     target = names.below(out, Path(file).with_suffix(".png").as_posix())
                     label = store(corrected(changed[before / file]))
                     colors.write_label(target, label, classes)
                 else:
-                    with whole(names.below(out, file)) as temporary:
-                        temporary.write_bytes(tree.read(file))
+                    system_files.write(names.below(out, file), tree.read(file))
         print(f"the new labels are in {out}")
     return [f"--config.data.label_folder={name}"]
 
@@ -219,7 +215,7 @@ def _anew(
         for name, (part, label_of) in parts.items():
             write = partial(_write, part, label_of, out, name)
             done = parallel.ordered(write, range(len(part)), 2, threads=True)
-            for _ in tqdm(done, f"write {name}", len(part), unit="image", disable=None):
+            for _ in terminal.bar(f"write {name}", done, total=len(part)):
                 pass
     print(f"images and labels of {split} are in {out}, with those to evaluate on")
     return [

@@ -34,9 +34,7 @@ from arm_jax.system.errors import InputError
 
 @command_line.answered
 def main() -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     source_arguments.add(parser, splits="train,val")
     parser.add_argument("--labels", default="fine", choices=("fine", "coarse"))
     parser.add_argument("--compare", action="store_true", help="fine labels beside coarse ones")

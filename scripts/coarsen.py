@@ -19,7 +19,6 @@ if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
 import numpy as np
-from tqdm import tqdm
 
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data import coarsen, pairs, records, sources
@@ -28,9 +27,7 @@ from arm_jax.system import command_line, files, locks, outputs, parallel, proces
 
 @command_line.answered
 def main() -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     source_arguments.add(parser, splits="train")
     parser.add_argument("--preset", required=True, choices=tuple(coarsen.PRESETS))
     parser.add_argument(
@@ -60,8 +57,7 @@ def write_split(
     write = partial(write_record, source, settings, arguments.seed, out, split)
     mine = parallel.ordered(write, processes.share(len(source)), arguments.workers)
     done = processes.merged(mine, len(source))
-    bar = tqdm(done, f"coarsen {split}", len(source), unit="image", disable=terminal.hides_bar())
-    for _ in bar:
+    for _ in terminal.bar(f"coarsen {split}", done, total=len(source)):
         pass
     processes.once(lambda: write_classes(out / "classes.txt", source.classes.names))
     terminal.say(

@@ -11,7 +11,6 @@ difference to the first, seed by seed), table.csv (a line a run) and table.json 
 last one compare.html, a page with intervals, paired differences and the same images side by side.
 """
 
-import argparse
 import csv
 import io
 import math
@@ -46,9 +45,7 @@ COLUMNS = {
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     grid.add_rows(parser, seeds="0,1,2,3,4")
     arguments, overrides = command_line.parse(parser, argv)
     command = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]

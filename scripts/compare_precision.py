@@ -9,7 +9,6 @@ of all pixels that get the same label, of the image where it is lowest, and what
 Settings are those of the run; overrides as for arm_jax.main are such as --config.data.root=DIR.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ if __name__ == "__main__":
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference, metrics
@@ -29,7 +27,7 @@ from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
 from arm_jax.run import inputs, restore
 from arm_jax.settings.rows import DTYPES
-from arm_jax.system import command_line
+from arm_jax.system import command_line, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -52,9 +50,7 @@ class Agreement:
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     restore.add_arguments(parser)
     parser.add_argument("--dtype", default="bfloat16", choices=DTYPES[1:])
     parser.add_argument("--images", type=int, help="how many; all if not given")
@@ -88,7 +84,7 @@ def compare(
     matrices = np.zeros((2, classes.number, classes.number), np.int64)
     count = jax.jit(metrics.confusion_matrix, static_argnums=(2, 3))
     shares, pixels, equal = {}, 0, 0
-    for index in tqdm(indices, desc="compare", unit="image", dynamic_ncols=True):
+    for index in terminal.bar("compare", indices):
         record = source[index]
         labels = [inference.predict(model, record["image"], protocol) for model in (exact, half)]
         same = labels[0] == labels[1]

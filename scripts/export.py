@@ -11,7 +11,6 @@ the same in float32 for ONNX Runtime and its like, which runs it here before the
 on random values and on the run's evaluation images, or on those of --images.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,9 +43,7 @@ COMPARED = 2  # evaluation images that an ONNX file is run on
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     restore.add_arguments(parser)
     parser.add_argument("--names", help="arm_jax (default) or mmsegmentation")
     parser.add_argument("--dtype", help="of a program; the run's if none")

@@ -15,7 +15,6 @@ near a class boundary, beside how many of all pixels do.
 Settings are those of the run; overrides as for arm_jax.main are such as --config.data.root=DIR.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -70,9 +69,7 @@ class Seen:
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     restore.add_arguments(parser)
     parser.add_argument("--input", type=Path, help="a folder of images, unlabelled")
     parser.add_argument(

@@ -22,7 +22,7 @@ from arm_jax.system.errors import InputError
 
 @command_line.answered
 def main() -> int:
-    parser = command_line.Parser(description=__doc__.splitlines()[0])
+    parser = command_line.Parser(__doc__)
     parser.add_argument("dataset", help=f"one of: {', '.join(prepare.builder_names())}")
     parser.add_argument("--data_dir", required=True, help="folder for prepared data sets")
     parser.add_argument("--source", default="", help="folder of the official files, or of your own")

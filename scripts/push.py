@@ -8,7 +8,6 @@ measured on, how to load it. `arm_jax.load("hf://OWNER/NAME")` loads it. The tok
 HF_TOKEN or `hf auth login`. With --output the files are written into a folder, and nothing is sent.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +23,7 @@ from arm_jax.system import command_line, outputs
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     restore.add_arguments(parser)
     parser.add_argument("--to", required=True, metavar="OWNER/NAME", help="the repository")
     parser.add_argument(

@@ -18,7 +18,7 @@ from arm_jax.system import command_line
 
 @command_line.answered
 def main() -> int:
-    parser = command_line.Parser(description=__doc__.splitlines()[0])
+    parser = command_line.Parser(__doc__)
     parser.add_argument("name", nargs="?", help=f"one of: {', '.join(ARCHITECTURES)}")
     parser.add_argument("--num_classes", type=int, default=19)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), help="height and width")

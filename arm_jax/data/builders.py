@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from arm_jax.data import images
 from arm_jax.data.labels import Classes
@@ -170,7 +169,7 @@ def examples(name: str, sources: Mapping[str, Any], progress: bool) -> Iterator[
         threads=True,
     )
     together = processes.merged(mine, len(first))
-    bar = tqdm(together, name, len(first), unit="image", disable=terminal.hides_bar(progress))
+    bar = terminal.bar(name, together, total=len(first), shown=progress)
     yield from enumerate(bar)
 
 

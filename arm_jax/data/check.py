@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from arm_jax.data import labels, records
 from arm_jax.data.mixed import MixedSource
@@ -69,13 +68,8 @@ def check(
         2 * parallel.cores(),
         threads=True,
     )
-    bar = tqdm(
-        processes.merged(mine, len(source)),
-        f"check {name}",
-        len(source),
-        unit="image",
-        disable=terminal.hides_bar(progress),
-    )
+    together = processes.merged(mine, len(source))
+    bar = terminal.bar(f"check {name}", together, total=len(source), shown=progress)
     for index, found in enumerate(bar):
         stored.add(found)
         if isinstance(found, InputError):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
 from arm_jax.data import labels, records
 from arm_jax.data.agreement import Agreement
@@ -125,12 +124,8 @@ def survey(
     result, stored = Survey(source.classes, len(source)), Stored(source.classes)
     if second is not None:
         result.agreement = Agreement(source.classes)
-    bar = tqdm(
-        _all_found(source, second),
-        f"survey {name}",
-        len(source),
-        disable=terminal.hides_bar(progress),
-    )
+    everything = _all_found(source, second)
+    bar = terminal.bar(f"survey {name}", everything, total=len(source), shown=progress)
     for found in bar:
         if isinstance(found, InputError):
             stored.add(found)

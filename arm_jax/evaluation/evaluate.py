@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
@@ -126,13 +125,7 @@ def evaluate(
     claims: np.ndarray = np.zeros((2, BINS * NARROW), np.int64)
     collector = Collector(len(source))
     error, left = None, 0
-    with tqdm(
-        total=len(processes.share(len(source))),
-        desc="evaluate",
-        unit="image",
-        dynamic_ncols=True,
-        disable=terminal.hides_bar(progress),
-    ) as bar:
+    with terminal.bar("evaluate", total=len(processes.share(len(source))), shown=progress) as bar:
         try:
             for batch, matrix, counts, claim in delayed(counted(), IN_FLIGHT):
                 matrices += np.asarray(matrix)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 from PIL import Image
-from tqdm import tqdm
 
 from arm_jax.data import chosen, colors
 from arm_jax.data.labels import Classes
@@ -132,13 +131,7 @@ def predict_images(
     rows = []
     with (
         processes.held_by_first(lambda: locks.held(output_dir)),
-        tqdm(
-            total=len(mine),
-            desc="predict",
-            unit="image",
-            dynamic_ncols=True,
-            disable=terminal.hides_bar(progress),
-        ) as bar,
+        terminal.bar("predict", total=len(mine), shown=progress) as bar,
     ):
         write = functools.partial(_write, output_dir, classes, maps, threshold)
         label_in_blocks = functools.partial(

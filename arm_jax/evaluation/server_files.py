@@ -16,7 +16,6 @@ from typing import TypeAlias
 
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from arm_jax.data import labels
 from arm_jax.data.images import decode_image, decode_label, encode_png
@@ -25,7 +24,7 @@ from arm_jax.data.trees import Tree
 from arm_jax.evaluation.predictions import UNWRITTEN, Prediction, predictions
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
-from arm_jax.system import files
+from arm_jax.system import files, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.system.parallel import ordered
 
@@ -143,13 +142,7 @@ def write_zip(
 
     with (
         files.whole(target) as temporary,
-        tqdm(
-            total=len(names),
-            desc=server.name,
-            unit="image",
-            dynamic_ncols=True,
-            disable=None if progress else True,
-        ) as bar,
+        terminal.bar(server.name, total=len(names), shown=progress) as bar,
     ):
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             encode = functools.partial(_encode, server)

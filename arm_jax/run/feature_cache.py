@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from ml_collections import FrozenConfigDict
-from tqdm import tqdm
 
 from arm_jax.data import features, records
 from arm_jax.data.records import Source
@@ -143,7 +142,7 @@ def _compute(model: Segmenter, source: Source, kept: features.Features, missing:
         found = nnx.merge(graphdef, state).frozen_features(x)
         return jax.tree.map(lambda x: x.astype(jnp.float16), found)
 
-    with tqdm(total=len(missing), desc="features", unit="image", disable=None) as bar:
+    with terminal.bar("features", total=len(missing)) as bar:
         for batch in _batches(source, kept, missing):
             full = batch + [batch[-1]] * (AT_ONCE - len(batch))
             images = np.stack([view.image for _, view, _ in full])

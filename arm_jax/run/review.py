@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
-from tqdm import tqdm
 
 from arm_jax.data import bands, images, records
 from arm_jax.data.records import encoded, named
@@ -86,8 +85,7 @@ def review(
     start = time.perf_counter()
     with processes.held_by_first(lambda: locks.held(target)):
         found = Findings(source.classes, config.review.regions)
-        bar = tqdm(total=len(source), desc="review", unit="image", disable=terminal.hides_bar())
-        with bar:
+        with terminal.bar("review", total=len(source)) as bar:
             for seen in _looked(run, source, own):
                 found.add(seen)
                 bar.update()
@@ -198,7 +196,7 @@ def _cards(source: Source, items: Sequence[Item], classes: Any) -> Iterator[tupl
             (item, review_page.thumbnail(item, image, label, classes, len(items))) for item in group
         ]
 
-    with tqdm(total=len(items), desc="draw", unit="region", disable=terminal.hides_bar()) as bar:
+    with terminal.bar("draw", total=len(items), unit="region") as bar:
         for cards in ordered(drawn, groups, THREADS, threads=True):
             bar.update(len(cards))
             yield from cards

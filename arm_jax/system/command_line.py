@@ -17,7 +17,14 @@ Arguments = ParamSpec("Arguments")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose answer to a mistake is one line, as that of everything else."""
+    """argparse's, whose answer to a mistake is one line, as that of everything else.
+
+    Args:
+      text: of `--help`, its lines as they are.
+    """
+
+    def __init__(self, text: str | None = None):
+        super().__init__(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def error(self, message: str) -> NoReturn:
         """Print the line, and exit with status 2."""

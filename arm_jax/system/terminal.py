@@ -1,6 +1,8 @@
 """Lines for the person at the terminal."""
 
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -31,14 +33,8 @@ class LiveLine:
     def show(self, number: int) -> None:
         """Show the number; its rate counts from the first call."""
         if self._bar is None:
-            self._bar = tqdm(
-                desc=self._name,
-                total=self._total,
-                initial=number,
-                unit=self._unit,
-                dynamic_ncols=True,
-                leave=False,
-                disable=hides_bar(),
+            self._bar = bar(
+                self._name, total=self._total, unit=self._unit, initial=number, leave=False
             )
         self._bar.update(number - self._bar.n)
 
@@ -49,6 +45,24 @@ class LiveLine:
             self._bar = None
 
 
-def hides_bar(progress: bool = True) -> bool | None:
-    """The `disable` of a tqdm bar: shown by the first process, where the output is a terminal."""
-    return None if progress and processes.is_first() else True
+def bar(
+    name: str,
+    items: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    unit: str = "image",
+    shown: bool = True,
+    **options: Any,
+) -> tqdm:
+    """A bar with a rate and the time left: of the first process, where the output is a terminal.
+
+    Args:
+      name: at its beginning.
+      items: to go through; None where `update` counts them.
+      total: how many there are, where `items` has no length.
+      unit: what is counted.
+      shown: whether there is to be one.
+      options: others of `tqdm`.
+    """
+    hidden = None if shown and processes.is_first() else True
+    return tqdm(items, name, total, unit=unit, dynamic_ncols=True, disable=hidden, **options)

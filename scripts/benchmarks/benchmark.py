@@ -52,9 +52,7 @@ from arm_jax.system.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("row", nargs="?", default="configs/base.py:arm", metavar="configs/x.py:row")
     parser.add_argument("--network", help="instead of the config's")
     parser.add_argument("--crop", type=int, nargs=2, help="height, width, instead of the config's")

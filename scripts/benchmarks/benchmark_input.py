@@ -26,21 +26,18 @@ if __name__ == "__main__":
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from arm_jax.data import images, pipeline, scenes, sources
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.records import encoded
-from arm_jax.system import command_line, files, outputs
+from arm_jax.system import command_line, files, outputs, terminal
 
 SIZE = (1024, 2048)
 
 
 def main() -> None:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("--dataset", default="", choices=("", *sources.DATASETS))
     parser.add_argument("--root", default="")
     parser.add_argument("--split", default="train")
@@ -75,7 +72,7 @@ def opened(arguments: argparse.Namespace, folder: Path) -> sources.Source:
             classes=tuple(name for name in arguments.classes.split(",") if name),
             images=arguments.images,
         )
-    for index in tqdm(range(arguments.images), "draw scenes", unit="scene", disable=None):
+    for index in terminal.bar("draw scenes", range(arguments.images), unit="scene"):
         pair = scenes.generate("benchmark", index, SIZE)
         for kind, pixels in zip(("images", "labels"), pair, strict=True):
             path = folder / kind / f"{index:03d}.png"
@@ -155,7 +152,7 @@ def measure(
     # Ways take turns, and the best of all repetitions of a crop counts, so that another load on the
     # machine falls on all of them, and little.
     best = {name: np.full((draws, len(source)), np.inf) for name in ways}
-    for _ in tqdm(range(repeat), "measure", unit="round", disable=None):
+    for _ in terminal.bar("measure", range(repeat), unit="round"):
         for draw in range(draws):
             for index in range(len(source)):
                 for name, way in ways.items():

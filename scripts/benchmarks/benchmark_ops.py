@@ -24,17 +24,14 @@ if __name__ == "__main__":
 import jax
 import jax.numpy as jnp
 from benchmarking import operations, report, timing
-from tqdm import tqdm
 
 from arm_jax.settings.rows import DTYPES
-from arm_jax.system import command_line, files, host_memory, outputs
+from arm_jax.system import command_line, files, host_memory, outputs, terminal
 from arm_jax.system.errors import InputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("--crop", type=int, nargs=2, default=(512, 1024), help="height and width")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--precision", default="bfloat16", choices=DTYPES)
@@ -82,7 +79,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         names = "; ".join(one.name for one in every)
         raise InputError(f"--only {arguments.only!r} fits none of: {names}")
     rows = []
-    for operation in tqdm(chosen, "measure", unit="operation", disable=None):
+    for operation in terminal.bar("measure", chosen, unit="operation"):
         inputs = operations.arrays(operation, arguments.precision)
         for direction, function in operations.directions(operation).items():
             rows.append(

@@ -82,10 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and the config values among them."""
-    parser = command_line.Parser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("row", metavar="configs/x.py:row")
     parser.add_argument("--platform", choices=targets.PLATFORMS, default="cuda")
     parser.add_argument("--topology", help="default 1x1x1 for cuda, v5e:2x4 for tpu")

@@ -8,7 +8,6 @@ convolution may have a window larger than 9x9 (cuDNN has no kernel of its own fo
 kernels may move at most 2 % more bytes than compiled_gate.json has, which --update writes.
 """
 
-import argparse
 import datetime
 import json
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 from aot import child, figures, roofline, targets
 
+from arm_jax.system import command_line
 from arm_jax.system.errors import InputError
 
 RECORD = Path(__file__).with_name("compiled_gate.json")
@@ -29,9 +29,7 @@ VERSIONS = ("jax", "jaxlib", "jax-cuda13-plugin")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("--update", action="store_true", help="write the record")
     arguments = parser.parse_args(argv)
     try:

@@ -43,9 +43,7 @@ KEPT = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("file", type=Path, help="JSON lines; made where it is missing")
     parser.add_argument("--markdown", action="store_true", help="print the tables, compile nothing")
     parser.add_argument("--few", action="store_true", help="small networks, for another version")

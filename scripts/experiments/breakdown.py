@@ -58,9 +58,7 @@ AVERAGED: dict[str, tuple[str, float, int] | None] = {
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     grid.add_rows(parser, seeds="0")
     parser.add_argument("--flips", default="0,1,3,10,20", help="percent (default 0,1,3,10,20)")
     parser.add_argument(

@@ -70,9 +70,7 @@ class Planned:
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("config", help="the bench: a file of configs/, without a row")
     parser.add_argument("--rows", default=";".join(ROWS), help="rows, separated by ;")
     parser.add_argument("--claims", help="add the rows of these tables of the paper, as in 1,2,4,5")

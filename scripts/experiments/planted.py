@@ -291,9 +291,7 @@ def loop_table(lines: list[dict]) -> str:
 
 @command_line.answered
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("--workdir", type=Path, required=True, help="features and results")
     parser.add_argument("--weights", required=True, help="of a ResNet-50: a file or hf://")
     parser.add_argument("--variant", default="caffe", help="of the weights; '' for torchvision's")

@@ -16,7 +16,7 @@ _TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
 
 def text(run: restore.Run, config: ConfigDict, repository: str, license: str, data: str) -> str:
-    """The text of README.md; arguments as for `hub.write`, `config` with nothing of this machine."""
+    """The text of README.md; arguments as for `hub.write`, `config` without paths."""
     from huggingface_hub import EvalResult, ModelCardData
 
     found = _evaluation(run)

@@ -1,7 +1,6 @@
-"""Every pixel is counted once, whatever the batches, devices and processes; reports are whole."""
+"""Every pixel is counted once, whatever the batches, devices and processes."""
 
 import io
-import json
 import os
 import pathlib
 import subprocess
@@ -10,13 +9,12 @@ import sys
 import jax
 import numpy as np
 import pytest
-from evaluation_standins import Records, TinySegmenter, classes, label
+from evaluation_standins import Records, TinySegmenter
 from flax import nnx
 
 from arm_jax.evaluation import boundary, evaluate, inference, labelled, metrics, passes, tiles
 from arm_jax.evaluation.protocol import Protocol
-from arm_jax.reporting import scores
-from arm_jax.system import outputs, sharding
+from arm_jax.system import sharding
 from arm_jax.system.errors import InputError
 
 SIZES = [(24, 32)] * 5 + [(20, 28)] * 2 + [(24, 32)] * 4
@@ -37,6 +35,19 @@ def expected(model):
         valid = record["label"] != 255
         np.add.at(matrix, (record["label"][valid], predicted[valid]), 1)
     return matrix
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The batches that were labelled by `evaluate`."""
+    found, labels = [], inference.labels
+
+    def seen(*arguments, **options):
+        found.append(arguments[1])
+        return labels(*arguments, **options)
+
+    monkeypatch.setattr(evaluate.inference, "labels", seen)
+    return found
 
 
 def run(model, sizes=SIZES, **options):
@@ -94,17 +105,11 @@ def test_a_model_that_lies_on_other_devices_is_copied(model, expected):
     np.testing.assert_array_equal(result.matrix, expected)
 
 
-def test_many_sizes_go_out_before_they_fill_the_memory(model, monkeypatch):
+def test_many_sizes_go_out_before_they_fill_the_memory(model, sent, monkeypatch):
     sizes = [(24, 32), (20, 70), (70, 28), (24, 32), (24, 100), (20, 70), (24, 32)]
     whole = run(model, sizes, batch_size=2).matrix
     monkeypatch.setattr(labelled, "MOST_WAITING", 1)
-    sent, labels = [], inference.labels
-
-    def seen(*arguments, **options):
-        sent.append(arguments[1])
-        return labels(*arguments, **options)
-
-    monkeypatch.setattr(evaluate.inference, "labels", seen)
+    sent.clear()
     np.testing.assert_array_equal(run(model, sizes, batch_size=2).matrix, whole)
     assert len(sent) > 4
     assert all(len(batch) == 2 for batch in sent)
@@ -133,23 +138,16 @@ def test_an_image_without_a_label_has_no_figure():
     np.testing.assert_array_equal(aacc, [np.nan, 50.0])
 
 
-def test_padding_lets_different_sizes_share_a_batch(model, monkeypatch):
+def test_padding_lets_different_sizes_share_a_batch(model, sent):
     sizes = [(33, 60), (64, 64), (40, 50)]
     how = Protocol(multiple=32)
-    sent, labels = [], inference.labels
-
-    def seen(*arguments, **options):
-        sent.append(arguments[1])
-        return labels(*arguments, **options)
-
-    monkeypatch.setattr(evaluate.inference, "labels", seen)
     result = run(model, sizes, batch_size=3, protocol=how)
     assert len(sent) == 1
     source = Records(sizes)
     assert result.matrix.sum() == sum((source[i]["label"] != 255).sum() for i in range(3))
 
 
-def test_images_of_several_sizes_resized_to_one_share_a_batch(model, monkeypatch):
+def test_images_of_several_sizes_resized_to_one_share_a_batch(model, sent):
     sizes = [(24, 32), (48, 64), (36, 48), (60, 80)]
     how = Protocol(size=(30, 40))
     matrix = np.zeros((5, 5), np.int64)
@@ -157,13 +155,7 @@ def test_images_of_several_sizes_resized_to_one_share_a_batch(model, monkeypatch
         predicted = inference.predict(model, record["image"], how)
         valid = record["label"] != 255
         np.add.at(matrix, (record["label"][valid], predicted[valid]), 1)
-    sent, labels = [], inference.labels
-
-    def seen(*arguments, **options):
-        sent.append(arguments[1])
-        return labels(*arguments, **options)
-
-    monkeypatch.setattr(evaluate.inference, "labels", seen)
+    sent.clear()
     np.testing.assert_array_equal(run(model, sizes, batch_size=4, protocol=how).matrix, matrix)
     assert len(sent) == 1
 
@@ -176,29 +168,6 @@ def test_the_protocol_is_the_one_that_predict_uses(model):
     right = (predicted == record["label"]).sum()
     assert np.diagonal(result.matrix).sum() == right
     assert result.scores.aAcc == pytest.approx(100 * right / (record["label"] != 255).sum())
-
-
-def test_pixels_near_boundaries_by_definition():
-    values = label(30, 40, 4, seed=3)
-    found = boundary.near_boundaries(values, 3)
-    for y in range(30):
-        for x in range(40):
-            others = {
-                values[v, u]
-                for v in range(max(y - 3, 0), min(y + 4, 30))
-                for u in range(max(x - 3, 0), min(x + 4, 40))
-                if (v - y) ** 2 + (u - x) ** 2 <= 9
-            } - {255, values[y, x]}
-            near = values[y, x] != 255 and len(others) > 0
-            assert found[y, x] == (values[y, x] if near else 255)
-    assert (found != 255).any()
-    assert ((found == 255) & (values != 255)).any()
-
-
-def test_the_rim_of_an_unlabelled_region_is_no_boundary():
-    values = np.zeros((9, 9), np.uint8)
-    values[3:6, 3:6] = 255
-    assert (boundary.near_boundaries(values, 2) == 255).all()
 
 
 def test_boundary_scores_are_those_of_the_band_alone(model):
@@ -255,71 +224,6 @@ def test_the_bar_counts_images_on_a_terminal_and_nowhere_else(model, monkeypatch
         run(model, batch_size=4, progress=True)
         assert (f"{len(SIZES)}/{len(SIZES)}" in stream.getvalue()) == shown
         assert bool(stream.getvalue()) == shown
-
-
-def test_the_report_is_valid_json_and_holds_everything(model, tmp_path):
-    result = run(model, SIZES[:2], batch_size=2, boundary_width=5)
-    names = classes(5)
-    extra = {"dataset": "street scenes", "split": "val", "step": 40}
-    path = scores.write_report(tmp_path / "new", result, names, extra)
-    values = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert values["mIoU"] == result.scores.mIoU
-    assert values["classes"][3]["name"] == "class 3"
-    assert values["boundary"]["mIoU"] == result.boundary.mIoU
-    assert values["boundary"]["width"] == 5
-    assert values["images"] == 2
-    assert values["protocol"].startswith("whole image")
-    assert (values["dataset"], values["split"], values["step"]) == ("street scenes", "val", 40)
-    rows = (path.parent / "confusion.csv").read_text().splitlines()
-    assert rows[1] == "class 0," + ",".join(str(n) for n in result.matrix[0])
-    assert sorted(p.name for p in path.parent.glob("[!.]*")) == [
-        "confusion.csv",
-        "eval.json",
-        "images.csv",
-    ]
-
-
-def test_what_was_written_is_read_again(model, tmp_path):
-    result = run(model, SIZES[:3], batch_size=2, boundary_width=5)
-    assert scores.read(tmp_path, classes(5)) is None
-    scores.write_report(tmp_path, result, classes(5), {"step": 40})
-    found = scores.read(tmp_path, classes(5))
-    np.testing.assert_array_equal(found.matrix, result.matrix)
-    np.testing.assert_array_equal(found.by_image.mIoU, result.by_image.mIoU)
-    assert found.by_image.names == result.by_image.names
-    assert found.step == 40 and found.in_boundary(2) == result.boundary.IoU[2]
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("eval.json", "{"),
-        ("eval.json", "[]"),
-        ("eval.json", '{"classes": [{"name": "other"}]}'),
-        ("confusion.csv", "label,class 0\nclass 0,1\n"),
-        ("confusion.csv", ""),
-        ("images.csv", "image,mIoU,aAcc\na,b\n"),
-        ("images.csv", "image,mIoU,aAcc\na,x,1\n"),
-    ],
-)
-def test_a_damaged_report_is_named(model, tmp_path, name, text):
-    scores.write_report(tmp_path, run(model, SIZES[:1], batch_size=1), classes(5))
-    (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=f"{name} cannot be read .*--mode evaluate writes it anew"):
-        scores.read(tmp_path, classes(5))
-
-
-def test_a_report_that_cannot_be_written_leaves_the_old_one(model, tmp_path):
-    result = run(model, SIZES[:1], batch_size=1)
-    path = scores.write_report(tmp_path, result, classes(5))
-    before = path.read_text()
-    with pytest.raises(TypeError):
-        scores.write_report(tmp_path, result, classes(5), {"step": object()})
-    assert path.read_text() == before
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
-        scores.write_report(tmp_path / "file", result, classes(5))
-    assert {p.name for p in tmp_path.glob(".*")} == {outputs.JOURNAL}
 
 
 PROCESS = """

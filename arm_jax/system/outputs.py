@@ -11,135 +11,20 @@ as well, but none by the name of one of the run's own.
 
 import contextlib
 import glob
-import hashlib
-import json
 import os
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from arm_jax.system import journals
 from arm_jax.system import names as paths
 from arm_jax.system.errors import InputError
+from arm_jax.system.journals import JOURNAL, Journal
 
-JOURNAL = ".arm_jax.jsonl"
 LOCK = ".arm_jax.lock"
 # What file managers leave in a folder that somebody looked into.
 _TEMPORARY = ".arm_jax.part."
 IGNORED = frozenset({JOURNAL, LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"})
-
-
-class Journal:
-    """What was written in one folder and below it, and by which command.
-
-    Lines are added, never changed, so that several processes may write and a killed one harms
-    nothing. A line comes before its file: a file that is there is always listed.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._path = folder / JOURNAL
-        self._forget()
-
-    def _forget(self) -> None:
-        self.command: str | None = None
-        self.reserved: frozenset[str] | None = None
-        self._files: dict[str, set[tuple[int, Any]]] = {}
-        self._read = 0  # bytes of the file
-
-    def refresh(self) -> "Journal":
-        """Take in what was added since, by this process or another."""
-        try:
-            size = self._path.stat().st_size
-            if size < self._read:
-                self._forget()
-            if size > self._read:
-                with open(self._path, "rb") as file:
-                    file.seek(self._read)
-                    data = file.read()
-                # Another process may be in the middle of its line.
-                end = data.rfind(b"\n") + 1
-                self._read += end
-                for line in data[:end].splitlines():
-                    self._take(line)
-        except (FileNotFoundError, NotADirectoryError):
-            self._forget()
-        except OSError as error:
-            raise InputError(
-                f"{self._path} cannot be read ({error.strerror}); correct its permissions"
-            ) from error
-        return self
-
-    def _take(self, line: bytes) -> None:
-        try:
-            entry = json.loads(line)
-            if "claim" in entry:
-                self.command = str(entry["claim"])
-                names = entry.get("names")
-                self.reserved = None if names is None else frozenset(map(str, names))
-            else:
-                stamps = self._files.setdefault(str(entry["file"]), set())
-                size = int(entry["size"])
-                stamps.update({(size, int(entry["time"])), (size, str(entry["digest"]))})
-        except (ValueError, KeyError, TypeError):
-            return  # a damaged line vouches for nothing
-
-    def add(self, entry: dict[str, Any]) -> None:
-        """Append one line."""
-        line = json.dumps(entry).encode() + b"\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            # After a line that a kill or a full disk cut off, this one must not be lost with it.
-            if os.fstat(descriptor).st_size and not self._ends_whole():
-                line = b"\n" + line
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
-
-    def _ends_whole(self) -> bool:
-        with open(self._path, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read() == b"\n"
-
-    def owns(self, name: str) -> bool:
-        """Whether the file `name` was written by the command of this folder, and is unchanged."""
-        if self.reserved is not None and name.split("/")[0] in self.reserved:
-            return True
-        return self.holds(name)
-
-    def lists(self, name: str) -> bool:
-        """Whether the file was ever written by a command."""
-        return name in self._files
-
-    def holds(self, name: str) -> bool:
-        """Whether the file is one that a command wrote, as it wrote it."""
-        path = self.folder / name
-        stamps = self._files.get(name)
-        if not stamps or path.is_symlink() or not path.is_file():
-            return False
-        status = path.stat()
-        if (status.st_size, status.st_mtime_ns) in stamps:
-            return True
-        return (status.st_size, digest(path)) in stamps
-
-
-_journals: dict[Path, Journal] = {}
-_lock = threading.RLock()
-
-
-def journal(folder: Path) -> Journal:
-    """The journal of a folder, links resolved, as it is now."""
-    with _lock:
-        found = _journals.get(folder)
-        if found is None:
-            found = _journals[folder] = Journal(folder)
-        return found.refresh()
-
-
-def digest(path: Path) -> str:
-    """Of the content of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def claim(
@@ -172,7 +57,7 @@ def claim(
     check(folder, command, names=names, known_by=known_by)
     try:
         real = folder.resolve()
-        found = journal(real)
+        found = journals.of(real)
         real.mkdir(parents=True, exist_ok=True)
         if found.command is None or reserved != found.reserved:
             entry: dict[str, Any] = {"claim": command}
@@ -233,7 +118,7 @@ def check(
     folder = paths.local(folder)
     try:
         real = folder.resolve()
-        found = journal(real)
+        found = journals.of(real)
         if found.command not in (None, command):
             raise InputError(
                 f"{folder} holds the output of {found.command}, not of {command}; choose another"
@@ -265,7 +150,7 @@ def _refuse_foreign(folder: Path, real: Path, command: str, names: frozenset[str
 
 def is_output(folder: Path) -> bool:
     """Whether a command has claimed this folder."""
-    return (folder / JOURNAL).is_file() and journal(folder.resolve()).command is not None
+    return (folder / JOURNAL).is_file() and journals.of(folder.resolve()).command is not None
 
 
 def _owner(path: Path) -> tuple[Journal, str]:
@@ -274,15 +159,15 @@ def _owner(path: Path) -> tuple[Journal, str]:
     parent = path.parent.resolve()
     for above in (parent, *parent.parents):
         if (above / JOURNAL).exists():
-            found = journal(above)
+            found = journals.of(above)
             if found.command is not None:
                 return found, (parent / path.name).relative_to(above).as_posix()
-    return journal(parent), path.name
+    return journals.of(parent), path.name
 
 
 def was_changed(path: Path) -> bool:
     """Whether a file that a command wrote holds something else now."""
-    with _lock:
+    with journals.LOCK:
         found, name = _owner(path)
         return path.is_file() and found.lists(name) and not found.holds(name)
 
@@ -297,7 +182,7 @@ def refuse_foreign_file(path: str | Path) -> None:
         return
     if path.is_dir() and not path.is_symlink():
         raise InputError(f"{path} is a folder; name the file to write")
-    with _lock:
+    with journals.LOCK:
         found, name = _owner(path)
         if not found.owns(name):
             raise InputError(
@@ -308,7 +193,7 @@ def refuse_foreign_file(path: str | Path) -> None:
 
 def is_unchanged(path: Path) -> bool:
     """Whether a command wrote this file, and nobody has changed it since."""
-    with _lock:
+    with journals.LOCK:
         found, name = _owner(path)
         return found.owns(name)
 
@@ -316,8 +201,12 @@ def is_unchanged(path: Path) -> bool:
 def record(temporary: Path, path: Path) -> None:
     """List a file that is about to be moved from `temporary` to `path`."""
     status = temporary.stat()
-    entry = {"size": status.st_size, "time": status.st_mtime_ns, "digest": digest(temporary)}
-    with _lock:
+    entry = {
+        "size": status.st_size,
+        "time": status.st_mtime_ns,
+        "digest": journals.digest(temporary),
+    }
+    with journals.LOCK:
         found, name = _owner(path)
         if found.command is None:  # no command that claims the folder will see to it
             _remove_leftovers(path.parent, below=False, name=glob.escape(path.name))

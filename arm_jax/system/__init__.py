@@ -6,6 +6,7 @@ knows nothing of images, labels or networks.
 errors        what the user can fix, and why a run ended early
 files         files that are whole or absent
 outputs       folders and files that no command writes over, but the one that wrote them
+journals      what was written in a folder, and by which command
 names         names from elsewhere, kept below their root
 addresses     gs://bucket/run and its kind, told apart from paths
 peers         the processes of one run end together

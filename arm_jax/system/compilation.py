@@ -10,14 +10,13 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import platformdirs
 from jax import lax
 from jax.experimental.compilation_cache import compilation_cache
 
-from arm_jax.system import locks, terminal
+from arm_jax.system import caches, locks, terminal
+from arm_jax.system.caches import AUTO
 from arm_jax.system.errors import InputError, first_line
 
-AUTO = "auto"
 MOST_BYTES = 2 * 2**30  # of a kind of machine; the demo's programs have 6 MB
 LEAST_FREE_BYTES = 2**28
 
@@ -55,10 +54,7 @@ def keep_in(folder: str) -> None:
     """
     if not folder or (folder == AUTO and getattr(jax.config, "jax_compilation_cache_dir", None)):
         return
-    chosen = Path(platformdirs.user_cache_dir("arm_jax", appauthor=False)) / "programs"
-    if folder != AUTO:
-        chosen = Path(folder).expanduser().absolute()
-    path = chosen / machine()
+    path = caches.folder(folder, "programs", "compilation_cache") / machine()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with locks.held(path, wait=10.0, name=".lockfile"):  # JAX's own

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from arm_jax.system import compilation
+from arm_jax.system import caches, compilation
 from arm_jax.system.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_the_oldest_programs_go_when_there_are_too_many(settings, tmp_path, monk
 
 def test_the_users_folder_unless_jax_has_one(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        compilation.platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "own")
+        caches.platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "own")
     )
     compilation.keep_in("auto")
     assert compile_anew(tmp_path / "own" / "programs")
@@ -112,7 +112,7 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_line(
 ):
     (tmp_path / "file").write_text("")
     place = tmp_path if full else tmp_path / "file"
-    monkeypatch.setattr(compilation.platformdirs, "user_cache_dir", lambda *_, **__: str(place))
+    monkeypatch.setattr(caches.platformdirs, "user_cache_dir", lambda *_, **__: str(place))
     if full:
         usage = shutil.disk_usage(tmp_path)._replace(free=1000)
         monkeypatch.setattr(compilation.shutil, "disk_usage", lambda path: usage)

@@ -126,7 +126,7 @@ def thresholds(
 ) -> jax.Array:
     """How sure the teacher must be to contradict a label: `near` up to `width` pixels from an edge.
 
-    Close to an edge, a contradiction tells nothing: on fine labels, a teacher contradicts a tenth
+    Close to an edge, a contradiction means nothing: on fine labels, a teacher contradicts a tenth
     of the pixels there, and is wrong. Inside of what was drawn it is rare unless labels are wrong.
 
     >>> print(thresholds(jnp.array([0.5, 9.0]), inside=0.6, near=0.85, width=6.0))
@@ -147,7 +147,7 @@ def near_threshold(near: jax.Array, beyond: jax.Array) -> jax.Array:
 
     A teacher smooths the edges of labels that are right, and contradicts them there, but hardly
     farther inside; where labels are wrong it contradicts them farther inside, too. So the ratio of
-    the two shares tells which of both contradictions near an edge are, without knowing the truth.
+    the two shares shows which of both contradictions near an edge are, without knowing the truth.
     On CamVid it was 0.10 to 0.19 for labels that are right, of whose contradictions near edges 0 to
     10 % were right, and 0.31 to 0.85 for three kinds of wrong labels, where 53 to 72 % were
     (docs/targets.md).

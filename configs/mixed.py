@@ -8,7 +8,7 @@
     python -m arm_jax.main --config configs/mixed.py --workdir runs/mixed \
         --config.data.root=ROOT --config.data.classes='("road","building","sky")'
 
-What one source says about itself it has for itself; it has everything else from `config.data`. Of
+What a source sets holds for it alone; everything else comes from `config.data`. Of
 a batch of 8, two crops come from fine/, five from coarse/ and one from photos/: by number of images
 alone, a fine one would be in every thirtieth crop of the labelled. ARM weighs the coarse labels,
 which it is made for; the fine ones keep the weight 1. What the unlabelled ones teach is the class

@@ -6,7 +6,7 @@ What is written follows from the name of the output. NAME.safetensors: every par
 statistic, float32, by this project's names, or with --names mmsegmentation as a state dict that the
 same network there loads strictly. NAME.stablehlo: a program with the weights inside, from uint8 RGB
 images (any number, height, width, 3) of --size to labels and scores, in the precision of the run or
-of --dtype; `arm_jax.weights.export.stablehlo` tells how to run it without this package. NAME.onnx:
+of --dtype; `arm_jax.weights.export.stablehlo` shows how to run it without this package. NAME.onnx:
 the same in float32 for ONNX Runtime and its like, which runs it here before the file gets its name,
 on random values and on the run's evaluation images, or on those of --images.
 """

@@ -1,7 +1,7 @@
 """Prepare a data set for training: `python scripts/prepare.py street_scenes --data_dir DIR`.
 
 For cityscapes, ade20k and camvid, `--source` is the folder with the official files or zips, for
-`folders` that of your own images and labels, with `--splits` and what else says how they are read.
+`folders` that of your own images and labels, with `--splits` and how they are read.
 Writes ArrayRecord files below DIR and prints their folder. Running it again does nothing, unless an
 earlier run was cut short, or your own files were changed.
 """

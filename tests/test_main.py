@@ -1,4 +1,4 @@
-"""The command line: one clear line and a status for what the user can mend."""
+"""The command line: one clear line and a status for what the user can fix."""
 
 import os
 import subprocess

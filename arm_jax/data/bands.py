@@ -111,7 +111,7 @@ def number(channels: int | Sequence[str]) -> int:
 
 
 def shown(image: np.ndarray) -> np.ndarray:
-    """Pixels to look at, uint8 (h, w, 3), of an image with any bands; one of bytes is itself.
+    """Pixels to show, uint8 (h, w, 3), of an image with any bands; one of bytes is itself.
 
     Others show their first three bands, or the first alone in grey, each stretched so that a
     fiftieth of its pixels is black and a fiftieth white.

@@ -32,7 +32,7 @@ class Labels(tfds.core.BuilderConfig):
 
 
 class LayoutBuilder:
-    """What a builder has to do if a `Layout` says how its files are read.
+    """What a builder has to do if a `Layout` defines how its files are read.
 
     Attributes:
       layout: of the official files.

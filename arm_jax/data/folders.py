@@ -1,7 +1,7 @@
 """A person's own images and labels, in whatever format they were drawn: `data.dataset = "folders"`.
 
 `places` and `arrangement` find the files, `formats` reads the labels, a class file or the settings
-tell what names, numbers and colours stand for. `about` reports what was found out.
+define what names, numbers and colours stand for. `about` reports what was found out.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import read_bytes
 
-SAMPLED = 32  # label files that are looked into for masks of 0 and 255, and for `about`
+SAMPLED = 32  # label files that are read for masks of 0 and 255, and for `about`
 
 
 class FolderSource(FileSource):
@@ -45,8 +45,8 @@ class FolderSource(FileSource):
         indices.
       image_folder, label_folder: below the root; the second may also be one file.
       orientation: one of `images.ORIENTATIONS`.
-      ignore: the label value of pixels without a label, unless `classes` says so.
-      colors: of the classes, in the labels and in pictures; () if they are not known.
+      ignore: the label value of pixels without a label, unless `classes` has another.
+      colors: of the classes, in the labels and in drawn images; () if they are not known.
       names: pairs of a name in the labels and a class name, "" to leave it out.
       undrawn: the class of what nobody drew; "" to ignore it.
       unlabelled: "refuse" an image without a label, or "ignore" all of its pixels; "all" looks for
@@ -150,14 +150,14 @@ class FolderSource(FileSource):
         return place.label_root, files, self._reading.meaning.table
 
     def about(self) -> list[str]:
-        """Lines on what the labels are, what says their meaning, and what was left alone."""
+        """Lines on what the labels are, what defines their meaning, and what was left alone."""
         reading, classes = self._reading, self.classes
         formats: Counter[str] = Counter()
         chosen = np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int))
         for index in chosen.tolist():
             formats[self._labels.title(self._pairs[index][2])] += 1  # type: ignore[attr-defined]
         titles = ", ".join(
-            title if len(formats) == 1 else f"{title} ({number} of {len(chosen)} looked at)"
+            title if len(formats) == 1 else f"{title} ({number} of {len(chosen)} read)"
             for title, number in formats.most_common()
         )
         lines = [f"labels are {titles}" + (f", {self._many.path}" if self._many else "")]

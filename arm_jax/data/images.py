@@ -47,7 +47,7 @@ def decode_image(
 
     Of 16 bits the upper 8 are taken, and of a TIFF with four bands the first three.
 
-    With `channels`, the stored numbers of so many bands instead, uint16 (h, w, channels): see
+    With `channels`, the stored numbers of that many bands instead, uint16 (h, w, channels): see
     `bands.decode`.
 
     Args:

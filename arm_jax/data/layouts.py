@@ -31,7 +31,7 @@ class Options:
         class indices.
       image_folder, label_folder: below the root.
       colors, label_names, undrawn, unlabelled, overlaps: see `folders.FolderSource`.
-      orientation: "exif" turns images and labels as their EXIF orientation tells viewers, "stored"
+      orientation: "exif" turns images and labels as their EXIF orientation asks, "stored"
         takes pixels as they lie in the file.
       channels: bands that `folders` reads as they are stored, names or their number; () for RGB.
       images: how many are used, the first ones; 0 for all, or 1,000 of generated scenes.

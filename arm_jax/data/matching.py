@@ -1,4 +1,4 @@
-"""Images and labels that belong together, by name, where a layout says how names are built."""
+"""Images and labels that belong together, by name, where a layout defines how names are built."""
 
 import unicodedata
 

@@ -92,7 +92,7 @@ class FileSource:
       pairs: (id, image name, label name); the names are those of the two.
       classes: of the labels.
       table: of stored values, for `FileLabels` of a tree; None if they are class indices.
-      turn: whether images are turned as the EXIF orientation of each tells viewers.
+      turn: whether images are turned as the EXIF orientation of each asks.
       readers: for `FileLabels` of a tree.
       channels: as for `images.decode_image`.
     """

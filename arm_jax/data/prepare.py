@@ -155,7 +155,7 @@ def _remove_halves(folder: Path, locked: Path) -> None:
 
 
 def _system_reason(error: Exception) -> str | None:
-    """What the system said, also where the writer of records wraps it in a RuntimeError."""
+    """What the system reported, also where the writer of records wraps it in a RuntimeError."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     known = (os.strerror(code) for code in errno.errorcode)

@@ -83,7 +83,7 @@ def sample_digest(source: Source) -> str:
             one = image(source, index)
             found.update(one.tobytes() if isinstance(one, np.ndarray) else one.data)
             found.update(np.asarray(inspect(source, index), np.int64).tobytes())
-        except InputError:  # `check` tells what is wrong with it
+        except InputError:  # `check` reports what is wrong with it
             found.update(b"unusable")
     return found.hexdigest()
 

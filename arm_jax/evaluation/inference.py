@@ -132,7 +132,7 @@ def _described(scores: jax.Array, averaged: bool) -> tuple[jax.Array, jax.Array,
 def small_scores(
     network: Placed, batch: Sequence[Prepared], protocol: Protocol, longest: int
 ) -> Iterator[np.ndarray]:
-    """`class_scores` of each image of a batch at a size for looking at, one image at a time.
+    """`class_scores` of each image of a batch at a size to be shown, one image at a time.
 
     The network sees the images as for `labels`, by the same compiled program; its scores are taken
     at points as far apart as the pixels of an image whose longer side has at most `longest`.

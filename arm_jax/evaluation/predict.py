@@ -102,7 +102,7 @@ def predict_images(
 
     def skip(path: Path, error: InputError) -> None:
         unreadable.append((path, error))
-        if not shared:  # else the first process tells at the end
+        if not shared:  # else the first process reports it at the end
             bar.write(f"skipped: {error}")
         bar.update()
 

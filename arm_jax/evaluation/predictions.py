@@ -119,7 +119,7 @@ def predictions(
 
 
 def read_image(path: Path, turn: bool = True, bands: Bands = RGB) -> np.ndarray:
-    """The bands of a file, turned as its EXIF orientation says if `turn`.
+    """The bands of a file, turned as its EXIF orientation asks if `turn`.
 
     Returns uint8 (h, w, 3) RGB, or uint16 (h, w, bands). Raises InputError when it cannot be read,
     or has others.

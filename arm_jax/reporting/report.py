@@ -32,7 +32,7 @@ def draw(
     Args:
       folder: to write to.
       title: of the figures.
-      classes: that the network tells apart.
+      classes: of the network.
       samples: the rows of the contact sheet.
       matrix: the confusion matrix of the evaluation.
       calibration: of its eval.json.

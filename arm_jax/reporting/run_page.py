@@ -30,7 +30,7 @@ class Subject:
       name: of the run.
       step: of the checkpoint.
       steps: of the whole training.
-      classes: that the network tells apart.
+      classes: of the network.
       facts: what was trained on, evaluated on and so on, pairs of a word and a text.
       settings: those that are not the defaults: key, value, default, help.
       versions: what the run was made with, pairs of a word and a text.

@@ -51,7 +51,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Eye:
-    """What looks at images, and how.
+    """What judges images, and how.
 
     Attributes:
       players: as trained.
@@ -73,7 +73,7 @@ class Eye:
 
 
 def draw(eye: Eye, fine: Source, coarse: Source | None, chosen: Sequence[int]) -> list[Sample]:
-    """The chosen images of a split, at a size for looking at.
+    """The chosen images of a split, at a size to be shown.
 
     The weights are those that ARM would give an image alone: relative to their mean over the
     pixels that have a label to train on, nan elsewhere. An ARM that sees the KL loss's s has no

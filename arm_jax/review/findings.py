@@ -18,7 +18,7 @@ MOST_APART = 200
 
 @dataclass(frozen=True)
 class Seen:
-    """One image, looked at: what `look` finds, and what remains of its likelihoods.
+    """One image: what `look` finds, and what remains of its likelihoods.
 
     Attributes:
       index: of the image in its source.
@@ -47,7 +47,7 @@ class Seen:
 def look(
     index: int, name: str, image: np.ndarray, label: np.ndarray, probabilities: np.ndarray
 ) -> Seen:
-    """Look at one image.
+    """Judge one image.
 
     Args:
       index, name: of the image.

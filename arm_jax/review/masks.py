@@ -86,7 +86,7 @@ def simplified(rings: Sequence[np.ndarray], tolerance: float = 1.0) -> list[np.n
 
     Args:
       rings: of the region.
-      tolerance: vertices are left out within so many pixels of the line that remains.
+      tolerance: vertices are left out within this number of pixels of the line that remains.
     """
     corner = np.min([ring.min(0) for ring in rings], 0)
     width, height = np.max([ring.max(0) for ring in rings], 0) - corner + 1

@@ -83,7 +83,7 @@ def _run(folder: Path, cell: Cell, outcome: Outcome) -> Run:
 
 
 def _first_run(row: str, cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Cell | None:
-    """The first run of a row that has an outcome to look at."""
+    """The first run of a row that has an outcome."""
     pairs = zip(cells, outcomes, strict=True)
     return next((cell for cell, outcome in pairs if cell.row == row and outcome.values), None)
 

@@ -89,7 +89,7 @@ def facts(
 
     Args:
       config: complete.
-      classes: that the network tells apart.
+      classes: of the network.
       training, evaluation: how many images the two splits have, or each of `data.sources`; None
         where that is not known.
       protocol: of the evaluation.

@@ -106,7 +106,7 @@ def write(run: restore.Run, folder: Path, repository: str, license: str, data: s
     Args:
       run: with the checkpoint to publish.
       folder: made where it does not exist.
-      repository: its name at the Hub, OWNER/NAME, which the card tells how to load.
+      repository: its name at the Hub, OWNER/NAME, which the card shows how to load.
       license: an identifier that the Hub knows, such as apache-2.0.
       data: a sentence or more for the card on the training data and its license.
 
@@ -137,7 +137,7 @@ def check(repository: str, license: str) -> None:
 
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings that tell nothing of a machine: its paths, and what changes neither weights nor
+    """Settings that reveal nothing of a machine: its paths, and what changes neither weights nor
     scores, have their defaults."""
     kept = {
         key: setting.default if setting.decides == NOTHING else values[key]

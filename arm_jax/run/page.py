@@ -61,7 +61,7 @@ def write(run: Trained, mesh: Mesh) -> None:
 
 
 def eye(run: Trained, mesh: Mesh) -> samples.Eye:
-    """What looks at images for a run."""
+    """What judges images for a run."""
     config = run.experiment.config
     return samples.Eye(
         players=run.players,
@@ -123,7 +123,7 @@ class Page:
       notes: what could not be had.
       evaluated: the evaluation of this checkpoint, None if there is none.
       records: what the run logged.
-      classes: that the network tells apart.
+      classes: of the network.
       width: how near a class boundary an error is drawn as one of the boundary, in pixels.
     """
 

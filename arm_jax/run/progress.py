@@ -113,7 +113,7 @@ class Progress:
         Args:
           step: after which it was made.
           result: what it found.
-          classes: that the network tells apart.
+          classes: of the network.
           images: draws what trackers show of it; None for nothing.
         """
         scores = result.scores

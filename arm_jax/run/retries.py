@@ -10,8 +10,8 @@ import time
 from arm_jax.system import buckets, signals
 from arm_jax.system.buckets import BucketError, Place
 
-# Seconds from the first failure to the end of the run, and between two looks at the bucket. A save
-# fails only after its single requests were made again for minutes by the libraries below.
+# Seconds from the first failure to the end of the run, and between two requests to the bucket. A
+# save fails only after its single requests were made again for minutes by the libraries below.
 PATIENCE = 600.0
 PAUSE = 5.0
 
@@ -76,7 +76,7 @@ class Retries:
                 buckets.check(self._folder.address)
             except BucketError:
                 continue
-            except ValueError:  # the bucket was removed; saving tells
+            except ValueError:  # the bucket was removed, which saving reports
                 pass
             self._answers.set()
             return

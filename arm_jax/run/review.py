@@ -118,7 +118,7 @@ def _kind(config: FrozenConfigDict, own: bool) -> str:
 
 
 def _looked(run: restore.Run, source: Source, own: bool) -> Iterator[Seen]:
-    """Every image once, looked at by one of the processes; all of them get it."""
+    """Every image once, judged by one of the processes; all of them get it."""
     number = run.experiment.config.review.folds if own else 0
     if not number:
         yield from _look(run, source, range(len(source)))

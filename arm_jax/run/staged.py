@@ -1,4 +1,4 @@
-"""The addresses among the settings, looked at and then staged before anything takes long."""
+"""The addresses among the settings, checked and then staged before anything takes long."""
 
 import numpy as np
 from ml_collections import FrozenConfigDict
@@ -17,7 +17,7 @@ def bring(config: FrozenConfigDict, mode: str) -> None:
 
     Raises:
       InputError: in every process, for an address that cannot be read or staged in one of them.
-        All are looked at before the first is staged.
+        All are checked before the first is staged.
     """
     found = inputs.addresses_of(config, mode)
     if not found:

@@ -47,7 +47,7 @@ class Tracker(Protocol):
         """Add images, each a PNG."""
 
     def close(self, finished: bool) -> None:
-        """Nothing comes any more; `finished` tells whether the run made its last step."""
+        """Nothing comes any more; `finished` is whether the run made its last step."""
 
 
 def grouped(line: Line, rates: Mapping[str, float]) -> dict[str, float]:
@@ -74,7 +74,7 @@ def pictures(
 
     Args:
       samples: as `reporting.samples.draw` gives; none for no contact sheet.
-      classes: that the network tells apart.
+      classes: of the network.
       histogram: the running one, on devices.
       p: ARM's norm.
       title: of the figures.

@@ -31,7 +31,7 @@ from arm_jax.system.locks import Busy
 
 BEAT = 15.0  # seconds
 STALE = 60.0
-LOOK = 1.0  # seconds between two looks at another's lock
+LOOK = 1.0  # seconds between two reads of another's lock
 
 
 class Lock:
@@ -53,7 +53,7 @@ class Lock:
 
     @property
     def token(self) -> str:
-        """What tells this lock from all others."""
+        """What distinguishes this lock from all others."""
         return str(self._text["token"])
 
     def take(self) -> None:
@@ -134,7 +134,7 @@ class Lock:
                 self._lost = self._lost or "another process"
                 return
             except BucketError:
-                continue  # saving tells
+                continue  # saving reports it
 
     def check(self) -> None:
         """Raise InputError if somebody else has taken the lock over."""
@@ -192,7 +192,7 @@ def _named(holder: dict[str, Any]) -> str:
 
 
 def _machine() -> str:
-    """What tells apart two systems whose processes have numbers of their own; "" if unknown."""
+    """What distinguishes two systems whose processes have numbers of their own; "" if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

@@ -1,6 +1,6 @@
 """Which cluster started this process, by the variables that its launcher sets.
 
-JAX finds the same ones, in the same order, when it is asked to join; it tells nobody which, and
+JAX finds the same ones, in the same order, when it is asked to join; it does not report which, and
 gives a task of SLURM or Open MPI the one GPU of its number on the node, also where it has all of
 them, or sees one alone. Nothing here needs JAX.
 """
@@ -36,7 +36,7 @@ class Cluster:
     """What a process was started by.
 
     Attributes:
-      title: as messages name it, with the variable that tells.
+      title: as messages name it, with the variable that shows it.
       method: JAX's name of it; None where JAX has to look for itself.
       devices: the GPUs of this process, by their place among those that it sees; None for JAX's
         choice.
@@ -99,7 +99,7 @@ def _has_tpu() -> bool:
 
 
 def _slurm_tasks_here(environ: Mapping[str, str]) -> int:
-    """Tasks of the step on this node, such as 4 of "4(x2),3"; 0 where SLURM does not tell."""
+    """Tasks of the step on this node, such as 4 of "4(x2),3"; 0 where SLURM does not state it."""
     text = environ.get("SLURM_STEP_TASKS_PER_NODE") or environ.get("SLURM_TASKS_PER_NODE", "")
     numbers: list[int] = []
     for part in text.split(","):

@@ -24,7 +24,7 @@ def group(coordinator: str | None, processes: int | None, process: int | None) -
     """The group that a process is to join; None for a single process.
 
     Args:
-      coordinator: None; "auto" where the launcher tells, see `clusters`; otherwise "host:port"
+      coordinator: None; "auto" where the launcher defines it, see `clusters`; otherwise "host:port"
         of process 0.
       processes, process: how many there are, and which of them this is; with "host:port" only.
 

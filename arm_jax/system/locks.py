@@ -39,7 +39,7 @@ def held(folder: str | Path, *, wait: float = 0.0, name: str = LOCK) -> Iterator
 
     Args:
       folder: exists.
-      wait: so many seconds for the other to be done, before raising; infinity for ever.
+      wait: seconds to wait for the other before raising; infinity for no limit.
       name: of the lock's file.
 
     Yields:

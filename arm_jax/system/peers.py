@@ -342,7 +342,7 @@ class _Line:
 
 
 def _exactly(other: socket.socket, number: int) -> bytes:
-    """So many bytes. Raises ConnectionError at the end of the connection."""
+    """This number of bytes. Raises ConnectionError at the end of the connection."""
     data = b""
     while len(data) < number:
         part = other.recv(number - len(data))

@@ -3,7 +3,7 @@
 Each kind has three methods. `valid` returns the value in its one form (a list becomes a tuple, a
 whole number that stands for a real one a float), `parse` does so from a command line's text, and
 both raise ValueError for what does not fit, without words: `describe` has them, as they continue
-"it must be ...". Only where these would not tell what is wrong, they raise `Explained`.
+"it must be ...". Only where these would not show what is wrong, they raise `Explained`.
 """
 
 import ast

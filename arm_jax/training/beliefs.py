@@ -13,7 +13,7 @@ from arm_jax.softmax import log_softmax
 from arm_jax.training.pixel_maps import by_rows
 from arm_jax.training.teacher import Beliefs
 
-# Before this share of T the teacher's likelihoods say nothing about how labels are reported.
+# Before this share of T the teacher's likelihoods show nothing about how labels are reported.
 COUNTED_FROM = 0.05
 # How far behind what is near an edge lies what `targets.near_threshold` compares it with.
 BEYOND = 7 / 3

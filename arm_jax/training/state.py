@@ -71,7 +71,7 @@ class LossScale:
         return jax.tree.map(lambda g: g * inverse, gradients)
 
     def update(self, finite: jax.Array) -> "LossScale":
-        """The scale for the next step; `finite` tells whether this step's gradients were."""
+        """The scale for the next step; `finite` is whether this step's gradients were."""
         if not self.dynamic:
             return self
         good = jnp.where(finite, self.good_steps + 1, 0)

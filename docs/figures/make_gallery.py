@@ -1,4 +1,4 @@
-"""The pictures of README.md and docs/gallery.md, from a run of `make demo`.
+"""The images of README.md and docs/gallery.md, from a run of `make demo`.
 
 python docs/figures/make_gallery.py runs/demo docs/figures
 

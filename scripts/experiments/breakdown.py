@@ -180,7 +180,7 @@ def _figure(pair: Sequence[float], digits: int = 2) -> str:
 
 
 def paragraph(table: Sequence[dict[str, Any]]) -> str:
-    """What the table says, in words, from its numbers alone."""
+    """What the table shows, in words, from its numbers alone."""
     text = [
         f"Confident pixels are those with v > {CONFIDENT[0]:g}, unsure ones those with"
         f" {UNSURE[0]:g} < v < {UNSURE[1]:g}."

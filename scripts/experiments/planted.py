@@ -137,7 +137,7 @@ def image_precision(scores: np.ndarray, bad: np.ndarray) -> float:
 
 
 def corrected(ranked: Ranked, decisions: int) -> dict[str, dict[str, int]]:
-    """Right and wrong corrections after so many decisions by somebody who knows the key.
+    """Right and wrong corrections after this number of decisions by somebody who knows the key.
 
     one by one  the first regions of the list
     refitted    likewise, but the rest is sorted anew after every 10 decisions

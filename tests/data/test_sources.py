@@ -1,4 +1,4 @@
-"""Sources: what they read, and the one line they say about what they cannot."""
+"""Sources: what they read, and the one line about what they cannot."""
 
 import pickle
 import zipfile

@@ -1,4 +1,4 @@
-"""Every way to look at an image equals a slow float64 reference written out pixel by pixel."""
+"""Every way to run on an image equals a slow float64 reference written out pixel by pixel."""
 
 import pathlib
 

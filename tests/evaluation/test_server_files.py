@@ -1,4 +1,4 @@
-"""The servers get what the network said, under the right names, or nothing at all."""
+"""The servers get what the network predicts, under the right names, or nothing at all."""
 
 import io
 import zipfile

@@ -123,7 +123,7 @@ class Reading:
       renamed: pairs of a name in the files and a class name; "" leaves the name out.
       undrawn: what pixels get where nobody drew: a class index or `classes.ignore`.
       overlaps: one of `OVERLAPS`: later shapes cover earlier ones, or small ones large ones.
-      turn: whether images and index images are turned as their EXIF orientation tells viewers.
+      turn: whether images and index images are turned as their EXIF orientation asks.
       masks: the label images hold 0 and 255 alone, the two classes.
     """
 
@@ -180,7 +180,7 @@ class Format(Entry):
       written_by: the tools that write it.
       suffixes: of its files.
 
-    Every kind has `recognises`, which tells whether a file with one of the suffixes is of this
+    Every kind has `recognises`, which is whether a file with one of the suffixes is of this
     format; formats are asked in the table's order.
     """
 

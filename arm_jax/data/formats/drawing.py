@@ -36,7 +36,7 @@ def readable(path: str, read: Callable, *arguments: object) -> Drawing:
 
 
 def broken(path: str, error: Exception) -> InputError:
-    """The error for a file whose content is not what its format says."""
+    """The error for a file whose content is not what its format asks for."""
     what = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
     return InputError(f"{path}: cannot be drawn ({what}); export it again")
 

@@ -1,4 +1,4 @@
-"""Class files, which say what the numbers or colours of labels stand for.
+"""Class files, which define what the numbers or colours of labels stand for.
 
 `READERS` has them by name, in the order in which they are looked for.
 """
@@ -23,7 +23,7 @@ _LONGEST = 100  # characters of a name
 
 @dataclass(frozen=True)
 class Key:
-    """What a class file says.
+    """What a class file defines.
 
     Attributes:
       path: of the file.

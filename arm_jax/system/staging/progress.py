@@ -32,7 +32,7 @@ class Progress:
         self._bar.close()
 
     def arrived(self, number: int) -> None:
-        """So many more bytes are there; fewer, if negative."""
+        """Count bytes that arrived; negative ones are to come again."""
         with self._lock:
             self._there += number
             self._bar.update(number)

@@ -22,9 +22,8 @@ from arm_jax.system import signals
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
-import numpy as np
 
-from arm_jax.data import agreement, bands, shares, sources
+from arm_jax.data import agreement, bands, records, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
@@ -92,7 +91,7 @@ def check(arguments: argparse.Namespace, split: str) -> Survey:
 def draw(path: Path, source: sources.Source, second: sources.Source | None) -> None:
     """A sheet of up to six records, spread over the split."""
     samples = []
-    for index in np.unique(np.linspace(0, len(source) - 1, 6).astype(int)):
+    for index in records.spread(len(source), 6):
         record = source[index]
         coarse = None if second is None else second[index]["label"]
         image = bands.shown(record["image"])

@@ -21,6 +21,7 @@ if __name__ == "__main__":
 import jax
 import numpy as np
 
+from arm_jax.data import records
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
@@ -60,16 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = restore.from_arguments(arguments, overrides)
     exact, half = run.in_precision("float32"), run.in_precision(arguments.dtype)
     source = inputs.evaluation_source(run.experiment.config, run.classes)
-    indices = spread(len(source), arguments.images)
+    indices = records.spread(len(source), arguments.images or len(source))
     found = compare(exact, half, source, indices, run.experiment.protocol)
     print(summary(found, arguments.dtype))
     return 0
-
-
-def spread(length: int, number: int | None) -> list[int]:
-    """`number` indices spread over the length, or all there are."""
-    number = length if number is None else min(number, length)
-    return np.linspace(0, length - 1, number).astype(int).tolist()
 
 
 def compare(

@@ -30,7 +30,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from arm_jax import arm
-from arm_jax.data import bands, colors
+from arm_jax.data import bands, colors, records
 from arm_jax.data.chosen import find
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def from_source(model: Segmenter, source: Source, number: int) -> Iterator[Seen]:
     """Records spread over a split."""
-    for index in chosen(len(source), number):
+    for index in records.spread(len(source), number):
         record = source[index]
         image = record["image"]
         yield Seen(record["id"], bands.shown(image), look(model, image), record["label"])
@@ -118,15 +118,10 @@ def from_source(model: Segmenter, source: Source, number: int) -> Iterator[Seen]
 def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> Iterator[Seen]:
     """Images spread over a folder and its subfolders, but for those in `output`."""
     found = find(folder, output)
-    for index in chosen(len(found.paths), number):
+    for index in records.spread(len(found.paths), number):
         path = found.paths[index]
         image = read_image(found.root / path, bands=model.bands)
         yield Seen(str(path.with_suffix("")), bands.shown(image), look(model, image), None)
-
-
-def chosen(length: int, number: int) -> list[int]:
-    """`number` indices spread over the length, or as many as there are."""
-    return np.linspace(0, length - 1, min(number, length)).astype(int).tolist()
 
 
 def look(model: Segmenter, image: np.ndarray) -> np.ndarray:

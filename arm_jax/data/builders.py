@@ -162,13 +162,7 @@ def examples(name: str, sources: Mapping[str, Any], progress: bool) -> Iterator[
             )
     for kind, source in sources.items():
         compare(source, f"{name} {kind}")
-    mine = parallel.ordered(
-        partial(_example, dict(sources)),
-        processes.share(len(first)),
-        2 * parallel.cores(),
-        threads=True,
-    )
-    together = processes.merged(mine, len(first))
+    together = parallel.shared_out(partial(_example, dict(sources)), len(first))
     bar = terminal.bar(name, together, total=len(first), shown=progress)
     yield from enumerate(bar)
 

@@ -14,9 +14,8 @@ from arm_jax.data import labels, records
 from arm_jax.data.mixed import MixedSource
 from arm_jax.data.records import Source, fingerprint, inspect
 from arm_jax.data.value_maps import Stored
-from arm_jax.system import parallel, processes, terminal
+from arm_jax.system import files, parallel, processes, terminal
 from arm_jax.system.errors import InputError
-from arm_jax.system.files import whole
 
 CACHE_FILE = "checked_labels.json"
 DRAWN = 100  # records of a source without files that are counted
@@ -62,13 +61,7 @@ def check(
     counts = np.zeros((len(mixture.parts) if mixture else 1, 256), np.int64)
     problems = []
     stored = Stored(source.classes)
-    mine = parallel.ordered(
-        partial(_inspected, source),
-        processes.share(len(source)),
-        2 * parallel.cores(),
-        threads=True,
-    )
-    together = processes.merged(mine, len(source))
+    together = parallel.shared_out(partial(_inspected, source), len(source))
     bar = terminal.bar(f"check {name}", together, total=len(source), shown=progress)
     for index, found in enumerate(bar):
         stored.add(found)
@@ -170,8 +163,7 @@ def _summary(problems: list[str], records: int, name: str, cache: str | Path | N
 
 
 def _write_lines(file: Path, lines: list[str]) -> None:
-    with whole(file) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), errors="replace")
+    files.write(file, "".join(f"{line}\n" for line in lines), errors="replace")
 
 
 def _known(file: Path | None, name: str, mark: str) -> dict[str, Any] | None:
@@ -202,5 +194,4 @@ def _is_whole(entry: Any) -> bool:
 
 def _save(file: Path, entries: dict) -> None:
     """Replace the file at once: a run that starts meanwhile reads the old or the new one."""
-    with whole(file) as temporary:
-        temporary.write_text(json.dumps(entries))
+    files.write_json(file, entries)

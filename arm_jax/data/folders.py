@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from arm_jax.data import arrangement, images, places
 from arm_jax.data.formats import keys, pixels
 from arm_jax.data.formats.contract import (
@@ -26,6 +24,7 @@ from arm_jax.data.label_files import CollectionLabels, FormatLabels, NoLabels, O
 from arm_jax.data.labels import BY_NAME, Classes, Meaning, Table, generic
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.places import Places
+from arm_jax.data.records import spread
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import read_bytes
@@ -153,8 +152,8 @@ class FolderSource(FileSource):
         """Lines on what the labels are, what defines their meaning, and what was left alone."""
         reading, classes = self._reading, self.classes
         formats: Counter[str] = Counter()
-        chosen = np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int))
-        for index in chosen.tolist():
+        chosen = spread(len(self), SAMPLED)
+        for index in chosen:
             formats[self._labels.title(self._pairs[index][2])] += 1  # type: ignore[attr-defined]
         titles = ", ".join(
             title if len(formats) == 1 else f"{title} ({number} of {len(chosen)} read)"
@@ -280,7 +279,7 @@ def _masks(reading: Reading, place: Places, pairs: Sequence[tuple[str, str, str]
     if not label_images:
         return reading
     seen: set[int] = set()
-    for index in np.unique(np.linspace(0, len(label_images) - 1, SAMPLED).astype(int)).tolist():
+    for index in spread(len(label_images), SAMPLED):
         path = label_images[index]
         try:
             values = pixels.grey_values(File(read_bytes(path), str(path), path.suffix.lower()))

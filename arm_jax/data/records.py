@@ -74,10 +74,19 @@ def fingerprint(source: Source) -> str:
     return source.fingerprint() if hasattr(source, "fingerprint") else ""
 
 
+def spread(number: int, most: int) -> list[int]:
+    """Indices of a few of `number` records, as far apart as possible.
+
+    >>> spread(9, 3)
+    [0, 4, 8]
+    """
+    return np.linspace(0, number - 1, min(number, most)).astype(int).tolist()
+
+
 def sample_digest(source: Source) -> str:
     """Of the number of records, and of ids, images and labels of some; copies have the same."""
     found = hashlib.blake2b(f"{len(source)} {source.classes}".encode(), digest_size=8)
-    for index in sorted({round(x) for x in np.linspace(0, len(source) - 1, DIGESTED)}):
+    for index in spread(len(source), DIGESTED):
         found.update(named(source, index)[0].encode("utf-8", "surrogateescape"))
         try:
             one = image(source, index)

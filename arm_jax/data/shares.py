@@ -16,7 +16,7 @@ from arm_jax.data.check import Checked
 from arm_jax.data.formats.contract import BACKGROUND
 from arm_jax.data.images import ImageFile
 from arm_jax.data.labels import Classes
-from arm_jax.data.records import Source, encoded
+from arm_jax.data.records import Source, encoded, spread
 from arm_jax.data.value_maps import Override, override, shift
 from arm_jax.system.errors import InputError
 
@@ -154,7 +154,7 @@ def sizes(source: Source) -> tuple[Counter[tuple[int, int]], int]:
     number = 1 if getattr(source, "trusted", False) else SAMPLED
     found: Counter[tuple[int, int]] = Counter()
     turned = 0
-    for index in np.unique(np.linspace(0, len(source) - 1, number).astype(int)):
+    for index in spread(len(source), number):
         record = encoded(source, int(index))
         found[(record["label"].shape[0], record["label"].shape[1])] += 1
         image = record["image"]

@@ -4,7 +4,6 @@ Every file is opened and decoded once, in threads; problems are collected instea
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +15,7 @@ from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source
 from arm_jax.data.value_maps import Override, Stored, override
-from arm_jax.system import parallel, processes, terminal
+from arm_jax.system import parallel, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -124,7 +123,7 @@ def survey(
     result, stored = Survey(source.classes, len(source)), Stored(source.classes)
     if second is not None:
         result.agreement = Agreement(source.classes)
-    everything = _all_found(source, second)
+    everything = parallel.shared_out(partial(_found, source, second), len(source))
     bar = terminal.bar(f"survey {name}", everything, total=len(source), shown=progress)
     for found in bar:
         if isinstance(found, InputError):
@@ -142,13 +141,6 @@ def survey(
             result.agreement.merge(agreement)
     result.hint = stored.suggestion(write)
     return result
-
-
-def _all_found(source: Source, second: Source | None) -> Iterator[InputError | tuple]:
-    one = partial(_found, source, second)
-    share = processes.share(len(source))
-    mine = parallel.ordered(one, share, 2 * parallel.cores(), threads=True)
-    return processes.merged(mine, len(source))
 
 
 def _found(source: Source, second: Source | None, index: int) -> InputError | tuple:

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from arm_jax import settings
+from arm_jax.data import records
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.experiment import Experiment
@@ -85,15 +86,6 @@ def as_trained_on(config: Any, classes: Classes) -> Source | None:
         return None  # a data set may have coarse labels of its training images alone
 
 
-def spread(number: int, most: int) -> list[int]:
-    """Indices of a few of `number` images, as far apart as possible.
-
-    >>> spread(9, 3)
-    [0, 4, 8]
-    """
-    return [int(index) for index in np.linspace(0, number - 1, min(number, most))]
-
-
 def pictures(run: Trained, mesh: Mesh, fine: Source, coarse: Source | None) -> dict[str, bytes]:
     """What trackers show of an evaluation, as PNGs.
 
@@ -108,7 +100,8 @@ def pictures(run: Trained, mesh: Mesh, fine: Source, coarse: Source | None) -> d
     experiment = run.experiment
     title = f"{run.folder.resolve().name}, step {run.step:,}"
     try:
-        found = samples.draw(eye(run, mesh), fine, coarse, spread(len(fine), tracking.IMAGES))
+        chosen = records.spread(len(fine), tracking.IMAGES)
+        found = samples.draw(eye(run, mesh), fine, coarse, chosen)
         p = experiment.config.arm.p
         return tracking.pictures(found, experiment.classes, run.histogram, p, title)
     except (InputError, jax.errors.JaxRuntimeError) as error:
@@ -172,7 +165,7 @@ class Page:
 
     def spread(self) -> list[samples.Sample]:
         """A few images of the split, as far apart as possible; none where it cannot be read."""
-        return [] if self._fine is None else self.draw(spread(len(self._fine), SPREAD))
+        return [] if self._fine is None else self.draw(records.spread(len(self._fine), SPREAD))
 
     def draw(self, chosen: Sequence[int]) -> list[samples.Sample]:
         """Some images of the split, by their indices.
@@ -227,7 +220,7 @@ class Page:
     def _read_records(self) -> list[Line]:
         try:
             damaged = metrics_log.damaged_lines(self._run.folder)
-            records = metrics_log.read(self._run.folder)
+            found = metrics_log.read(self._run.folder)
         except InputError as error:
             self.notes.append(f"No curves: {error}.")
             return []
@@ -235,7 +228,7 @@ class Page:
             self.notes.append(
                 f"{damaged} line(s) of metrics.jsonl cannot be read and are left out of the curves."
             )
-        return records
+        return found
 
     def _sources(self) -> tuple[Source | None, Source | None]:
         """The evaluation split, and with labels of the kind trained on where that is another."""

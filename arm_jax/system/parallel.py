@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from arm_jax.system import signals
+from arm_jax.system import processes, signals
 from arm_jax.system import workers as worker_processes
 from arm_jax.system.errors import InputError
 
@@ -75,6 +75,16 @@ def ordered(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def shared_out(function: Callable[[int], Result], number: int) -> Iterator[Result]:
+    """function(index) for each index below `number`, in order, in every process of a run.
+
+    The processes share the indices, each by threads; every one must go through all results. What
+    `function` raises is raised in all of them, see `processes.merged`.
+    """
+    mine = ordered(function, processes.share(number), 2 * cores(), threads=True)
+    return processes.merged(mine, number)
 
 
 def _begin() -> None:

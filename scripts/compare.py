@@ -92,7 +92,7 @@ def write(
 
 
 def summary(planned: Sequence[Cell], outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """One entry a row: how many runs, and of each metric mean and standard deviation (or None).
+    """One entry a row: how many runs, and of each metric mean and standard deviation (or nan).
 
     `gain` is the mIoU above that of the first row at the same seed, where network, sample order and
     augmentation are the same: its spread does not hold what both rows share.
@@ -111,8 +111,9 @@ def summary(planned: Sequence[Cell], outcomes: Sequence[Outcome]) -> list[dict[s
             "diverged": len(by_seed) - len(finished),
         }
         for metric in METRICS:
-            entry[metric] = _pair([v[metric] for v in finished.values() if metric in v])
-        entry["gain"] = _pair(
+            values = [v[metric] for v in finished.values() if metric in v]
+            entry[metric] = grid.mean_and_spread(values)
+        entry["gain"] = grid.mean_and_spread(
             [
                 values["mIoU"] - first[seed]["mIoU"]
                 for seed, values in finished.items()
@@ -123,28 +124,18 @@ def summary(planned: Sequence[Cell], outcomes: Sequence[Outcome]) -> list[dict[s
     return rows
 
 
-def _pair(values: Sequence[float]) -> list[float | None]:
-    """Mean and standard deviation; None, which JSON can hold, for what there is not."""
-    return [None if math.isnan(x) else x for x in grid.mean_and_spread(values)]
-
-
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The summary as a table; cells without a measurement are empty."""
-    shown = [name for name in COLUMNS if any(row[name][0] is not None for row in rows)]
+    shown = [name for name in COLUMNS if not all(math.isnan(row[name][0]) for row in rows)]
     titles = [COLUMNS[name][0].format(first=rows[0]["row"]) for name in shown]
     lines = []
     for row in rows:
         runs = f"{row['finished']} of {row['planned']}"
         if row["diverged"]:
             runs += f", {row['diverged']} diverged"
-        figures = [_figure(row[name], COLUMNS[name][1]) for name in shown]
+        figures = [grid.figure(*row[name], COLUMNS[name][1]) for name in shown]
         lines.append([row["row"], runs, *figures])
     return tables.table(["row", "runs", *titles], lines)
-
-
-def _figure(pair: Sequence[float | None], digits: int) -> str:
-    mean, spread = (math.nan if x is None else x for x in pair)
-    return grid.figure(mean, spread, digits)
 
 
 def as_csv(runs: Sequence[dict]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -53,8 +54,21 @@ def write(path: str | Path, content: str | bytes, errors: str = "strict") -> Non
 
 
 def write_json(path: str | Path, value: Any, indent: int | None = None) -> None:
-    """A value as JSON. Raises InputError as `whole`."""
-    write(path, json.dumps(value, indent=indent) + "\n")
+    """A value as JSON, null for nan. Raises InputError as `whole`."""
+    write(path, json.dumps(plain(value), indent=indent) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """The value with None in the place of nan, which is no JSON.
+
+    >>> plain({"mIoU": float("nan"), "runs": (1, 2.5)})
+    {'mIoU': None, 'runs': [1, 2.5]}
+    """
+    if isinstance(value, dict):
+        return {key: plain(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(x) for x in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 # Of a file that is read at once: an image, a label, a list. 16-bit colours of the largest image

@@ -114,19 +114,10 @@ def write(folder: Path, points: Sequence[dict[str, Any]], caption: str) -> None:
     """The three files over the runs made so far."""
     table = averages(points)
     report = {"confident": CONFIDENT, "unsure": UNSURE, "averages": table, "runs": points}
-    files.write_json(folder / "breakdown.json", plain(report | {"caption": caption}), indent=2)
+    files.write_json(folder / "breakdown.json", report | {"caption": caption}, indent=2)
     files.write(folder / "breakdown.md", f"{markdown(table)}\n\n{paragraph(table)}\n\n{caption}\n")
     if any("mIoU" in one for one in points):
         pictures.save(figure(table, points), folder / "breakdown.png")
-
-
-def plain(value: Any) -> Any:
-    """nan is no JSON: None in its place."""
-    if isinstance(value, dict):
-        return {key: plain(x) for key, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(x) for x in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def averages(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -171,14 +171,9 @@ def write(
     folder: Path, results: dict[tuple[str, str, int], dict[str, Any]], command: Sequence[str]
 ) -> None:
     """See `add`."""
-    lines = (json.dumps(plain(one)) + "\n" for one in results.values())
+    lines = (json.dumps(files.plain(one)) + "\n" for one in results.values())
     files.write(folder / RESULTS, "".join(lines))
     files.write(folder / TABLE, report(list(results.values()), command))
-
-
-def plain(result: dict[str, Any]) -> dict[str, Any]:
-    """nan is no JSON: None in its place."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.items()}
 
 
 def report(results: Sequence[dict[str, Any]], command: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 
 from arm_jax import settings
@@ -101,13 +100,13 @@ def predict(
     """
     images = refusals.images_to_label(images)
     run = restore.opened(config, folder, checkpoint)
-    if not output and jax.process_count() > 1 and not isinstance(mirror.place(run.folder), Path):
-        raise InputError(
-            f"{run.folder}: several processes predict into a folder that all of them see; name one"
-            " by --output"
-        )
     target = names.local(output, "--output") if output else run.folder / "predictions"
     mirror.fetch(target, below=True)
+    if not isinstance(mirror.place(target), Path):
+        # Each process has a folder of its own, and uploads what it wrote there.
+        processes.once(lambda: outputs.check(target, predict_files.COMMAND))
+        if not processes.is_first():
+            outputs.claim(target, predict_files.COMMAND)
     predict_files.predict_images(
         run.model,
         images,

@@ -115,13 +115,16 @@ def settings_of(changes: dict[str, Any]) -> Any:
 # The tasks, in a process of a group.
 
 
-def train(workdir: str, until: int = 0, seen: str = "", **changes: Any) -> None:
+def train(workdir: str, until: int = 0, signalled: int = 0, seen: str = "", **changes: Any) -> None:
     """Train; be asked to stop after step `until`; write digests of the examples to `seen`.
 
-    Prints how many bytes restoring read.
+    The last process alone gets a real signal after step `signalled`. In a text, PROCESS stands for
+    the number of the process. Prints how many bytes restoring read, and how many features were
+    written.
     """
     import jax
 
+    from arm_jax.data import features
     from arm_jax.run import loop
     from arm_jax.run.checkpoints import Checkpoints
     from arm_jax.system import sharding
@@ -145,6 +148,15 @@ def train(workdir: str, until: int = 0, seen: str = "", **changes: Any) -> None:
                 return signal.SIGTERM if step == until else None
 
         loop.Requests = Requests  # type: ignore[assignment,misc]
+    if signalled and jax.process_index() == jax.process_count() - 1:
+        received = loop.Requests.received
+
+        def sent(self: Any, step: int) -> int | None:
+            if step == signalled:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return received(self, step)
+
+        loop.Requests.received = sent  # type: ignore[method-assign]
     if seen:
         original, path = sharding.shard_batch, f"{seen}.{jax.process_index()}"
 
@@ -155,7 +167,20 @@ def train(workdir: str, until: int = 0, seen: str = "", **changes: Any) -> None:
             return original(mesh, batch)
 
         sharding.shard_batch = recorded
-    loop.train(settings_of(changes), workdir)
+    index = str(jax.process_index())
+    own = {
+        key: value.replace("PROCESS", index) if isinstance(value, str) else value
+        for key, value in changes.items()
+    }
+    write, written = features.write, []
+
+    def counted(path: Path, arrays: Any) -> None:
+        written.append(path)
+        write(path, arrays)
+
+    features.write = counted
+    loop.train(settings_of(own), workdir)
+    print(f"features written {len(written)}", flush=True)
 
 
 def _bytes_read() -> int:
@@ -175,10 +200,24 @@ def _digests(batch: dict[str, np.ndarray]) -> list[str]:
     return found
 
 
+def hurry(**limits: float) -> None:
+    """Set constants, as `module.NAME`, to less than people would wait; gcsfs pauses for less."""
+    import importlib
+
+    import gcsfs.retry
+
+    gcsfs.retry.min = lambda *pauses: 0.1
+    for name, value in limits.items():
+        module, _, constant = name.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
+
+
 def evaluate(workdir: str) -> None:
     from arm_jax import modes
+    from arm_jax.run import mirror
 
-    modes.show(modes.evaluate(None, workdir), workdir)
+    folder = mirror.folder_of(workdir)
+    modes.show(modes.evaluate(None, folder), folder)
 
 
 def evaluate_until_left(workdir: str) -> None:
@@ -209,13 +248,14 @@ def predict(workdir: str, images: str, output: str) -> None:
 
 
 def review(workdir: str, **changes: Any) -> None:
-    from arm_jax.run import configs
+    from arm_jax.run import configs, mirror
     from arm_jax.run import review as reviews
 
+    folder = str(mirror.folder_of(workdir))
     config = configs.load(
-        None, [f"--config.{key}={value}" for key, value in changes.items()], workdir
+        None, [f"--config.{key}={value}" for key, value in changes.items()], folder
     )
-    reviews.review(config, workdir)
+    reviews.review(config, folder)
 
 
 def script(name: str, arguments: Sequence[str]) -> None:
@@ -230,7 +270,8 @@ def script(name: str, arguments: Sequence[str]) -> None:
 
 
 TASKS = {
-    one.__name__: one for one in (train, evaluate, evaluate_until_left, predict, review, script)
+    one.__name__: one
+    for one in (train, hurry, evaluate, evaluate_until_left, predict, review, script)
 }
 
 

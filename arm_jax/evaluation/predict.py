@@ -28,6 +28,7 @@ from arm_jax.system.parallel import ordered
 MANY_SIZES = 6
 MAPS = {"confidence": ".png", "probabilities": ".npz"}  # what else can be written, and as what
 TABLE = "predictions.csv"
+COMMAND = "predict"  # as the folder of its output is claimed
 
 
 def predict_images(
@@ -182,7 +183,7 @@ def _claimed(
     images: str | Path, output_dir: Path, maps: Collection[str], cut: Blocks
 ) -> chosen.Chosen:
     """The images, found after it is sure that the output may be written."""
-    outputs.check(output_dir, "predict")
+    outputs.check(output_dir, COMMAND)
     found = chosen.find(images, output_dir)
     large, _ = _by_size(found.root, found.paths, cut)
     for path in large:
@@ -192,7 +193,7 @@ def _claimed(
         for path in found.paths
         for name in _outputs(path, maps, large=path in large).values()
     ]
-    outputs.claim(output_dir, "predict", planned=[*planned, TABLE])
+    outputs.claim(output_dir, COMMAND, planned=[*planned, TABLE])
     return found
 
 

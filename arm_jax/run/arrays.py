@@ -1,6 +1,7 @@
 """The arrays of a checkpoint, written and read by Orbax, and what Orbax does not do by itself."""
 
 import dataclasses
+import os
 import sys
 from typing import Any
 
@@ -16,6 +17,9 @@ from arm_jax.system.errors import InputError, first_line
 
 # How often TensorStore makes a request to a bucket again: for some three minutes, not for fifteen.
 TRIES = 10
+# Seconds after which TensorStore makes a request again whose bytes do not move. On its own it waits
+# for as long as the system keeps the connection: half an hour.
+STILL = 30
 
 
 def to_save(state: Any, position: dict) -> ocp.args.Composite:
@@ -109,8 +113,12 @@ def limit_tries() -> None:
     """Let a save in a bucket that does not answer fail while the run can still wait for it.
 
     TensorStore makes a request 32 times with pauses of up to half a minute. Orbax passes no such
-    setting on; what it gives to every TensorStore is a table in this module.
+    setting on; what it gives to every TensorStore is a table in this module. How long a request may
+    stand still, it reads from the environment before its first one.
     """
+    os.environ.setdefault("TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS", str(round(buckets.CONNECT)))
+    os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES", "1")
+    os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", str(STILL))
     from orbax.checkpoint._src.serialization import tensorstore_utils
 
     for name in ("_BASE_TS_CONTEXT", "_DEFAULT_OCDBT_TS_CONTEXT"):

@@ -1,7 +1,8 @@
 """The features of a network's frozen parts on its training images, computed once and kept.
 
 What is missing or damaged in the folder is computed before the first step; see `data.features` for
-the files.
+the files. Several processes share the work: those that see one folder, as those of a machine do,
+compute a part of its entries each. A folder that one process alone sees is filled by that process.
 """
 
 import functools
@@ -21,7 +22,7 @@ from arm_jax.data.records import Source
 from arm_jax.networks import Segmenter
 from arm_jax.networks.input import RGB, normalize
 from arm_jax.networks.parts import PARTS
-from arm_jax.system import caches, parallel, terminal
+from arm_jax.system import caches, parallel, processes, sharding, terminal
 from arm_jax.system.caches import GIB
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
@@ -38,15 +39,12 @@ def prepare(model: Segmenter, source: Source, config: FrozenConfigDict) -> featu
       source: the training images.
       config: every setting of the run.
 
+    Every process of a run must call this.
+
     Raises:
-      InputError: several processes share the run, the features of all images are more than
-        `model.feature_gib`, an image cannot be read, or the folder cannot be written.
+      InputError: the features of all images are more than `model.feature_gib`, an image cannot be
+        read, or the folder cannot be written; in every process.
     """
-    if jax.process_count() > 1:
-        raise InputError(
-            "model.feature_cache is for runs of one process; set it to False, or leave out"
-            " --coordinator"
-        )
     above = caches.folder(config.model.feature_folder, "features", "model.feature_folder")
     folder = above / weights_digest(model)
     maps = _maps(model)
@@ -55,15 +53,16 @@ def prepare(model: Segmenter, source: Source, config: FrozenConfigDict) -> featu
         crop=config.augment.crop,
         grid=max(one.stride for one in maps.values()),
     )
-    read = functools.partial(
-        _entries, source, sizes, folder, (False, True)[: 1 + config.augment.flip]
-    )
-    workers = parallel.cores()
-    found = list(parallel.ordered(read, range(len(source)), workers, threads=True))
-    kept = features.Features(maps, sizes, [one[0] for one in found], [one[1] for one in found])
+    read = functools.partial(_entries, source, sizes, (False, True)[: 1 + config.augment.flip])
+    found = list(parallel.shared_out(read, len(source)))
+    entries = [tuple(folder / name for name in names) for names, _ in found]
+    kept = features.Features(maps, sizes, entries, [canvas for _, canvas in found])
 
-    planned = {path: canvas for paths, canvas in found for path in paths}
-    bytes_ = {path: features.entry_bytes(maps, canvas) for path, canvas in planned.items()}
+    bytes_ = {
+        path: features.entry_bytes(maps, canvas)
+        for paths, canvas in zip(kept.entries, kept.canvases, strict=True)
+        for path in paths
+    }
     needed, most = sum(bytes_.values()), int(config.model.feature_gib * GIB)
     if needed > most:
         raise InputError(
@@ -71,19 +70,32 @@ def prepare(model: Segmenter, source: Source, config: FrozenConfigDict) -> featu
             f" model.feature_gib = {config.model.feature_gib:g}; raise it, make augment.base_size"
             " or augment.crop smaller, or set model.feature_cache = False"
         )
-    paths = list(planned)
+    index = processes.place()[0]
+    together = caches.sharers(folder, "model.feature_folder")
+    rank, ranks = together.index(index), len(together)
+    own = list(bytes_)[rank * len(bytes_) // ranks : (rank + 1) * len(bytes_) // ranks]
     whole = parallel.ordered(
-        lambda path: features.is_whole(path, bytes_[path]), paths, workers, threads=True
+        lambda path: features.is_whole(path, bytes_[path]), own, parallel.cores(), threads=True
     )
-    missing = {path for path, is_whole in zip(paths, whole, strict=True) if not is_whole}
+    missing = {path for path, is_whole in zip(own, whole, strict=True) if not is_whole}
+    lacks = processes.gathered((len(missing), sum(bytes_[path] for path in missing)))
+    absent, new = (sum(lacks[one][i] for one in together) for i in (0, 1))
     terminal.say(
-        f"features     {len(paths):,} entries of {needed / GIB:,.2f} GiB in {folder},"
-        f" {len(missing):,} of them to compute"
+        f"features     {len(bytes_):,} entries of {needed / GIB:,.2f} GiB in {folder},"
+        f" {absent:,} of them to compute"
     )
-    if missing:
-        new = sum(bytes_[path] for path in missing)
-        features.make_room(above, set(paths), new, most)
-        _compute(model, source, kept, missing)
+    if any(each for each, _ in lacks):
+        if absent and rank == 0:
+            features.make_room(above, set(bytes_), new, most)
+        processes.gathered(None)  # nobody writes before there is room
+        error = None
+        try:
+            _compute(model, source, kept, missing)
+        except InputError as mistake:
+            error = mistake
+        # One machine may take far longer than another.
+        processes.wait(f"features {processes.moves}")
+        processes.total(np.zeros(1, np.int64), error)
     return kept
 
 
@@ -120,18 +132,20 @@ def _maps(model: Segmenter) -> dict[str, features.Map]:
 
 
 def _entries(
-    source: Source, sizes: features.Sizes, folder: Path, mirrored: tuple[bool, ...], index: int
-) -> tuple[tuple[Path, ...], tuple[int, int]]:
-    """The files of a record's features, and its canvas."""
+    source: Source, sizes: features.Sizes, mirrored: tuple[bool, ...], index: int
+) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """The names of the files of a record's features, and its canvas."""
     image = records.image(source, index)
     keys = (features.key(image, sizes, flip) for flip in mirrored)
-    paths = tuple(folder / f"{key}{features.SUFFIX}" for key in keys)
-    return paths, sizes.canvas(image.shape[:2])
+    return tuple(f"{key}{features.SUFFIX}" for key in keys), sizes.canvas(image.shape[:2])
 
 
 def _compute(model: Segmenter, source: Source, kept: features.Features, missing: set[Path]) -> None:
-    """Write the missing entries, image by image, each once."""
+    """Write the missing entries, image by image, each once, on a device of this process."""
+    if not missing:
+        return
     graphdef, state = nnx.split(model)
+    state = sharding.local_copy(sharding.one_device(), state)
 
     @jax.jit
     def compute(

@@ -24,7 +24,7 @@ from arm_jax.system.errors import InputError, first_line
 
 EXTRA = "gcs"
 # Seconds to reach the service, and between two parts of its answer.
-CONNECT, ANSWER = 10.0, 60.0
+CONNECT, ANSWER = 10.0, 30.0
 
 
 class BucketError(InputError):

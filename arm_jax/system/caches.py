@@ -1,5 +1,10 @@
-"""Folders of the user's cache, bounded in size: what was not used for longest goes first."""
+"""Folders of the user's cache, bounded in size: what was not used for longest goes first.
 
+The processes of a run may see one folder, as those of a machine do, or each have its own.
+"""
+
+import contextlib
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +12,8 @@ from typing import Any
 
 import platformdirs
 
-from arm_jax.system import names
+from arm_jax.system import names, processes
+from arm_jax.system.errors import InputError
 
 AUTO = "auto"
 GIB = 2**30
@@ -60,3 +66,35 @@ def make_room(
         if remove(entry.key) is not False:
             total -= entry.bytes
     return total
+
+
+def sharers(folder: Path, title: str) -> list[int]:
+    """The processes of the run that see this folder as this process does, itself among them.
+
+    Each puts a file there and looks for those of the others; who does not see what the others see
+    is taken to be alone. Every process must call this, with the same or another folder.
+
+    Raises InputError, in every process, where one cannot write; it begins with `title`.
+    """
+    index, number = processes.place()
+    if number == 1:
+        return [index]
+    token = processes.from_first(lambda: uuid.uuid4().hex)
+    own, error = folder / f".{token}.{index}", None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        own.touch()
+    except OSError as found:
+        error = InputError(
+            f"{title} = {folder} cannot be written ({found.strerror}); name another folder"
+        )
+    try:
+        for mistake in processes.gathered(error):
+            if mistake is not None:
+                raise mistake
+        seen = [one for one in range(number) if (folder / f".{token}.{one}").exists()]
+        views = processes.gathered(seen)  # nobody removes a file before all have looked
+    finally:
+        with contextlib.suppress(OSError):
+            own.unlink()
+    return seen if all(views[one] == seen for one in seen) else [index]

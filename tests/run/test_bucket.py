@@ -5,44 +5,33 @@ import re
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import tiny
+from bucket_runs import FILES, assert_same_run, forget
+from flax import nnx
 from PIL import Image
+from safetensors.numpy import load_file
 
 import arm_jax
-from arm_jax import modes
+from arm_jax import modes, networks, settings
 from arm_jax.data import prepare
-from arm_jax.run import checkpoint_files, checkpoints, configs, loop, mirror, retries
+from arm_jax.data.labels import STREET_SCENES
+from arm_jax.run import arrays, checkpoint_files, configs, loop, mirror, restore, retries
 from arm_jax.run import folder as run_folder
+from arm_jax.run import review as reviews
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import buckets, sharding
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export
+from scripts import compare
+from scripts import export as export_script
 
 ROOT = Path(__file__).parents[2]
-FILES = ("metrics.jsonl", "eval.json", "confusion.csv", "images.csv", "classes.json", "config.json")
 pytestmark = pytest.mark.slow
-
-
-def assert_same_run(local, bucket, name, files=FILES):
-    for file in files:
-        assert bucket.read(f"{name}/{file}") == (local / file).read_bytes(), file
-    forget()
-    one, other = arm_jax.load(local), arm_jax.load(f"gs://runs-here/{name}")
-    assert one.step == other.step and one.scores == other.scores
-    expected, found = jax.tree.leaves(one.state), jax.tree.leaves(other.state)
-    assert len(expected) == len(found) > 50
-    for a, b in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
-def forget():
-    """As a new process finds it."""
-    mirror._mirrors.clear()
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +69,49 @@ def finished(process):
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory, images):
-    folder = tmp_path_factory.mktemp("local") / "run"
-    finished(started(folder))
-    used(folder, images)
-    return folder
+def given(tmp_path_factory):
+    """Prepared data, and weights to begin from, on this machine."""
+    above = tmp_path_factory.mktemp("given")
+    data = prepare.ensure("street_scenes", above / "data", config="smoke", progress=False)
+    model = configs.load("configs/demo.py:smoke", []).model
+    network = networks.create(
+        model.name,
+        STREET_SCENES.number,
+        output_stride=model.output_stride,
+        rngs=nnx.Rngs(5),
+    )
+    export.save_safetensors(network, above / "weights.safetensors")
+    return data, above / "weights.safetensors"
+
+
+def options(data, weights, cache):
+    return (
+        "--config.data.dataset=prepared",
+        f"--config.data.root={data}",
+        f"--config.model.pretrained={weights}",
+        f"--config.data.staging_folder={cache}",
+    )
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory, given, images):
+    above = tmp_path_factory.mktemp("local")
+    finished(started(above / "run", *options(*given, above / "cache")))
+    used(above / "run", images)
+    return above / "run"
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, images, failing):
+def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, given, images, failing, tmp_path):
+    """With workdir, data and weights in the bucket."""
     import bucket_server
 
+    data, weights = given
+    for path in filter(Path.is_file, data.rglob("*")):
+        put(f"smoke-{failing}/data/{path.relative_to(data).as_posix()}", path.read_bytes())
+    put(f"smoke-{failing}/weights.safetensors", weights.read_bytes())
+    above = f"gs://runs-here/smoke-{failing}"
+    inputs = options(f"{above}/data", f"{above}/weights.safetensors", tmp_path / "cache")
     name = f"smoke-{failing}/run"
     trouble = bucket_server.one_of_five() if failing else bucket.trouble
     process = None
@@ -102,7 +123,7 @@ def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, images, failing
         return trouble(method, path)
 
     bucket.trouble = killing
-    process = started(f"gs://runs-here/{name}")
+    process = started(f"gs://runs-here/{name}", *inputs)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL, output
     assert f"{name}/checkpoints/1/commit_success.txt" in bucket.names
@@ -110,41 +131,19 @@ def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, images, failing
     assert f"{name}/.arm_jax.lock" in bucket.names
     bucket.trouble = trouble
 
-    finished(started(f"gs://runs-here/{name}"))
+    finished(started(f"gs://runs-here/{name}", *inputs))
     assert f"{name}/.arm_jax.lock" not in bucket.names
     forget()
     used(f"gs://runs-here/{name}", images)
-    assert_same_run(local, bucket, name)
+    assert_same_run(local, bucket, name, [file for file in FILES if file != "config.json"])
     predicted = [p for p in (local / "predictions").rglob("*") if p.suffix in (".png", ".csv")]
-    assert len(predicted) == 3
-    for path in predicted:
+    drawn = list(local.glob("*.png"))
+    assert len(predicted) == 3 and len(drawn) >= 4
+    for path in [*predicted, *drawn]:
         there = bucket.read(f"{name}/{path.relative_to(local).as_posix()}")
         assert there == path.read_bytes(), path
     assert len(bucket.read(f"{name}/report.html")) > 5000
     assert sum(failing and n % 5 == 4 for n in range(len(bucket.requests))) >= 20 * failing
-
-
-def test_workdir_data_and_weights_in_one_bucket(bucket, local, tmp_path):
-    data = prepare.ensure("street_scenes", tmp_path / "data", config="smoke", progress=False)
-    for path in filter(Path.is_file, data.rglob("*")):
-        put(f"scenes/{path.relative_to(data).as_posix()}", path.read_bytes())
-    weights = tmp_path / "weights.safetensors"
-    export.save_safetensors(arm_jax.load(local).model, weights)
-    put("weights.safetensors", weights.read_bytes())
-
-    def options(root, pretrained):
-        return (
-            "--config.data.dataset=prepared",
-            f"--config.data.root={root}",
-            f"--config.model.pretrained={pretrained}",
-            f"--config.data.staging_folder={tmp_path / 'cache'}",
-        )
-
-    finished(started(tmp_path / "run", *options(data, weights)))
-    there = "gs://runs-here/scenes", "gs://runs-here/weights.safetensors"
-    finished(started("gs://runs-here/all/run", *options(*there)))
-    same = [name for name in FILES if name != "config.json"]
-    assert_same_run(tmp_path / "run", bucket, "all/run", same)
 
 
 def put(name, data):
@@ -176,13 +175,13 @@ def step_saved(method, path):
 @pytest.fixture
 def impatient(monkeypatch):
     """Failures within seconds, where people would wait for minutes."""
-    monkeypatch.setattr(checkpoints, "TRIES", 1)
+    monkeypatch.setattr(arrays, "TRIES", 1)
     monkeypatch.setattr(retries, "PAUSE", 0.1)
     monkeypatch.setattr(mirror, "PATIENCE", 1.0)
     monkeypatch.setattr(mirror, "PAUSE", 0.1)
 
 
-def test_training_goes_on_while_the_bucket_is_gone_and_ends_well_if_it_stays_so(
+def test_training_goes_on_while_the_bucket_is_gone(
     tmp_path, bucket, monkeypatch, impatient, capsys
 ):
     config = small(monkeypatch)
@@ -204,25 +203,37 @@ def test_training_goes_on_while_the_bucket_is_gone_and_ends_well_if_it_stays_so(
     assert len(told) == 1 and "cannot be saved: the bucket denies access (403)" in told[0]
     assert_same_run(tmp_path / "run", bucket, "away", ("metrics.jsonl", "eval.json"))
 
-    # For good. Which save is the second depends on how long the first one takes.
+
+@pytest.mark.parametrize(
+    ("status", "why"), [(403, "the bucket denies"), (404, "there is no bucket|does not answer")]
+)
+def test_training_ends_well_when_the_bucket_is_gone_for_good(
+    tmp_path, bucket, monkeypatch, impatient, capsys, status, why
+):
+    """It denies, or was removed. Which save is the second depends on how long the first takes."""
+    config, name = small(monkeypatch), f"gone-{status}"
+    loop.train(config, tmp_path / "run", mesh=sharding.one_device())
     monkeypatch.setattr(retries, "PATIENCE", 2.0)
     seen, gone = set(), [False]
 
     def trouble(method, path):
-        """Denies everything once a second checkpoint is begun."""
+        """Answers nothing else once a second checkpoint is begun."""
         seen.update(filter(None, [step_saved(method, path)]))
         gone[0] = gone[0] or len(seen) > 1
-        return 403 if gone[0] else None
+        return status if gone[0] else None
 
     bucket.trouble = trouble
-    with pytest.raises(InputError, match=r"nothing could be saved for 2 s: the bucket denies"):
-        loop.train(config, "gs://runs-here/for-good", mesh=sharding.one_device())
+    capsys.readouterr()
+    with pytest.raises(InputError, match=rf"nothing could be saved for 2 s: ({why})"):
+        loop.train(config, f"gs://runs-here/{name}", mesh=sharding.one_device())
+    told = [line for line in capsys.readouterr().err.splitlines() if "arm_jax:" in line]
+    assert len(told) == 1 and "cannot be saved" in told[0], told
     bucket.trouble = lambda method, path: None
-    place = buckets.Place(mirror.addresses.parse("gs://runs-here/for-good", ("gs",)))
+    place = buckets.Place(mirror.addresses.parse(f"gs://runs-here/{name}", ("gs",)))
     assert checkpoint_files.steps(place / "checkpoints") == [2]
     forget()
-    loop.train(config, "gs://runs-here/for-good", mesh=sharding.one_device())
-    assert_same_run(tmp_path / "run", bucket, "for-good", ("metrics.jsonl", "eval.json"))
+    loop.train(config, f"gs://runs-here/{name}", mesh=sharding.one_device())
+    assert_same_run(tmp_path / "run", bucket, name, ("metrics.jsonl", "eval.json"))
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_copies_are_compared(
@@ -257,3 +268,49 @@ def test_a_damaged_checkpoint_is_set_aside_and_copies_are_compared(
     assert bucket.read("hurt/metrics.jsonl") == before
     assert run_folder.is_run(mirror.folder_of("gs://runs-here/hurt"))
     assert Checkpoints(mirror.folder_of("gs://runs-here/hurt"), read_only=True).latest_step() == 8
+
+
+def test_a_table_an_export_and_a_review_of_runs_in_the_bucket(tmp_path, bucket, monkeypatch):
+    config = small(monkeypatch)
+    rows = [f"{ROOT / 'configs' / 'base.py'}:smoke,{name}" for name in ("base", "arm")]
+    names = ("data.size", "data.eval_images", "augment.crop", "log_every")
+    overrides = [f"--config.{name}={config[name]}" for name in names]
+    overrides += ["--config.steps=4", "--config.eval_every=4", "--config.data.train_images=6"]
+
+    def made(above, exported):
+        command = [*rows, "--seeds=0", f"--workdir={above}", *overrides]
+        assert compare.main(command, mesh=sharding.one_device()) == 0
+        run = f"{above}/smoke+arm/seed_0"
+        assert export_script.main([f"--workdir={run}", f"--output={exported}"]) == 0
+        reviews.review(None, run)
+
+    made(tmp_path / "table", tmp_path / "here.safetensors")
+    forget()
+    made("gs://runs-here/table", tmp_path / "there.safetensors")
+    exported = [load_file(tmp_path / f"{name}.safetensors") for name in ("here", "there")]
+    assert exported[0].keys() == exported[1].keys() and len(exported[0]) > 50
+    for key, array in exported[0].items():
+        np.testing.assert_array_equal(exported[1][key], array)
+    for name in ("table.csv", "smoke+arm/seed_0/review/review.csv"):
+        assert bucket.read(f"table/{name}") == (tmp_path / "table" / name).read_bytes()
+    for name in ("compare.html", "smoke+arm/seed_0/review/index.html"):
+        assert len(bucket.read(f"table/{name}")) > 5000
+    # Another run may begin from one there.
+    first = restore.tensors(tmp_path / "table" / "smoke+arm" / "seed_0")
+    found = loop.first_weights(
+        types.SimpleNamespace(
+            config=settings.frozen(
+                config, {"model.pretrained": "gs://runs-here/table/smoke+arm/seed_0"}
+            )
+        )
+    )
+    assert first.keys() == found.keys() and len(found) > 50
+    for name, array in first.items():
+        np.testing.assert_array_equal(found[name], array)
+    # Complete runs are read there, not made again.
+    before = [name for name in bucket.names if "/checkpoints/" in name]
+    generations = [bucket.generation(name) for name in before]
+    forget()
+    assert compare.main([*rows, "--seeds=0", "--workdir=gs://runs-here/table", *overrides]) == 0
+    assert [bucket.generation(name) for name in before] == generations
+    assert bucket.read("table/table.csv") == (tmp_path / "table" / "table.csv").read_bytes()

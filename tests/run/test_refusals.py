@@ -3,6 +3,7 @@
 import pytest
 
 from arm_jax.run import refusals
+from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 
 
@@ -16,3 +17,10 @@ def test_an_option_of_another_mode_is_refused_by_name():
         refusals.check_options("train", ["input", "output"])
     with pytest.raises(InputError, match="--split is for --mode review, not for --mode report"):
         refusals.check_options("report", ["split"])
+
+
+@pytest.mark.parametrize("mode", ["report", "relabel", "server"])
+def test_what_runs_in_one_process_is_refused_in_several(mode):
+    message = f"--mode {mode} runs in one process; leave out --coordinator"
+    with pytest.raises(InputError, match=message):
+        refusals.check(mode, None, "runs/any", group=Group("localhost:1234", 2, 0))

@@ -1,15 +1,20 @@
 """Of several processes none goes on for long without the others."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import arm_jax
+
 HOST = socket.gethostname()
+PACKAGE = Path(arm_jax.__file__).parent
 CODE = """
 import os, sys, time
 def hook(kind, error, trace):  # as `main.console` ends
@@ -24,7 +29,7 @@ coordinator = f"127.0.0.1:{port}"
 peers.BEAT, peers.SILENCE, peers.BEHIND = 0.5, 4.0, 3.0
 sharding.initialize(coordinators.Group(coordinator, 2, index))
 facts = {"steps": 10 + index, "seed": 0} if what == "differ" else {"seed": 0}
-print("ready" if what == "differ" else "", flush=True)
+print("ready" if what in ("differ", "code") else "", flush=True)
 with peers.together(coordinator, facts):
     print("ready", flush=True)
     if what == "data":
@@ -48,7 +53,8 @@ with peers.together(coordinator, facts):
 """
 
 
-def start(what: str) -> list[subprocess.Popen]:
+def start(what: str, second: Path | None = None) -> list[subprocess.Popen]:
+    """Two processes; the `second` one runs the package in another folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -58,6 +64,7 @@ def start(what: str) -> list[subprocess.Popen]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=second if index else None,
             env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
         for index in range(2)
@@ -95,12 +102,19 @@ def test_one_that_fails_takes_the_other_along_and_two_that_finish_do_not():
 
 @pytest.mark.parametrize(
     ("what", "difference"),
-    [("differ", "steps is 11, not 10;"), ("data", "the digest of the training data is '")],
+    [
+        ("differ", "steps is 11, not 10;"),
+        ("data", "the digest of the training data is '"),
+        ("code", "the file arm_jax/losses.py is '"),
+    ],
 )
 def test_processes_that_differ_all_end_with_one_line_that_names_host_process_and_what(
-    what, difference
+    what, difference, tmp_path
 ):
-    for process in start(what):
+    shutil.copytree(PACKAGE, tmp_path / "arm_jax", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "arm_jax" / "losses.py", "a") as file:
+        file.write("# changed on one machine\n")
+    for process in start(what, tmp_path if what == "code" else None):
         out, err = process.communicate(timeout=60)
         line = err.strip().splitlines()[-1]
         assert f"InputError: process 1 of 2 on {HOST} differs from process 0 on {HOST}:" in line

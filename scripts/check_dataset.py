@@ -23,7 +23,7 @@ if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
 
-from arm_jax.data import agreement, bands, records, shares, sources
+from arm_jax.data import agreement, bands, leaks, records, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.reporting import pictures
@@ -50,17 +50,22 @@ def main() -> int:
 
 def check_splits(arguments: argparse.Namespace) -> int:
     """Survey all splits; returns the exit status."""
-    found = {split: check(arguments, split) for split in arguments.splits.split(",")}
+    surveyed = {split: check(arguments, split) for split in arguments.splits.split(",")}
+    found = {split: one for split, (_, one) in surveyed.items()}
     if problems := [problem for one in found.values() for problem in one.problems]:
         raise InputError(f"records that cannot be used: {len(problems)}, first {problems[0]}")
     counted = {split or "all": one.checked() for split, one in found.items()}
     classes = next(iter(found.values())).classes
     table, remarks = shares.judge(classes, counted, write=source_arguments.override)
+    (_, (training, _)), *others = surveyed.items()
+    for split, (source, _) in others:
+        if leak := leaks.remark(training, source):
+            remarks.append(f"{split}: {leak}")
     terminal.say("\n".join([table, *(f"warning: {remark}" for remark in remarks)]))
     return 0
 
 
-def check(arguments: argparse.Namespace, split: str) -> Survey:
+def check(arguments: argparse.Namespace, split: str) -> tuple[sources.Source, Survey]:
     """Survey one split, and print the result."""
     opened = partial(source_arguments.opened, arguments, split)
     second = None
@@ -85,7 +90,7 @@ def check(arguments: argparse.Namespace, split: str) -> Survey:
         processes.once(lambda: draw(path, source, second))
         terminal.say(f"samples: {path}")
     terminal.say("")
-    return found
+    return source, found
 
 
 def draw(path: Path, source: sources.Source, second: sources.Source | None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arm_jax.data import images
-from arm_jax.data.endings import LabelNames, is_image, stem_of, stems_of
+from arm_jax.data.endings import LabelNames, are_rivals, is_image, stem_of, stems_of
 from arm_jax.data.many import Many, file_for, left_alone, listed_in
 from arm_jax.data.places import Places, absent
 from arm_jax.data.trees import Folder
@@ -58,14 +58,15 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
         )
     if unlabelled == "all":
         return Found([(key, by_id[key], "") for key in sorted(by_id)], None, ())
-    own = {key: label for key in by_id if (label := label_index.of(key))}
+    all_labels = {key: labels for key in by_id if (labels := label_index.of(key))}
+    own = {key: labels[0] for key, labels in all_labels.items()}
     many = None
     if place.label_root.is_file() or not own:
         many = file_for(place, list(by_id.values()))
     if many is not None:
         own, notes = listed_in(many, by_id, place)
     else:
-        notes = _unused(label_index, set(own.values()), place)
+        notes = [*_several(all_labels, place), *_unused(label_index, all_labels, place)]
     missing = [key for key in by_id if key not in own]
     if missing and unlabelled == "ignore" and own:
         remark = f"{len(missing):,} of {len(by_id):,} images have no label, and are unlabelled"
@@ -112,8 +113,9 @@ def _by_id(names: Sequence[str], tree: Folder) -> dict[str, str]:
 
 def _listed(by_id: dict[str, str], place: Places, tree: Folder) -> dict[str, str]:
     """The images that the list of the split names: by id, or as a path that ends in it."""
-    chosen = {}
-    for line in place.listed or ():
+    chosen: dict[str, str] = {}
+    lines: dict[str, str] = {}
+    for line in dict.fromkeys(place.listed or ()):
         for text in (line, line.split()[0]):
             name = text.replace("\\", "/")
             if is_image(name):
@@ -122,6 +124,12 @@ def _listed(by_id: dict[str, str], place: Places, tree: Folder) -> dict[str, str
             tails = ("/".join(parts[start:]) for start in range(len(parts)))
             key = next((tail for tail in tails if tail in by_id), None)
             if key is not None:
+                other = lines.setdefault(key, name)
+                if other != name and key not in (other, name):
+                    raise InputError(
+                        f"{tree.path(by_id[key])}: the list of the split names it twice, as {other}"
+                        f" and as {name}; correct the list, or put the images into these folders"
+                    )
                 chosen[key] = by_id[key]
                 break
         else:
@@ -132,7 +140,30 @@ def _listed(by_id: dict[str, str], place: Places, tree: Folder) -> dict[str, str
     return chosen
 
 
-def _unused(labels: LabelNames, used: set[str], place: Places) -> list[str]:
+def _several(labels: dict[str, list[str]], place: Places) -> list[str]:
+    """A note on images with more than one label.
+
+    Raises InputError where nothing tells which of them is meant.
+    """
+    several = {key: names for key, names in labels.items() if len(names) > 1}
+    for first, *others in several.values():
+        rival = next((name for name in others if are_rivals(first, name)), None)
+        if rival is not None:
+            raise InputError(
+                f"{place.labels / first} and {place.labels / rival} are labels of one image; remove"
+                " one of them"
+            )
+    if not several:
+        return []
+    first, *others = next(iter(several.values()))
+    return [
+        f"{place.labels}: {len(several):,} images have more than one label: {first} is read, and"
+        f" {', '.join(others)} is not; move away what is not meant"
+    ]
+
+
+def _unused(labels: LabelNames, used: dict[str, list[str]], place: Places) -> list[str]:
     if place.listed is not None or place.some or (place.split and place.labels == place.label_root):
         return []  # of other splits, or not to be used
-    return left_alone(f"{place.labels}: has", labels.names - used, "labels without an image")
+    left = labels.names.difference(*used.values())
+    return left_alone(f"{place.labels}: has", left, "labels without an image")

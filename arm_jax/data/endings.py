@@ -15,6 +15,7 @@ ENDINGS = (
 )
 _LABEL = re.compile(rf"(?:[_.-]gt(?:Fine|Coarse))?[_.-]({'|'.join(ENDINGS)})$", re.IGNORECASE)
 _IMAGE = re.compile(r"[_.-](?:leftImg8bit|image|img|sat|rgb)$", re.IGNORECASE)
+Ranked = dict[str, list[tuple[int, str]]]
 
 
 class LabelNames:
@@ -27,8 +28,9 @@ class LabelNames:
 
     def __init__(self, names: Iterable[str], beside: set[str] | None):
         self.names: set[str] = set()
-        self._exact: dict[str, tuple[int, str]] = {}
-        self._short: dict[str, tuple[int, str]] = {}
+        # By stem: rank and name of every label, whose name goes on or not.
+        self._exact: Ranked = {}
+        self._short: Ranked = {}
         suffixes = recognise.suffixes()
         for name in names:
             path = Path(name)
@@ -46,20 +48,29 @@ class LabelNames:
                 order = [e.lower() for e in ENDINGS].index(ending[1].lower())
                 self._keep(self._short, stem[: ending.start()], 100 * order + rank, name)
 
-    def _keep(self, found: dict[str, tuple[int, str]], stem: str, rank: int, name: str) -> None:
+    def _keep(
+        self, found: dict[str, list[tuple[int, str]]], stem: str, rank: int, name: str
+    ) -> None:
         self.names.add(name)
-        if stem not in found or rank < found[stem][0]:
-            found[stem] = rank, name
+        found.setdefault(stem, []).append((rank, name))
 
-    def of(self, image: str) -> str | None:
-        """The label of an image by its id."""
+    def of(self, image: str) -> list[str]:
+        """The labels of an image by its id, the preferred first."""
         ending = _IMAGE.search(image)
         stems = [image, image[: ending.start()]] if ending else [image]
-        for found in (self._exact, self._short):
-            for stem in stems:
-                if stem in found:
-                    return found[stem][1]
-        return None
+        labels = (
+            name
+            for found in (self._exact, self._short)
+            for stem in stems
+            for _, name in sorted(found.get(stem, ()))
+        )
+        return list(dict.fromkeys(labels))
+
+
+def are_rivals(label: str, other: str) -> bool:
+    """Whether only the suffixes of two labels of one image differ, and both hold pixels or none."""
+    both = is_image(label) == is_image(other)
+    return both and stem_of(label) == stem_of(other)
 
 
 def stem_of(name: str) -> str:

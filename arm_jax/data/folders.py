@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arm_jax.data import arrangement, images, places
+from arm_jax.data import arrangement, images, places, sampled
 from arm_jax.data.formats import keys, pixels
 from arm_jax.data.formats.contract import (
     BACKGROUND,
     OVERLAPS,
     Color,
-    File,
     Reading,
 )
 from arm_jax.data.formats.keys import Key
@@ -27,9 +26,6 @@ from arm_jax.data.places import Places
 from arm_jax.data.records import spread
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system.errors import InputError
-from arm_jax.system.files import read_bytes
-
-SAMPLED = 32  # label files that are read for masks of 0 and 255, and for `about`
 
 
 class FolderSource(FileSource):
@@ -117,7 +113,10 @@ class FolderSource(FileSource):
         self._reading, self._key, self._many = reading, key, found.many
         if found.many is None:
             tree: Tree = Folder(place.labels)
-            self._reading = _masks(reading, place, found.pairs)
+            own = [place.labels / label for _, _, label in found.pairs if label]
+            every = _label_images(place, found.pairs)
+            self._reading, notes = sampled.settle(reading, own, every, numbered=bool(table))
+            self.notes = (*notes, *self.notes)
             labels: Any = FormatLabels(tree, self._reading)
         else:
             labels = CollectionLabels(found.many, self._reading)
@@ -152,7 +151,7 @@ class FolderSource(FileSource):
         """Lines on what the labels are, what defines their meaning, and what was left alone."""
         reading, classes = self._reading, self.classes
         formats: Counter[str] = Counter()
-        chosen = spread(len(self), SAMPLED)
+        chosen = spread(len(self), sampled.NUMBER)
         for index in chosen:
             formats[self._labels.title(self._pairs[index][2])] += 1  # type: ignore[attr-defined]
         titles = ", ".join(
@@ -264,30 +263,3 @@ def _label_images(place: Places, pairs: Sequence[tuple[str, str, str]]) -> list[
     else:
         found = [place.label_root / name for name in Folder(place.label_root).names()]
     return [path for path in found if path.suffix.lower() in images.SUFFIXES]
-
-
-def _masks(reading: Reading, place: Places, pairs: Sequence[tuple[str, str, str]]) -> Reading:
-    """For masks, where the labels that are sampled hold 0 and 255 alone.
-
-    Read as class indices, the second class would be ignored. Another value in any other file is
-    refused when that is read.
-    """
-    classes = reading.classes
-    if classes.number != 2 or classes.ignore != 255 or reading.colors:
-        return reading
-    label_images = [] if reading.meaning.table else _label_images(place, pairs)
-    if not label_images:
-        return reading
-    seen: set[int] = set()
-    for index in spread(len(label_images), SAMPLED):
-        path = label_images[index]
-        try:
-            values = pixels.grey_values(File(read_bytes(path), str(path), path.suffix.lower()))
-        except InputError:
-            continue  # the check names it
-        if values is None or not set(values.tolist()) <= {0, 255}:
-            return reading
-        seen |= set(values.tolist())
-    if 255 not in seen:
-        return reading
-    return replace(reading, masks=True, meaning=Meaning(classes, Table.of({0: 0, 255: 1}, classes)))

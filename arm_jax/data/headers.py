@@ -76,6 +76,7 @@ class Header:
       photometric: TIFF's meaning of the samples; 0 is inverted grey, 5 is CMYK. -1 elsewhere.
       lossy: whether neighbouring pixels were mixed when it was saved.
       noted_at: where a TIFF's orientation lies in the file; 0 elsewhere.
+      palette: of a PNG, red, green and blue in bytes for each stored number; b"" without one.
     """
 
     kind: str
@@ -87,6 +88,7 @@ class Header:
     photometric: int = -1
     lossy: bool = False
     noted_at: int = 0
+    palette: bytes = b""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -192,7 +194,7 @@ def readable(data: bytes, name: str) -> Iterator[None]:
 
 def _png(data: bytes) -> Header:
     width, height, bits = struct.unpack_from(">IIB", data, 16)
-    orientation, place = 1, 8
+    orientation, palette, place = 1, b"", 8
     # OpenCV reserves what a chunk states for its length, up to 4 GiB.
     while place < len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -200,12 +202,14 @@ def _png(data: bytes) -> Header:
             raise ValueError("it is cut off, or a part of it is longer than the file")
         if kind == b"eXIf":
             orientation = _exif_orientation(data[place + 8 : place + 8 + length])
+        if kind == b"PLTE" and data[25] == 3:  # else only a proposal for colours
+            palette = data[place + 8 : place + 8 + length]
         if kind == b"IEND":
             break
         place += 12 + length
     else:
         raise ValueError("it is cut off")
-    return Header("PNG", (height, width), orientation, bits)
+    return Header("PNG", (height, width), orientation, bits, palette=palette)
 
 
 def _tiff(data: bytes | mmap.mmap) -> Header:

@@ -218,7 +218,12 @@ class ImageFile:
     def __init__(self, data: bytes, name: str, *, turn: bool = True, channels: int = 0):
         self.shape = probe_image(data, name, turn=turn)
         self.data = data  # the file
-        self._name, self._turn, self._channels = name, turn, channels
+        self._name, self._turn, self.channels = name, turn, channels
+
+    @property
+    def bits(self) -> int:
+        """Of a band, where the file's header states it, else 8."""
+        return headers.read(self.data, self._name).bits
 
     @property
     def is_turned(self) -> bool:
@@ -227,7 +232,7 @@ class ImageFile:
 
     def part(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
         """As `decode_image`, all of it or the box (top, left, height, width)."""
-        return decode_image(self.data, self._name, box, turn=self._turn, channels=self._channels)
+        return decode_image(self.data, self._name, box, turn=self._turn, channels=self.channels)
 
 
 class LabelFile:

@@ -16,7 +16,7 @@ from arm_jax.data.check import Checked
 from arm_jax.data.formats.contract import BACKGROUND
 from arm_jax.data.images import ImageFile
 from arm_jax.data.labels import Classes
-from arm_jax.data.records import Source, encoded, spread
+from arm_jax.data.records import Source, encoded, image, spread
 from arm_jax.data.value_maps import Override, override, shift
 from arm_jax.system.errors import InputError
 
@@ -24,6 +24,8 @@ MOST_PADDING = 1 / 3  # of a crop on average, above which there is a remark
 MOST_UNLABELLED = 0.5  # of the pixels
 SAMPLED = 64  # records whose sizes are looked up
 _LISTED = 8  # classes of a remark
+_DECODED = 8  # images of 16 bits that are decoded
+_BRIGHT = 64  # of 255; sensors of 14 bits reach 63
 
 
 def judge(
@@ -157,8 +159,8 @@ def sizes(source: Source) -> tuple[Counter[tuple[int, int]], int]:
     for index in spread(len(source), number):
         record = encoded(source, int(index))
         found[(record["label"].shape[0], record["label"].shape[1])] += 1
-        image = record["image"]
-        turned += isinstance(image, ImageFile) and image.is_turned
+        file = record["image"]
+        turned += isinstance(file, ImageFile) and file.is_turned
     return found, turned
 
 
@@ -219,4 +221,26 @@ def remarks_on_images(
             f" labels are read as viewers show them; {write('data.orientation', 'stored')} takes"
             " their pixels as they lie"
         )
+    if dark := _dark(source):
+        lines.append(dark)
     return lines
+
+
+def _dark(source: Source) -> str:
+    """A sentence on images of 16 bits that use few of them, as sensors of 10 to 12 bits do."""
+    largest, number = 0, 0
+    for index in spread(len(source), _DECODED):
+        try:
+            file = image(source, index)
+            if not isinstance(file, ImageFile) or file.channels or file.bits != 16:
+                return ""
+            largest, number = max(largest, int(file.part().max())), number + 1
+        except InputError:
+            continue  # the check names it
+    if not number or largest >= _BRIGHT:
+        return ""
+    return (
+        f"images have 16 bits, of which the upper 8 are read, and in {number} sampled ones these do"
+        f" not go beyond {largest} of 255: they are nearly black; stretch them to 16 bits, save"
+        " them with 8, or have data.channels read all bits"
+    )

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from arm_jax import networks, settings
-from arm_jax.data import shares, sources
+from arm_jax.data import leaks, shares, sources
 from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
 from arm_jax.data.mixed import MixedSource
@@ -58,17 +58,23 @@ def run(
         f"devices      {mesh.size} x {mesh.devices.flat[0].device_kind},"
         f" {jax.process_count()} process(es)"
     )
-    known: set[str] = set()
-    for source in config.data.sources or ((),):
-        its, _ = inputs.of_source(config, source)
-        if its.data.root == (config.data.eval_root or config.data.root):
-            known |= set(its.data.train_split.split("+")) & set(config.data.eval_split.split("+"))
+    known = _trained_too(config)
     if known:
         lines.append(
             f"note         {', '.join(sorted(known)) or 'the same folder'} is trained on too: the"
             " scores show that the run is sound, not how good it is"
         )
     return "\n".join(lines)
+
+
+def _trained_too(config: ConfigDict) -> set[str]:
+    """The splits to evaluate on that are trained on, by their names."""
+    known: set[str] = set()
+    for source in config.data.sources or ((),):
+        its, _ = inputs.of_source(config, source)
+        if its.data.root == (config.data.eval_root or config.data.root):
+            known |= set(its.data.train_split.split("+")) & set(config.data.eval_split.split("+"))
+    return known
 
 
 def _about(training: sources.Source, evaluation: sources.Source) -> list[tuple[str, str]]:
@@ -206,7 +212,12 @@ def _labels(config: ConfigDict, kind: str, preset: str = "") -> str:
     return f"{kind} labels"
 
 
-def labels(config: ConfigDict, training: sources.Source, found: Mapping[str, Checked]) -> str:
+def labels(
+    config: ConfigDict,
+    training: sources.Source,
+    evaluation: sources.Source,
+    found: Mapping[str, Checked],
+) -> str:
     """What the labels of both splits hold, by `shares`; a warning a line for what is unusual.
 
     Raises InputError where labels cannot mean what the config says.
@@ -223,6 +234,8 @@ def labels(config: ConfigDict, training: sources.Source, found: Mapping[str, Che
         ratio=tuple(augment.ratio),
         base_size=tuple(augment.base_size) or None,
     )
+    if not _trained_too(config) and (leak := leaks.remark(training, evaluation)):
+        remarks.append(leak)
     return "\n".join([*lines, *(f"warning: {remark}" for remark in remarks)])
 
 

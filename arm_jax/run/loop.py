@@ -220,7 +220,9 @@ def _check_labels(
         name: check.check(source, name=name, cache=workdir) for name, source in splits.items()
     }
     found = {name: checked for name, checked in counted.items() if checked is not None}
-    if text := processes.from_first(lambda: describe.labels(config, training, found)):
+    if text := processes.from_first(
+        lambda: describe.labels(config, training, splits["evaluation"], found)
+    ):
         terminal.say(text)
     counts: tuple[int, ...] = ()
     if config.loss.class_weights == "balanced":

@@ -62,9 +62,9 @@ def test_masks_of_0_and_255_are_two_classes(tmp_path, mode):
 
 
 def test_a_value_that_was_not_sampled_is_refused(tmp_path, monkeypatch):
-    from arm_jax.data import folders
+    from arm_jax.data import sampled
 
-    monkeypatch.setattr(folders, "SAMPLED", 1)
+    monkeypatch.setattr(sampled, "NUMBER", 1)
     for _, place, name in label_kinds.each(tmp_path):
         value = 255 if name == "a" else 1
         Image.fromarray(np.full(SIZE, value, np.uint8)).save(place / f"{name}.png")

@@ -44,7 +44,7 @@ def test_masks_are_read_and_so_they_are_by_the_override(tmp_path):
     mask = np.zeros((6, 8), np.uint8)
     mask[2:4] = 255
     Image.fromarray(mask).save(tmp_path / "labels" / "a.png")
-    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "images" / "a.png")
+    Image.fromarray(np.full((6, 8, 3), 0, np.uint8)).save(tmp_path / "images" / "a.png")
     options = {"root": tmp_path, "split": "", "classes": ("background", "crack")}
     for values in ((), ((0, 0), (255, 1))):
         read = sources.open_source("folders", **options, values=values)
@@ -174,7 +174,9 @@ def test_check_dataset_refuses_what_training_would_and_takes_the_settings_forms(
         mask = np.zeros((6, 8), np.uint8)
         mask[2:4] = 255
         Image.fromarray(mask).save(tmp_path / "labels" / split / "a.png")
-        Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "images" / split / "a.png")
+        Image.fromarray(np.full((6, 8, 3), len(split), np.uint8)).save(
+            tmp_path / "images" / split / "a.png"
+        )
     mine = ("folders", "--root", tmp_path)
     both = "--classes=background,crack"
     values = "--label-values=((0,0),(1,1),(255,255))"

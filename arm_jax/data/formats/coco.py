@@ -9,7 +9,15 @@ from functools import partial
 from typing import Any
 
 from arm_jax.data.formats import outlines, rle
-from arm_jax.data.formats.contract import Collected, Collection, Drawing, File, Shape, Size
+from arm_jax.data.formats.contract import (
+    Collected,
+    Collection,
+    Drawing,
+    File,
+    Shape,
+    Size,
+    unique,
+)
 
 _PARTS = ("images", "annotations", "categories")
 
@@ -20,7 +28,9 @@ def _recognises(file: File) -> bool:
 
 def _read(file: File) -> Collected:
     content = file.json
-    names = {item["id"]: str(item["name"]) for item in content["categories"]}
+    pairs = [(item["id"], str(item["name"])) for item in content["categories"]]
+    names = dict(unique(dict.fromkeys(pairs), "categories with the id"))
+    known = dict(unique([(item["id"], 0) for item in content["images"]], "images with the id"))
     found = defaultdict(list)
     for item in content["annotations"]:
         if "segments_info" in item:
@@ -30,19 +40,32 @@ def _read(file: File) -> Collected:
     boxes = sum(not item.get("segmentation") for item in items)
     if items and boxes == len(items):
         raise ValueError("its annotations are boxes alone; export the data set for segmentation")
-    if items and found.keys().isdisjoint(item["id"] for item in content["images"]):
-        raise ValueError(f"no image has the image_id of its annotations, as {next(iter(found))!r}")
-    drawings = {
-        str(item["file_name"]): partial(_drawing, item, found.get(item["id"], ()), names)
-        for item in content["images"]
-    }
-    ordered = tuple(names[key] for key in sorted(names))
-    left_out = (
-        f"{boxes:,} of {len(items):,} annotations are boxes without an outline, and label nothing"
-        if boxes
-        else ""
+    strangers = [key for key in found if key not in known]
+    if items and len(strangers) == len(found):
+        raise ValueError(f"no image has the image_id of its annotations, as {strangers[0]!r}")
+    alike = {str(key) for key in known}
+    if text := next((key for key in strangers if str(key) in alike), None):
+        raise ValueError(f"the image_id {text!r} and the image's id are a text and a number")
+    drawings = dict(
+        unique(
+            [
+                (str(item["file_name"]), partial(_drawing, item, found.get(item["id"], ()), names))
+                for item in content["images"]
+            ],
+            "images with the file_name",
+        )
     )
-    return Collected(drawings, tuple(dict.fromkeys(ordered)), left_out)
+    ordered = tuple(names[key] for key in sorted(names))
+    lost = sum(len(found[key]) for key in strangers)
+    left_out = [
+        f"{number:,} of {len(items):,} annotations are {what}, and label nothing"
+        for number, what in (
+            (boxes, "boxes without an outline"),
+            (lost, "of images that it does not list"),
+        )
+        if number
+    ]
+    return Collected(drawings, tuple(dict.fromkeys(ordered)), "; ".join(left_out))
 
 
 def _drawing(image: Any, items: Any, names: dict[Any, str], size: Size) -> Drawing:

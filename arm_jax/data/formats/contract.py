@@ -6,10 +6,10 @@ pixel, `Shapes` outline the objects in one image, `Collection` those in many ima
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from arm_jax.data.labels import Classes, Meaning
 from arm_jax.system.errors import InputError, first_line
 from arm_jax.system.registry import Entry
 
+K = TypeVar("K")
+V = TypeVar("V")
 Color = tuple[int, int, int]  # RGB, 0 to 255
 Size = tuple[int, int]  # height, width
 
@@ -97,11 +99,13 @@ class Shape:
       label: its class's name, or the class's number in the file.
       cover: function from the image's size to the shape's pixels.
       otherwise: the name of a class that is meant where `label` is none.
+      corners: float (n, 2), x and y of what was marked; None for stored pixels.
     """
 
     label: str | int
     cover: Callable[[Size], Cover]
     otherwise: str = ""
+    corners: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ class Reading:
       overlaps: one of `OVERLAPS`: later shapes cover earlier ones, or small ones large ones.
       turn: whether images and index images are turned as their EXIF orientation asks.
       masks: the label images hold 0 and 255 alone, the two classes.
+      painted: the label images are colours, also those that are stored as grey or by a palette.
+      palette: name and palette, RGB in bytes, of an index image that all others must agree with.
     """
 
     classes: Classes
@@ -135,6 +141,8 @@ class Reading:
     overlaps: str = "later"
     turn: bool = True
     masks: bool = False
+    painted: bool = False
+    palette: tuple[str, bytes] | None = None
 
     def named(self, name: str) -> int | None:
         """The class index of a name in a file, the ignore value, or None for an unknown name."""
@@ -230,6 +238,16 @@ class Collected:
     drawings: Mapping[str, Callable[[Size], Drawing]]
     names: tuple[str, ...] = ()
     left_out: str = ""
+
+
+def unique(pairs: Iterable[tuple[K, V]], what: str) -> list[tuple[K, V]]:
+    """The pairs. Raises ValueError where two have the same key, of which a dict keeps the last."""
+    found = list(pairs)
+    counts = Counter(key for key, _ in found)
+    twice = next((key for key, number in counts.items() if number > 1), None)
+    if twice is not None:
+        raise ValueError(f"it has {counts[twice]} {what} {twice!r}; each may be there once")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

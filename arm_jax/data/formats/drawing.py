@@ -17,6 +17,10 @@ UNEXPECTED = (
     *(OverflowError, RecursionError, ZeroDivisionError),
 )
 _LISTED = 8
+# How far corners may lie outside of an image whose size the file does not state, as a share of its
+# sides: tools let a pen slip over the edge, and an image of another size is something else.
+_SLIP = 0.1
+_LEAST_SIDE = 16  # pixels, above which all corners within the first pixel are shares of the sides
 
 
 def readable(path: str, read: Callable, *arguments: object) -> Drawing:
@@ -74,6 +78,7 @@ def draw(drawing: Drawing, size: Size, reading: Reading, path: str) -> np.ndarra
     would take minutes.
     """
     values = _values(drawing, reading, path)
+    _check_corners(drawing, size, path)
     label = np.full(size, reading.undrawn, np.uint8)
     painted = 0
     order = list(range(len(values)))
@@ -96,6 +101,33 @@ def draw(drawing: Drawing, size: Size, reading: Reading, path: str) -> np.ndarra
     except UNEXPECTED as error:
         raise broken(path, error) from None
     return label
+
+
+def _check_corners(drawing: Drawing, size: Size, path: str) -> None:
+    """Raise InputError for outlines in other units than the image's pixels, or of another image.
+
+    They would be cut off at its edges, and little or nothing of them would be drawn.
+    """
+    found = [shape.corners for shape in drawing.shapes if shape.corners is not None]
+    if not found:
+        return
+    corners = np.concatenate(found)
+    (left, top), (right, bottom) = corners.min(0), corners.max(0)
+    height, width = size
+    within = min(left, top) >= 0 and max(right, bottom) <= 1
+    if within and min(size) >= _LEAST_SIDE and len(corners) > 2:
+        raise InputError(
+            f"{path}: all its corners lie within the first pixel of the {width}x{height} image;"
+            " they seem to be shares of its sides: export them in pixels"
+        )
+    if drawing.size is None:
+        beyond = max(-left / width, right / width - 1, -top / height, bottom / height - 1)
+        if beyond > _SLIP:
+            raise InputError(
+                f"{path}: its corners reach from ({left:g}, {top:g}) to ({right:g}, {bottom:g}),"
+                f" far outside of the {width}x{height} image; export the label for an image of"
+                " this size (YOLO's coordinates are shares of the sides, from 0 to 1)"
+            )
 
 
 def _bounded(painted: int, path: str) -> int:

@@ -33,7 +33,7 @@ def polygons(label: str | int, outlines: Iterable[Any]) -> Shape:
     corners = [_points(outline, 3) for outline in outlines]
     if not corners:
         raise ValueError("a shape without an outline")
-    return Shape(label, partial(_polygons, corners))
+    return Shape(label, partial(_polygons, corners), corners=np.concatenate(corners))
 
 
 def rectangle(label: str | int, corners: Any) -> Shape:
@@ -47,12 +47,13 @@ def ellipse(label: str | int, center: Any, radii: Any, angle: float = 0.0) -> Sh
     (middle,), (axes,) = _points([center], 1), _points([radii], 1)
     if not (axes > 0).all() or not np.isfinite(angle):
         raise ValueError("an ellipse without an area")
-    return Shape(label, partial(_ellipse, middle, axes, float(angle)))
+    return Shape(label, partial(_ellipse, middle, axes, float(angle)), corners=middle[None])
 
 
 def strokes(label: str | int, points: Any, width: int) -> Shape:
     """A line through points, or a dot if there is one, `width` pixels wide."""
-    return Shape(label, partial(_strokes, _points(points, 1), width))
+    corners = _points(points, 1)
+    return Shape(label, partial(_strokes, corners, width), corners=corners)
 
 
 def bits(label: str | int, top: int, left: int, mask: np.ndarray) -> Shape:

@@ -5,13 +5,14 @@ from collections import Counter
 import numpy as np
 
 from arm_jax.data import images
-from arm_jax.data.formats.contract import File, Label, Pixels, Reading
+from arm_jax.data.formats.contract import Color, File, Label, Pixels, Reading
 from arm_jax.system.errors import InputError
 
 _GREY = ("1", "L", "P", "I", "I;16", "I;16B", "F")
 _BLACK = (0, 0, 0)  # where nobody painted, unless a class has this colour
 _BORDER = (224, 224, 192)  # between the objects of PASCAL VOC
 _LISTED = 6
+_ALIKE = 8  # difference of a band below which two palettes have the same colour
 
 
 class ColoredLabel:
@@ -108,17 +109,87 @@ def _is_mask(file: File, reading: Reading) -> bool:
     return reading.masks and file.suffix in images.SUFFIXES
 
 
+def is_painted(file: File, reading: Reading) -> bool:
+    """Whether it can only be colours: by its mode, or as its palette's numbers are no classes'.
+
+    False for an image of one number a pixel that may as well be class indices.
+    """
+    mode = images.mode(file.data, file.path)
+    if mode != "P" or not reading.colors:
+        return mode not in _GREY
+    colors = dict(reading.colors)
+    found = _of_palette(file, reading)
+    return any(colors[color] != meant for color, meant in found if color in colors)
+
+
 def _is_colored(file: File, reading: Reading) -> bool:
-    """An image of colours; of palette PNGs those all of whose colours are classes'."""
+    """An image of colours; of palette PNGs those all of whose colours are classes'.
+
+    So are those some of whose colours are, if other numbers stand for these classes: they are
+    refused as colours, where class indices would mistake one class for another.
+    """
     if file.suffix not in images.SUFFIXES:
         return False
     mode = images.mode(file.data, file.path)
     if mode != "P" or not reading.colors:
-        return mode not in _GREY
+        return reading.painted or mode not in _GREY
+    if reading.painted:
+        return True
     known = {color for color, _ in reading.colors} | {_BLACK}
+    found = _of_palette(file, reading)
+    return all(color in known for color, _ in found) or is_painted(file, reading)
+
+
+def _of_palette(file: File, reading: Reading) -> list[tuple[Color, int | None]]:
+    """The colours that occur in a palette image, each with the label value of its number.
+
+    None for a number that stands for nothing.
+    """
+    table, number_of_classes = reading.meaning.table, reading.classes.number
+    stored = images.decode_label(file.data, file.path)
     pixels = images.decode_colors(file.data, file.path)
-    found = np.unique(_packed(pixels)).tolist()
-    return all((v >> 16, v >> 8 & 255, v & 255) in known for v in found)
+    found: list[tuple[Color, int | None]] = []
+    for number in np.unique(stored).tolist():
+        red, green, blue, _ = pixels[stored == number][0].tolist()
+        meant = number if number < number_of_classes else None
+        found.append(((red, green, blue), table.values[number] if table else meant))
+    return found
+
+
+def palette(file: File) -> bytes:
+    """Of a PNG with a palette, RGB in bytes for each number; b"" for any other file."""
+    return file.header.palette
+
+
+def _compare_palettes(file: File, reading: Reading) -> None:
+    """Raise InputError where a number that is a class has another colour than in another label.
+
+    Programs that reduce colours to a palette number them anew in every file.
+    """
+    if reading.palette is None:
+        return
+    other, expected = reading.palette
+    mine = palette(file)
+    both = min(len(mine), len(expected)) // 3
+    if not both or mine[: 3 * both] == expected[: 3 * both]:
+        return
+    first, second = (
+        np.frombuffer(colors[: 3 * both], np.uint8).reshape(both, 3).astype(int)
+        for colors in (mine, expected)
+    )
+    differ = np.flatnonzero(np.abs(first - second).max(1) > _ALIKE)
+    used = np.unique(images.decode_label(file.data, file.path))
+    for number in np.intersect1d(differ[differ < reading.classes.number], used).tolist():
+        raise InputError(
+            f"{file.path}: the number {number} has the colour {tuple(first[number].tolist())}, and"
+            f" {tuple(second[number].tolist())} in {other}: the palettes number the classes"
+            " differently; give the colour of each class as data.colors, or, if the numbers are"
+            f" right, say so by data.label_values, as {_identity(reading)}"
+        )
+
+
+def _identity(reading: Reading) -> str:
+    return "(" + ",".join(f"({k},{k})" for k in range(min(reading.classes.number, 20))) + ",...)"
 
 
 def _is_index(file: File, reading: Reading) -> bool:
@@ -126,6 +197,7 @@ def _is_index(file: File, reading: Reading) -> bool:
 
 
 def _read_index(file: File, reading: Reading) -> Label:
+    _compare_palettes(file, reading)
     return images.LabelFile(file.data, file.path, reading.meaning, turn=reading.turn)
 
 

@@ -10,7 +10,15 @@ from functools import partial
 from typing import Any
 
 from arm_jax.data.formats import outlines
-from arm_jax.data.formats.contract import Collected, Collection, Drawing, File, Shape, Size
+from arm_jax.data.formats.contract import (
+    Collected,
+    Collection,
+    Drawing,
+    File,
+    Shape,
+    Size,
+    unique,
+)
 
 _CLASS = ("label", "class", "name", "type", "category")
 _WIDTH = 10  # of lines and points, as LabelMe's
@@ -32,7 +40,8 @@ def _recognises(file: File) -> bool:
 
 def _read(file: File) -> Collected:
     entries = _entries(file.json).values()
-    return Collected({str(entry["filename"]): partial(_drawing, entry) for entry in entries})
+    drawings = [(str(entry["filename"]), partial(_drawing, entry)) for entry in entries]
+    return Collected(dict(unique(drawings, "images with the filename")))
 
 
 def _drawing(entry: Any, size: Size) -> Drawing:

@@ -23,6 +23,7 @@ reads this list.
     evaluation   a network on whole images: inference, metrics, files for the servers
     review       which labels are wrong, ranked, and their correction
     reporting    figures and tables, drawn from what they are given
+    consistency  names among the settings, and settings that go together
     experiment   a config to all of these
     run          the folder of a run: the loop, checkpoints, restoring, many runs
     modes        what `python -m arm_jax.main` does

@@ -92,9 +92,8 @@ def main(argv: list[str]) -> None:
     refusals.check(mode, config, workdir, _INPUT.value, group)
     host_memory.keep_freed()
     # Imported here, so that mistakes are answered before JAX is imported.
-    from arm_jax import experiment
 
-    experiment.checked(config)
+    consistency.checked(config)
     from arm_jax import modes
     from arm_jax.run import loop, staged
     from arm_jax.system import peers, sharding

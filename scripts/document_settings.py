@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from arm_jax import settings
-from arm_jax.experiment import TABLES
+from arm_jax.consistency import TABLES
 from arm_jax.reporting import markdown
 from arm_jax.settings.rows import Setting
 from arm_jax.system.values import Choice

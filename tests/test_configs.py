@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from arm_jax import consistency, settings
 from arm_jax import experiment as experiments
-from arm_jax import settings
 from arm_jax.data.labels import CITYSCAPES
 from arm_jax.system.errors import InputError
 from configs import base
@@ -26,11 +26,11 @@ def test_the_promised_configs_are_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_is_valid_locked_and_answers_smoke(name):
     config = load(name)
-    experiments.checked(config)
+    consistency.checked(config)
     with pytest.raises(AttributeError):
         config.bogus = 1
     smoke = load(name, "smoke")
-    experiments.checked(smoke)
+    consistency.checked(smoke)
     assert smoke.steps == 2 and smoke.data.dataset == "scenes"
     assert smoke.model.pretrained == ""
     assert load(name, "base").arm.kind == "none"
@@ -40,13 +40,13 @@ def test_every_config_is_valid_locked_and_answers_smoke(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_has_every_row(name):
-    plain = settings.flat(experiments.checked(load(name)))
+    plain = settings.flat(consistency.checked(load(name)))
     for row, changes in base.ROWS.items():
         if (name, row) == ("mixed", "ohem"):  # which has no use for unlabelled images
             with pytest.raises(InputError, match="chooses pixels itself"):
-                experiments.checked(load(name, row))
+                consistency.checked(load(name, row))
             continue
-        changed = settings.flat(experiments.checked(load(name, row)))
+        changed = settings.flat(consistency.checked(load(name, row)))
         assert {key: changed[key] for key in changes} == changes
         assert {k for k in plain if changed[k] != plain[k]} <= set(changes), row
 

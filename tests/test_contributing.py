@@ -12,8 +12,7 @@ import tiny
 from flax import nnx
 from official_trees import save
 
-from arm_jax import experiment as experiments
-from arm_jax import losses, networks, settings, weightings
+from arm_jax import consistency, losses, networks, settings, weightings
 from arm_jax.data import sources
 from arm_jax.data.formats import FORMATS
 from arm_jax.run import configs, loop
@@ -86,7 +85,7 @@ def test_a_setting_of_ones_own_is_recorded_with_the_run(tmp_path):
         for name in ("power", "arm.gamma"):
             table.pop(name, None)
     with pytest.raises(InputError, match=r"arm.kind = 'power'.*what a file adds that --config nam"):
-        experiments.checked(settings.overridden(configs.read(tmp_path), []))
+        consistency.checked(settings.overridden(configs.read(tmp_path), []))
 
 
 def test_a_loss_weighs_the_sure_less(tmp_path):
@@ -96,7 +95,7 @@ def test_a_loss_weighs_the_sure_less(tmp_path):
     loss, counted, signal = losses.LOSSES["focal"].pixels(log_p, {"valid": valid}, config.loss)
     np.testing.assert_allclose(loss, [[[0.25 * np.log(2), -1e-4 * np.log(0.99)]]], rtol=1e-4)
     assert counted.all() and signal is None
-    experiments.checked(config)
+    consistency.checked(config)
 
 
 @pytest.mark.parametrize("name", ["sum_head", "plain"])
@@ -174,5 +173,5 @@ def test_a_forgotten_part_is_named(tmp_path, name, line, lacking):
 def test_an_unknown_name_is_refused_with_the_list(tmp_path, name, key, known):
     config = load(tmp_path, name, **{key: "powr"})
     with pytest.raises(InputError, match=f"{key} = 'powr'.*{known}") as error:
-        experiments.checked(config)
+        consistency.checked(config)
     assert "\n" not in str(error.value)

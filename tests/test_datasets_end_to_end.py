@@ -19,8 +19,8 @@ import tiny
 from flax import nnx
 from PIL import Image
 
+from arm_jax import consistency, modes
 from arm_jax import experiment as experiments
-from arm_jax import modes
 from arm_jax.data import prepare, sources
 from arm_jax.data.labels import ADE20K, ADE20K_TABLE, CITYSCAPES, CITYSCAPES_TABLE
 from arm_jax.evaluation import server_files
@@ -71,7 +71,7 @@ def checked(monkeypatch, *arguments):
 def trained_and_evaluated(config, workdir):
     """Train; the evaluations, during training and of the checkpoint, count every labelled pixel."""
     during = loop.train(config, workdir)
-    checked = experiments.checked(config)
+    checked = consistency.checked(config)
     source = inputs.evaluation_source(checked, run_folder.read_classes(workdir))
     counts = sum(np.bincount(source[i]["label"].ravel(), minlength=256) for i in range(len(source)))
     afterwards = modes.evaluate(config, workdir)
@@ -208,9 +208,9 @@ def test_camvid_with_simulated_coarse_labels(tmp_path, monkeypatch, capsys):
 
     config = load("camvid_coarse", "arm", **SMALL)
     config.data.root = str(root)
-    training = inputs.training_source(experiments.checked(config))
+    training = inputs.training_source(consistency.checked(config))
     config.data.dataset, config.data.root = "prepared", str(folder)
-    written = inputs.training_source(experiments.checked(config))
+    written = inputs.training_source(consistency.checked(config))
     for index in range(3):  # coarse labels do not depend on where the fine ones come from
         np.testing.assert_array_equal(training[index]["label"], written[index]["label"])
     trained_and_evaluated(config, tmp_path / "run")

@@ -9,6 +9,7 @@ import jax
 import pytest
 import tiny
 
+from arm_jax import consistency
 from arm_jax import experiment as experiments
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.run import configs
@@ -90,7 +91,7 @@ def test_every_cell_of_the_tables_is_a_config():
     assert len(names) > 50
     for file, row in names:
         config = importlib.import_module(f"configs.{file}").get_config(row)
-        assert experiments.checked(config).data.dataset == file.split("_")[0]
+        assert consistency.checked(config).data.dataset == file.split("_")[0]
     # ... and no row is left out.
     rows = {row for _, cell in names for row in cell.split(",")}
     assert set(base.ROWS) - rows == set()

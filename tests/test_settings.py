@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from refusals import refusal
 
-from arm_jax import arm, experiment, optimizer, settings
+from arm_jax import arm, consistency, optimizer, settings
 from arm_jax.networks import deeplabv3plus, resnet
 from arm_jax.settings.rows import SETTINGS
 from arm_jax.system import errors
@@ -70,11 +70,11 @@ def test_the_choices_are_those_of_the_code():
     assert all(str(stride) in message for stride in strides)
 
 
-@pytest.mark.parametrize("key", experiment.TABLES)
+@pytest.mark.parametrize("key", consistency.TABLES)
 def test_a_name_that_no_table_has_is_refused_with_those_there_are(key):
-    message = refusal(experiment.checked, DEFAULTS, {key: "nonsense"})
+    message = refusal(consistency.checked, DEFAULTS, {key: "nonsense"})
     assert message.startswith(f"{key} = 'nonsense'; it must be ")
-    assert all(name in message for name in experiment.TABLES[key])
+    assert all(name in message for name in consistency.TABLES[key])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_collections import FrozenConfigDict
 
-from arm_jax import experiment as experiments
+from arm_jax import consistency
 from arm_jax.run import grid, restore
 from arm_jax.system.errors import Diverged, InputError
 
@@ -49,7 +49,7 @@ def _trained(config: FrozenConfigDict, fold: int, folder: Path) -> Path:
     cell = grid.Cell(
         f"without fold {fold + 1} of {number}",
         config.seed,
-        experiments.checked(config, changes),
+        consistency.checked(config, changes),
         folder,
     )
     outcome = grid.run(cell)

@@ -12,8 +12,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from arm_jax import consistency, settings
 from arm_jax import experiment as experiments
-from arm_jax import settings
 from arm_jax.data import check, sources
 from arm_jax.evaluation import evaluate
 from arm_jax.experiment import Experiment
@@ -55,7 +55,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
         step is made there is nothing to save, and `signals.Interrupted` is raised.
     """
     mesh = sharding.make_mesh() if mesh is None else mesh
-    config = experiments.checked(config)
+    config = consistency.checked(config)
     trackers.require(config.tracker)
     # Refuses a batch that cannot be split.
     sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from arm_jax import consistency
 from arm_jax import experiment as experiments
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import inference
@@ -95,7 +96,7 @@ class Predicts:
 
     def in_precision(self, dtype: str) -> Segmenter:
         """The trained network, but with convolutions in another `model.dtype`."""
-        config = experiments.checked(self.experiment.config, {"model.dtype": dtype})
+        config = consistency.checked(self.experiment.config, {"model.dtype": dtype})
         other = experiments.build(config, self.classes)
         graphdef, _ = nnx.split(nnx.eval_shape(other.create_players).segmenter)
         return nnx.merge(graphdef, nnx.split(self.model)[1])

@@ -72,7 +72,7 @@ def check(
             )
         return
     trackers.require(config.tracker)
-    # Unknown names are refused by `experiment.checked`, which needs the networks' table as well.
+    # Unknown names are refused by `consistency.checked`, which needs the networks' table as well.
     data_set = sources.DATASETS.get(config.data.dataset)
     if data_set is None or data_set.prepares:
         return

@@ -43,7 +43,7 @@ class Setting:
 # What convolutions are computed in, the most exact first.
 DTYPES = ("float32", "bfloat16", "float16")
 COUNT, NUMBER, FRACTION = Whole(1), Whole(0), Real(0, 1)
-NAME = Name()  # `experiment.TABLES` has the tables
+NAME = Name()  # `consistency.TABLES` has the tables
 SIZE = Several(COUNT, 2, "height, width")
 SIZE_OR_NONE = Several(COUNT, 2, "height, width", optional=True)
 LABELS = Choice(("coarse", "fine"))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from arm_jax import consistency, modes, networks
 from arm_jax import experiment as experiments
-from arm_jax import modes, networks
 from arm_jax.data import check
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import by_image, calibration, metrics
@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(t
 
 
 def test_another_config_cannot_continue_a_run(tmp_path):
-    run_folder.open_folder(tmp_path, experiments.checked(config()))
+    run_folder.open_folder(tmp_path, consistency.checked(config()))
     (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     with pytest.raises(InputError, match=r"arm\.p: 2\.0 there, 3\.0 now"):
         loop.train(config(**{"arm.p": 3.0}), tmp_path)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tiny
 
+from arm_jax import consistency, theorem
 from arm_jax import experiment as experiments
-from arm_jax import theorem
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.run import folder as run_folder
 from arm_jax.run import inputs, page
@@ -92,7 +92,7 @@ def test_scores_of_another_step_are_not_shown_as_those_of_this_one(run, device):
 def test_a_run_whose_images_are_gone_still_has_its_page(run, device):
     gone = {"dataset": "folders", "root": "/nowhere", "classes": STREET_SCENES.names}
     changes = {f"data.{key}": value for key, value in gone.items()}
-    config = experiments.checked(run.experiment.config, changes)
+    config = consistency.checked(run.experiment.config, changes)
     moved = experiments.build(config, STREET_SCENES)
     drawing = page.Page(
         page.Trained(run.folder, moved, run.players, run.histogram, run.step), device

@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from arm_jax import consistency, settings
 from arm_jax import experiment as experiments
-from arm_jax import settings
 from arm_jax.evaluation import inference, passes
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter, summary
@@ -67,7 +67,7 @@ def parameters(module: nnx.Module) -> int:
 
 def base_model(experiment: Experiment) -> Experiment:
     """The same experiment without ARM, as row `base` has it."""
-    config = experiments.checked(experiment.config, {"arm.kind": "none"})
+    config = consistency.checked(experiment.config, {"arm.kind": "none"})
     return experiments.build(config, experiment.classes)
 
 

@@ -92,6 +92,7 @@ def main(argv: list[str]) -> None:
     refusals.check(mode, config, workdir, _INPUT.value, group)
     host_memory.keep_freed()
     # Imported here, so that mistakes are answered before JAX is imported.
+    from arm_jax import consistency
 
     consistency.checked(config)
     from arm_jax import modes

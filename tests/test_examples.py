@@ -36,7 +36,17 @@ def test_every_public_function_has_an_example_that_holds(name):
     assert found.attempted and not found.failed
 
 
-@pytest.mark.parametrize("name", ["networks.resampling", "data.augment"])
+PACKAGE = README.parent / "arm_jax"
+OTHERS = [
+    name
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text()
+    and (name := ".".join(path.relative_to(PACKAGE).with_suffix("").parts)) not in COMPLETE
+    and all(getattr(one, "values", None) != (name,) for one in COMPLETE)
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_the_examples_that_there_are_hold(name):
     found = doctest.testmod(importlib.import_module(f"arm_jax.{name}"))
     assert found.attempted and not found.failed

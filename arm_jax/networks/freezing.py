@@ -35,6 +35,12 @@ def freeze(backbone: FourStages, parts: Sequence[str]) -> None:
 
     Raises:
         InputError: a part is left out before another, or the backbone has none of that name.
+
+    >>> from arm_jax import networks
+    >>> model = networks.create("deeplabv3plus_resnet10", 3, rngs=nnx.Rngs(0))
+    >>> freeze(model.backbone, ("stem", "stage1"))
+    >>> len(jax.tree.leaves(nnx.state(model.backbone.stem, nnx.Param)))
+    0
     """
     there = [name for name in PARTS if name == "stem" or backbone.modules(name)]
     if list(parts) != there[: len(parts)]:

@@ -26,8 +26,7 @@ from typing import Any
 
 import label_kinds
 import numpy as np
-from PIL import Image
-from safetensors.numpy import save
+import whole_files
 
 from arm_jax.data import cityscapes, images
 from arm_jax.data.formats import recognise
@@ -38,89 +37,11 @@ from arm_jax.data.trees import Zip
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_files
 
-HERE = Path(__file__).parent
 SECONDS = 5.0
 MEGABYTES = 200.0
 ADDRESSES = 8 << 30  # bytes that the script may ask for
 # Numbers that headers are not prepared for.
 NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
-
-
-def whole_images() -> dict[str, bytes]:
-    """A small image of each format that is read, and of each way to store pixels in it."""
-    pixels = np.random.default_rng(0).integers(0, 255, (24, 36, 3), np.uint8)
-    pixels[6:18, 8:30] = 90
-    exif = Image.Exif()
-    exif[274] = 6
-    ways = {
-        "rgb.png": (pixels, {}),
-        "grey.png": (pixels[..., 0] // 64, {}),
-        "deep.png": (pixels[..., 0].astype(np.uint16) * 200, {}),
-        "turned.png": (pixels, {"exif": exif}),
-        "photo.jpg": (pixels, {"exif": exif, "quality": 80}),
-        "progressive.jpg": (pixels, {"progressive": True}),
-        "rgb.bmp": (pixels, {}),
-        "grey.gif": (pixels[..., 0], {}),
-        "raw.tif": (pixels, {"exif": exif}),
-        "lzw.tif": (pixels, {"compression": "tiff_lzw"}),
-        "deflate.tif": (pixels[..., 0], {"compression": "tiff_adobe_deflate"}),
-        "lossy.webp": (pixels, {"exif": exif}),
-        "lossless.webp": (pixels, {"lossless": True}),
-        "rgb.ppm": (pixels, {}),
-        "grey.pgm": (pixels[..., 0], {}),
-    }
-    kinds = {"jpg": "JPEG", "tif": "TIFF", "ppm": "PPM", "pgm": "PPM"}
-    found = {}
-    for name, (array, options) in ways.items():
-        ending = name.rpartition(".")[2]
-        file = io.BytesIO()
-        Image.fromarray(array).save(file, kinds.get(ending, ending.upper()), **options)
-        found[name] = file.getvalue()
-    palette = Image.fromarray(pixels).quantize(7)
-    file = io.BytesIO()
-    palette.save(file, "PNG", bits=4)
-    return {**found, "palette.png": file.getvalue()}
-
-
-def whole_polygons() -> bytes:
-    corners = [[1, 1], [30, 2], [20, 22]]
-    things = [
-        {"label": "road", "polygon": corners},
-        {"label": "cargroup", "polygon": corners[::-1]},
-    ]
-    return json.dumps({"imgWidth": 36, "imgHeight": 24, "objects": things}).encode()
-
-
-def whole_labels() -> dict[str, bytes]:
-    """Outlines in each format of `arm_jax.data.formats`."""
-    kinds = {
-        "labelme.json": (label_kinds.labelme, "images/train/a.json"),
-        "cityscapes.json": (label_kinds.cityscapes, "gtFine/train/town/a_gtFine_polygons.json"),
-        "yolo.txt": (label_kinds.yolo, "train/labels/a.txt"),
-        "via.json": (label_kinds.via, "images/train/via_project.json"),
-        "coco.json": (label_kinds.coco, "annotations.json"),
-        "runs.json": (label_kinds.coco_compressed, "annotations.json"),
-    }
-    found = {}
-    for name, (write, file) in kinds.items():
-        with tempfile.TemporaryDirectory() as folder:
-            write(folder)
-            found[name] = Path(folder, file).read_bytes()
-    return found
-
-
-def whole_weights() -> dict[str, bytes]:
-    found = {p.name: p.read_bytes() for p in sorted((HERE / "goldens").glob("pretrained_*.pth"))}
-    state = {f"layer{k}.weight": np.ones((3, k + 1), np.float32) for k in range(4)}
-    return {**found, "state.safetensors": save(state, {"output_stride": "8"})}
-
-
-def whole_zip() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in whole_images().items():
-            archive.writestr(f"some/{name}", data)
-    return file.getvalue()
 
 
 def changed(data: bytes, rng: random.Random) -> bytes:
@@ -301,11 +222,11 @@ def trials(kind: str, number: int, seed: int) -> Iterator[Trial]:
     """`number` trials of images, polygons, labels, weights or zips, the same for the same seed."""
     rng = random.Random(f"{kind} {seed}")
     corpus: dict[str, dict[str, bytes]] = {
-        "images": whole_images(),
-        "polygons": {"a.json": whole_polygons()},
-        "labels": whole_labels(),
-        "weights": whole_weights(),
-        "zips": {"a.zip": whole_zip()},
+        "images": whole_files.images(),
+        "polygons": whole_files.polygons(),
+        "labels": whole_files.labels(),
+        "weights": whole_files.weights(),
+        "zips": whole_files.zips(),
     }
     readers = {
         "images": (read_image, read_part, read_label, read_upper_label, verify),

@@ -51,6 +51,7 @@ from arm_jax.system import (
 from arm_jax.system.errors import InputError
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(__doc__)
     parser.add_argument("row", nargs="?", default="configs/base.py:arm", metavar="configs/x.py:row")
@@ -87,14 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.peer:
         # Both frameworks must fit the device at once; read when JAX first looks for devices.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    try:
-        if arguments.json:
-            outputs.refuse_foreign_file(arguments.json)
-        experiment = configured(arguments, overrides)
-        figures = report.provenance(command) | measure(arguments, experiment)
-    except InputError as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
-        return 2
+    if arguments.json:
+        outputs.refuse_foreign_file(arguments.json)
+    experiment = configured(arguments, overrides)
+    figures = report.provenance(command) | measure(arguments, experiment)
     print(report.text(figures))
     if arguments.json:
         files.write_json(arguments.json, figures, indent=2)
@@ -178,4 +175,4 @@ def peer_options(arguments: argparse.Namespace, experiment: Experiment) -> list[
 
 if __name__ == "__main__":
     host_memory.keep_freed()
-    raise SystemExit(main())
+    sys.exit(main())

@@ -36,7 +36,8 @@ from arm_jax.system import command_line, files, outputs, terminal
 SIZE = (1024, 2048)
 
 
-def main() -> None:
+@command_line.answered
+def main() -> int:
     parser = command_line.Parser(__doc__)
     parser.add_argument("--dataset", default="", choices=("", *sources.DATASETS))
     parser.add_argument("--root", default="")
@@ -60,6 +61,7 @@ def main() -> None:
         print(f"{name:<52} {value:8.2f}")
     if arguments.json:
         files.write_json(arguments.json, figures, indent=2)
+    return 0
 
 
 def opened(arguments: argparse.Namespace, folder: Path) -> sources.Source:
@@ -213,4 +215,4 @@ def threaded(source: sources.Source, crop: tuple[int, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -30,6 +30,7 @@ from arm_jax.system import command_line, files, host_memory, outputs, terminal
 from arm_jax.system.errors import InputError
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(__doc__)
     parser.add_argument("--crop", type=int, nargs=2, default=(512, 1024), help="height and width")
@@ -42,13 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = sys.argv[1:] if argv is None else argv
     command = ["python", "scripts/benchmarks/benchmark_ops.py", *options]
     figures = report.provenance(command)
-    try:
-        if arguments.json:
-            outputs.refuse_foreign_file(arguments.json)
-        rows = measure(arguments)
-    except InputError as error:
-        print(f"benchmark_ops.py: {error}", file=sys.stderr)
-        return 2
+    if arguments.json:
+        outputs.refuse_foreign_file(arguments.json)
+    rows = measure(arguments)
     setting = {
         "crop": list(arguments.crop),
         "batch": arguments.batch,

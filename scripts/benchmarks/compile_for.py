@@ -36,6 +36,7 @@ from arm_jax.system import command_line, files, outputs
 from arm_jax.system.errors import InputError
 
 
+@command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     arguments, overrides = parse(argv)
     folder = Path(tempfile.mkdtemp(prefix="compile_for."))
@@ -67,9 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = figures.of(job, result, device)
         if arguments.json:
             files.write_json(arguments.json, found, indent=1)
-    except InputError as error:
-        print(f"compile_for.py: {error}", file=sys.stderr)
-        return 2
     except child.CompileError as error:
         print(f"compile_for.py: {' '.join([arguments.row, *overrides])}: {error}", file=sys.stderr)
         return 1

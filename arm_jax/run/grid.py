@@ -199,14 +199,15 @@ def add_rows(parser: argparse.ArgumentParser, seeds: str) -> None:
     """The arguments that all grids share: rows, `--seeds`, `--workdir`."""
     parser.add_argument("rows", nargs="+", metavar="configs/x.py:row")
     parser.add_argument(
-        "--seeds", type=_integers, default=_integers(seeds), help=f"e.g. 0,1,2 (default {seeds})"
+        "--seeds", type=integers, default=integers(seeds), help=f"e.g. 0,1,2 (default {seeds})"
     )
     parser.add_argument(
         "--workdir", type=mirror.argument, required=True, help="one subfolder a run"
     )
 
 
-def _integers(text: str) -> list[int]:
+def integers(text: str) -> list[int]:
+    """As the type of an argument: whole numbers, separated by commas."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

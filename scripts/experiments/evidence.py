@@ -73,9 +73,14 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser = command_line.Parser(__doc__)
     parser.add_argument("config", help="the bench: a file of configs/, without a row")
     parser.add_argument("--rows", default=";".join(ROWS), help="rows, separated by ;")
-    parser.add_argument("--claims", help="add the rows of these tables of the paper, as in 1,2,4,5")
+    parser.add_argument(
+        "--claims",
+        type=grid.integers,
+        default=[],
+        help="add the rows of these tables of the paper, as in 1,2,4,5",
+    )
     parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of labels")
-    parser.add_argument("--seeds", default="0,1,2,3,4,5,6,7,8,9")
+    parser.add_argument("--seeds", type=grid.integers, default=list(range(10)), help="as in 0,1,2")
     parser.add_argument("--root", default="", help="folder of the data; the config's by default")
     parser.add_argument("--workdir", type=Path, required=True, help="one subfolder a run")
     parser.add_argument("--minutes", type=float, help="begin no run after so long")
@@ -106,15 +111,10 @@ def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> Iterator[Pl
     kinds = arguments.kinds.split(",")
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise InputError(f"--kinds has {unknown[0]!r}; choose from {', '.join(KINDS)}")
-    rows = arguments.rows.split(";")
-    try:
-        seeds = [int(part) for part in arguments.seeds.split(",")]
-        tables = [int(part) for part in (arguments.claims or "").split(",") if part]
-    except ValueError as error:
-        raise InputError(f"--seeds and --claims are whole numbers, as in 0,1,2 ({error})") from None
-    rows = list(dict.fromkeys([BASE, *rows, *claims.rows_of(tables)]))
+    rows = [BASE, *arguments.rows.split(";"), *claims.rows_of(arguments.claims)]
+    rows = list(dict.fromkeys(rows))
     root = [f"--config.data.root={arguments.root}"] if arguments.root else []
-    for seed in seeds:
+    for seed in arguments.seeds:
         for kind in kinds:
             for row in rows:
                 config = configs.load(f"{arguments.config}:{row}", [*root, *overrides])

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser = command_line.Parser(__doc__)
     grid.add_rows(parser, seeds="0,1,2,3,4")
     arguments, overrides = command_line.parse(parser, argv)
-    command = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]
+    command = command_line.typed("scripts/compare.py", argv)
     outcomes: list[Outcome] = []
     grid.claim(arguments.workdir)
     planned = cells(arguments.rows, arguments.seeds, arguments.workdir, overrides)

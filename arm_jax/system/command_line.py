@@ -53,6 +53,11 @@ def parse(
     return arguments, rest
 
 
+def typed(script: str, argv: Sequence[str] | None) -> list[str]:
+    """The command that makes the figures of a script again; `argv` as `main` was given it."""
+    return ["python", script, *(sys.argv[1:] if argv is None else argv)]
+
+
 def add_group(parser: argparse.ArgumentParser) -> None:
     """The arguments of a script whose work several processes share; as those of `arm_jax.main`."""
     parser.add_argument("--coordinator", help="of several processes: host:port of the first, auto")

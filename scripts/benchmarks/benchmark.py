@@ -83,8 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--peer-python", default=sys.executable, help="one that has PyTorch")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments, overrides = command_line.parse(parser, argv)
-    options = sys.argv[1:] if argv is None else argv
-    command = ["python", "scripts/benchmarks/benchmark.py", *options]
+    command = command_line.typed("scripts/benchmarks/benchmark.py", argv)
     if arguments.peer:
         # Both frameworks must fit the device at once; read when JAX first looks for devices.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

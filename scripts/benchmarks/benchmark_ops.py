@@ -11,7 +11,6 @@ largest absolute value of the plain result.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeat", type=int, default=10, help="turns of each (default 10)")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args(argv)
-    options = sys.argv[1:] if argv is None else argv
-    command = ["python", "scripts/benchmarks/benchmark_ops.py", *options]
+    command = command_line.typed("scripts/benchmarks/benchmark_ops.py", argv)
     figures = report.provenance(command)
     if arguments.json:
         outputs.refuse_foreign_file(arguments.json)

@@ -65,8 +65,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         "--coarsen", default="medium", help="preset of the labels, for configs that name none"
     )
     arguments, overrides = command_line.parse(parser, argv)
-    options = sys.argv[1:] if argv is None else argv
-    command = ["python", "scripts/experiments/breakdown.py", *options]
+    command = command_line.typed("scripts/experiments/breakdown.py", argv)
     folder = arguments.workdir
     grid.claim(folder)
     points: list[dict[str, Any]] = []

@@ -86,8 +86,7 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="begin no run after so long")
     parser.add_argument("--table", action="store_true", help="train nothing")
     arguments, overrides = command_line.parse(parser, argv)
-    options = sys.argv[1:] if argv is None else argv
-    command = ["python", "scripts/experiments/evidence.py", *options]
+    command = command_line.typed("scripts/experiments/evidence.py", argv)
     folder, start = arguments.workdir, time.monotonic()
     grid.claim(folder)
     runs = list(plan(arguments, overrides))

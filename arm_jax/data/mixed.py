@@ -28,6 +28,8 @@ class Part:
       source: its records.
       share: of the examples, in (0, 1].
       weigh: whether ARM weighs its pixels and climbs on their loss.
+      correct: whether its labels may be wrong, and a teacher corrects them.
+      complete: whether a teacher labels what nobody drew.
       labelled: whether it has labels.
     """
 
@@ -35,6 +37,8 @@ class Part:
     source: Source
     share: Fraction
     weigh: bool = True
+    correct: bool = True
+    complete: bool = True
     labelled: bool = True
 
 
@@ -54,11 +58,21 @@ class MixedSource(JoinedSource):
         """How many records each part has."""
         return tuple(len(part.source) for part in self.parts)
 
-    def weighed(self) -> np.ndarray | None:
-        """bool (records,): whether ARM weighs a record; None where it weighs all."""
-        if all(part.weigh for part in self.parts):
-            return None
-        return np.repeat([part.weigh for part in self.parts], self.numbers)
+    def marks(self) -> dict[str, np.ndarray]:
+        """Which records are weighed, corrected and completed: bool (records,) by these keys.
+
+        A key is absent where that is done to all of them.
+        """
+        of_parts = {
+            "weighed": [part.weigh for part in self.parts],
+            "corrected": [part.correct for part in self.parts],
+            "completed": [part.complete for part in self.parts],
+        }
+        return {
+            key: np.repeat(values, self.numbers)
+            for key, values in of_parts.items()
+            if not all(values)
+        }
 
 
 class Composition:

@@ -92,9 +92,9 @@ class Batches:
     ):
         self._stream, self.records = stream, len(source)
         mixed = source if isinstance(source, MixedSource) else None
-        # Of a mixture: the records of each part, and which records are weighed.
+        # Of a mixture: the records of each part, and what is done to which records.
         self.parts = list(mixed.numbers) if mixed else None
-        self.weighed = mixed.weighed() if mixed else None
+        self.marks = mixed.marks() if mixed else {}
         self._batch_bytes = batch_bytes
         self.batch, self._part = batch, part
         self._workers, self._threads = workers, threads
@@ -151,8 +151,8 @@ class BatchIterator:
     def _advance(self) -> dict[str, np.ndarray]:
         batch = next(self._opened)
         self._next += 1
-        weighed = self._batches.weighed
-        return batch if weighed is None else {**batch, "weighed": weighed[batch["index"]]}
+        marks = self._batches.marks
+        return {**batch, **{key: values[batch["index"]] for key, values in marks.items()}}
 
     def get_state(self) -> dict[str, Any]:
         """Where the stream stands after the last batch; the same in every process."""
@@ -237,8 +237,8 @@ def training_batches(
       uint16 (b, h, w, bands)), label uint8 (b, h, w), extent int32 (b, 2) (height, width that are
       no padding), key uint32 (b, 2) (random bits for `jitter.jitter`) and index int64 (b,) (the
       record), where b is the process's part; they have `get_state`, `set_state` and `close`. With
-      `features`, that by name, float16 (b, h', w', c), stands for the image. Where a part of a
-      mixture is not weighed, weighed bool (b,) says whether ARM weighs the example.
+      `features`, that by name, float16 (b, h', w', c), stands for the image. Of a mixture, bool
+      (b,) by the keys of `MixedSource.marks` says what is done to the example.
 
     Raises:
       InputError: for an empty source or a value out of its range.

@@ -152,7 +152,8 @@ def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) ->
     Args:
       workdir: the run's folder.
       now: complete.
-      may_grow: whether `steps` may be larger than it was.
+      may_grow: whether the run may be made longer or shorter: `steps` may be larger than it was,
+        and `patience`, which counts all of its evaluations, may be another.
 
     Returns:
       A line for the terminal on what is allowed to differ, or none.
@@ -166,7 +167,9 @@ def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) ->
     if mixture.moved(then[mixture.KEY], asked[mixture.KEY]):
         allowed.append(mixture.KEY)
     grows = may_grow and asked["steps"] > then["steps"]
-    fixed = [key for key in differ if key not in allowed and not (grows and key == "steps")]
+    patient = may_grow and "patience" in differ
+    length = [key for key, given in (("steps", grows), ("patience", patient)) if given]
+    fixed = [key for key in differ if key not in allowed and key not in length]
     if fixed:
         changes = "; ".join(f"{key}: {then[key]!r} there, {asked[key]!r} now" for key in fixed)
         raise InputError(
@@ -178,6 +181,14 @@ def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) ->
         lines.append(
             f"goes on to step {asked['steps']:,}, not {then['steps']:,}; from here on the learning"
             " rate is that of the longer run"
+        )
+    if patient:
+        number = asked["patience"]
+        lines.append(
+            f"stops after {number} evaluations without a better mIoU, not {then['patience']}"
+            if number
+            else f"goes on to the last step, not to {then['patience']} evaluations without a better"
+            " mIoU"
         )
     if allowed:
         lines.append(

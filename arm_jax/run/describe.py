@@ -162,6 +162,11 @@ def _trained_on(
             labels = _labels(its, its.data.train_labels, its.data.coarsen)
             if not own.get("weigh", True):
                 labels += ", not weighed"
+            # By default what ARM weighs may be wrong.
+            if own.get("correct", own.get("weigh", True)) != own.get("weigh", True):
+                labels += ", corrected" if own["correct"] else ", not corrected"
+        if not own.get("complete", True):
+            labels += ", not completed"
         lines.append(f"  {crops:,.4g} of {name}: {_images(number)}{epochs}, {labels}")
     return [("train on", line) for line in lines]
 

@@ -102,7 +102,18 @@ def _mixed(config: FrozenConfigDict) -> MixedSource:
                 f" {parts[0].name} has {', '.join(first.names)}; both must have the same, in one"
                 " order, as data.classes lists them"
             )
-        parts.append(Part(name, source, share, own.get("weigh", True), labelled))
+        weigh = own.get("weigh", True)
+        parts.append(
+            Part(
+                name,
+                source,
+                share,
+                weigh=weigh,
+                correct=own.get("correct", weigh),
+                complete=own.get("complete", True),
+                labelled=labelled,
+            )
+        )
     return MixedSource(parts)
 
 

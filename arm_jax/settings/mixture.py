@@ -8,7 +8,8 @@ from typing import Any
 from arm_jax.system.errors import InputError
 
 KEY = "data.sources"
-OWN = ("name", "share", "weigh", "labelled")  # the other keys are settings of the section
+# The other keys are settings of the section.
+OWN = ("name", "share", "weigh", "correct", "complete", "labelled")
 _DENOMINATOR = 10_000
 _LONGEST = 100_000  # examples after which an order repeats
 
@@ -76,6 +77,12 @@ def refuse_contradictions(values: Mapping[str, Any]) -> None:
     unlabelled = [name for name, s in zip(named, sources, strict=True) if not _labelled(s)]
     if len(unlabelled) == len(sources):
         raise InputError(f"{KEY}: no source has labels; one at least must have some")
+    for name, source in zip(named, sources, strict=True):
+        if not _labelled(source) and not source.get("complete", True):
+            raise InputError(
+                f"{KEY}: nothing is learnt from {name!r}, which has neither labels nor is"
+                " completed; leave the source out"
+            )
     if unlabelled and values["targets.complete"] == "none":
         raise InputError(
             f"{KEY}: nothing is learnt from {unlabelled[0]!r}, which has no labels, while"

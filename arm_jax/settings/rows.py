@@ -137,7 +137,8 @@ _SHARED = (
     "channels", "mean", "deviation",
 )
 _OWN: dict[str, Kind] = {
-    "name": Text(), "share": Real(above=0, high=1), "weigh": Flag(), "labelled": Flag(),
+    "name": Text(), "share": Real(above=0, high=1), "weigh": Flag(),
+    "correct": Flag(), "complete": Flag(), "labelled": Flag(),
 }
 _INHERITED: dict[str, Kind] = {
     name: row.kind for row in DATA_ROWS

@@ -32,6 +32,7 @@ class Given(NamedTuple):
       scores: (b, h', w', C) float32 of the teacher, where targets are distributions, else None.
       table: (C, C + 1), see `noise`, or None.
       begun: () bool.
+      doubted: (b, h, w) bool, what was drawn and may be wrong, where targets are distributions.
     """
 
     drawn: jax.Array
@@ -41,6 +42,7 @@ class Given(NamedTuple):
     scores: jax.Array | None = None
     table: jax.Array | None = None
     begun: jax.Array | None = None
+    doubted: jax.Array | None = None
 
 
 def teaches(settings: Any) -> bool:
@@ -71,7 +73,8 @@ def look(
     *,
     ignore: int = 255,
     devices: int = 1,
-    weighed: jax.Array | None = None,
+    corrected: jax.Array | None = None,
+    completed: jax.Array | None = None,
 ) -> tuple[Given | None, Beliefs | None]:
     """What is believed of a batch's labels, and the beliefs with this batch in them.
 
@@ -85,8 +88,9 @@ def look(
       config: the run's.
       ignore: the label of pixels that have none.
       devices: over how many the batch is split.
-      weighed: (b,) bool, the images whose labels may be wrong; those of the others are neither
-        corrected nor counted among the contradicted. None for all.
+      corrected: (b,) bool, the images whose labels may be wrong; those of the others are neither
+        corrected nor counted among the contradicted, nor in the table of noise. None for all.
+      completed: (b,) bool, the images that are completed where nothing was drawn; None for all.
 
     Returns:
       The labels, None where the objective is the usual one; the beliefs, with the teacher as it
@@ -111,8 +115,11 @@ def look(
         return given, beliefs
 
     scores = stop_gradient(scores)
-    doubted = drawn if weighed is None else drawn & weighed[:, None, None]
-    beliefs = _learned(beliefs, scores, labels, distance, doubted, drawn, seen, step, config)
+    may_be_wrong = seen if corrected is None else seen & corrected[:, None, None]
+    doubted = drawn & may_be_wrong
+    beliefs = _learned(
+        beliefs, scores, labels, distance, doubted, drawn, may_be_wrong, step, config
+    )
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
     limit = targets.thresholds(
         distance,
@@ -124,8 +131,9 @@ def look(
     limit = jnp.where(beliefs.begun & doubted, limit, never)
     sure = jnp.where(beliefs.begun, settings.complete_above, never)
     missing = seen & ~drawn
-
-    begun = beliefs.begun
+    if completed is not None:
+        missing &= completed[:, None, None]
+    always = jnp.where(beliefs.begun & doubted, 0.0, never)
 
     def judged(scores: jax.Array, maps: dict[str, jax.Array]) -> jax.Array:
         p = jnp.exp(log_softmax(scores))
@@ -136,9 +144,8 @@ def look(
             )
         elif settings.correct == "posterior":
             q = _posterior(p, labels, maps["drawn"], table, settings.sharpness)
-            always = jnp.where(begun, 0.0, never)
             found = targets.corrected(
-                found, jnp.argmax(q, -1), jnp.ones(q.shape[:-1]), always, maps["drawn"]
+                found, jnp.argmax(q, -1), jnp.ones(q.shape[:-1]), maps["limit"], maps["drawn"]
             )
         if settings.complete != "none":
             if settings.complete == "posterior":
@@ -148,6 +155,7 @@ def look(
             )
         return found
 
+    limit = always if settings.correct == "posterior" else limit
     maps = {"labels": labels, "limit": limit, "drawn": drawn, "missing": missing}
     believed = by_rows(judged, scores, maps, devices=devices)
 
@@ -163,7 +171,11 @@ def look(
     )
     soft = settings.correct in ("soft", "posterior") or settings.complete == "soft"
     given = given._replace(
-        believed=believed, scores=scores if soft else None, table=table, begun=beliefs.begun
+        believed=believed,
+        scores=scores if soft else None,
+        table=table,
+        begun=beliefs.begun,
+        doubted=doubted if soft else None,
     )
     return given, beliefs
 
@@ -182,7 +194,8 @@ def log_likelihood(
       log_p: (..., C), the student's.
       teacher: (..., C), the teacher's scores.
       hard: (...), the log-likelihood of the believed labels.
-      maps: "drawn", "believed" (...) labels, and "valid" (...) bool, where something was drawn.
+      maps: "drawn", "believed" (...) labels, and bool (...) "valid", where something was drawn, and
+        "doubted", where that may be wrong.
       given: for its table and whether the teacher has begun.
       settings: the config's section `targets`.
     """
@@ -192,7 +205,7 @@ def log_likelihood(
         q = _posterior(p, maps["drawn"], valid, given.table, settings.sharpness)
         q = jnp.where(valid[..., None], q, p)
         assert given.begun is not None
-        where = valid & given.begun
+        where = maps["doubted"] & given.begun
     else:
         q, where = p, valid & changed & (settings.correct == "soft")
     if settings.complete == "soft":
@@ -215,7 +228,7 @@ def _learned(
     distance: jax.Array,
     doubted: jax.Array,
     drawn: jax.Array,
-    seen: jax.Array,
+    may_be_wrong: jax.Array,
     step: jax.Array,
     config: Any,
 ) -> Beliefs:
@@ -229,8 +242,8 @@ def _learned(
             x = jnp.take(x, places.astype(jnp.int32), axis=axis)
         return x
 
-    labels, distance, doubted, drawn, seen = (
-        sampled(x) for x in (labels, distance, doubted, drawn, seen)
+    labels, distance, doubted, drawn, may_be_wrong = (
+        sampled(x) for x in (labels, distance, doubted, drawn, may_be_wrong)
     )
     p = jnp.exp(log_softmax(scores))
     believed, certainty = jnp.argmax(p, -1), jnp.max(p, -1)
@@ -256,7 +269,7 @@ def _learned(
     if counts is not None:
         q = _posterior(p, labels, drawn, noise.table(counts), 1.0)
         report = jnp.where(drawn, labels, p.shape[-1]).astype(jnp.int32)
-        new = noise.blended(counts, noise.counted(q, report, seen))
+        new = noise.blended(counts, noise.counted(q, report, may_be_wrong))
         counts = jnp.where(step >= schedules.boundary(COUNTED_FROM, config.steps), new, counts)
     return dataclasses.replace(
         beliefs,

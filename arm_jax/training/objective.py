@@ -122,7 +122,7 @@ def from_scores(
         maps = by_rows(pixel_maps, scores, believed, devices=method.devices)
     else:
         both = jnp.concatenate([scores, given.scores], -1)
-        seen = {"drawn": labels, "believed": believed, "valid": valid}
+        seen = {"drawn": labels, "believed": believed, "valid": valid, "doubted": given.doubted}
         maps = by_rows(soft_maps, both, seen, devices=method.devices)
     log_p = maps.pop("log_p")
     found = loss.pixels(log_p, {**maps, "valid": valid}, config.loss)

@@ -78,7 +78,7 @@ def train_step(
       state: as from `create_state`.
       batch: "image" (b, h, w, 3) uint8, "label" (b, h, w) uint8, "extent" (b, 2) int32 and "key"
         (b, 2) uint32, as `data.pipeline` yields them; or "features" in place of the image, see
-        `network_input`; "weighed" (b,) bool where ARM does not weigh all images.
+        `network_input`; bool (b,) "weighed", "corrected" and "completed" where not all images are.
       graphdef: the static part of the players.
       transformation: as from `optimizer.create`.
       method: the run's settings.
@@ -184,7 +184,8 @@ def _believed(
         config,
         ignore=method.ignore,
         devices=method.devices,
-        weighed=batch.get("weighed"),
+        corrected=batch.get("corrected"),
+        completed=batch.get("completed"),
     )
 
 

@@ -80,6 +80,7 @@ def test_batches_hold_the_shares_and_every_source_its_own_epochs():
     assert np.bincount(of).tolist() == [40, 30, 10]
     np.testing.assert_array_equal(found["image"][:, 0, 0, 0], of)
     np.testing.assert_array_equal(found["weighed"], of != 0)
+    assert "corrected" not in found and "completed" not in found  # done to all
     for batch in of.reshape(10, 8):  # the period
         assert np.bincount(batch).tolist() == [4, 3, 1]
     for part, (start, number) in enumerate(((0, 3), (3, 5), (8, 7))):
@@ -117,7 +118,7 @@ def test_a_mixture_goes_on_where_it_was_and_on_any_number_of_processes():
 
 
 def test_nothing_is_added_where_all_are_weighed():
-    assert mixture(weigh=(True, True, True)).weighed() is None
+    assert mixture(weigh=(True, True, True)).marks() == {}
     assert "weighed" not in take(stream(mixture(weigh=(True, True, True))), 1)
     alone = MixedSource([Part("a", Plain(0, 5), Fraction(1))])
     np.testing.assert_array_equal(
@@ -165,7 +166,15 @@ def test_folders_below_one_root(folders):
     assert [part.share for part in source.parts] == [Fraction(1, 4), Fraction(1, 2), Fraction(1, 4)]
     labelled = [bool((source[index]["label"] != 255).any()) for index in range(9)]
     assert labelled == 5 * [True] + 4 * [False]
-    assert source.weighed().tolist() == 2 * [False] + 7 * [True]
+    marks = source.marks()
+    assert marks["weighed"].tolist() == marks["corrected"].tolist() == 2 * [False] + 7 * [True]
+    assert "completed" not in marks
+    fine, coarse, rest = THREE
+    own = ({**fine, "correct": True}, {**coarse, "correct": False, "complete": False}, rest)
+    marks = inputs.training_source(config(folders, own)).marks()
+    assert marks["weighed"].tolist() == 2 * [False] + 7 * [True]
+    for key in ("corrected", "completed"):
+        assert marks[key].tolist() == 2 * [True] + 3 * [False] + 4 * [True]
     assert source.fingerprint() and source.inspect(8)[255] == 64
     # The images of a labelled folder, whose labels are not looked at.
     (folders / "fine/labels/0.png").write_bytes(b"no image")
@@ -194,6 +203,7 @@ def test_images_of_other_data_sets_are_taken_without_their_labels():
         (("fine",), {}, "it must be a tuple of mappings"),
         (({"share": 1, "labelled": False},), {}, "no source has labels"),
         (THREE, {"targets.complete": "none"}, "nothing is learnt from 'rest'"),
+        ((*THREE[:2], {**THREE[2], "complete": False}), {}, "neither labels nor is completed"),
         (({"share": 1, "weigh": False},), {}, "no source with labels is weighed"),
         (
             ({"root": "a", "share": 0.5}, {"root": "b/a", "share": 0.5}),

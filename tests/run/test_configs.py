@@ -102,6 +102,10 @@ def test_a_run_may_go_on_for_more_steps_but_a_grid_does_not(recorded):
     (line,) = configs.continued(folder, longer)
     assert line.startswith("goes on to step 20, not 10; from here on the learning rate")
     assert "steps: 10 there, 20 now" in refusal(configs.continued, folder, longer, may_grow=False)
+    patient = settings.frozen(config, {"patience": 3})
+    (line,) = configs.continued(folder, patient)
+    assert line == "stops after 3 evaluations without a better mIoU, not 0"
+    assert "patience: 0 there, 3" in refusal(configs.continued, folder, patient, may_grow=False)
 
 
 def test_a_trained_run_knows_its_network_and_takes_what_it_is_evaluated_by(recorded):

@@ -260,9 +260,14 @@ def test_the_judge_is_the_teacher_until_it_begins_and_then_a_copy_for_its_time()
     assert not np.array_equal(before[4], before[5])
 
 
-def _looked(labels, believed, certainty, weighed=None):
+def _looked(labels, believed, certainty, changes=None, **images):
     """What becomes of labels (h, w) that a teacher gives other classes, by the rule for edges."""
-    changes = {**RECIPE, "targets.near": 6.0, "targets.near_rule": "contradictions"}
+    changes = {
+        **RECIPE,
+        "targets.near": 6.0,
+        "targets.near_rule": "contradictions",
+        **(changes or {}),
+    }
     config = tiny.method({**changes, "targets.edge_weight": 0.0}).config
     number = int(max(labels.max(), believed.max())) + 1
     other = np.log((1 - certainty) / (number - 1))
@@ -277,7 +282,7 @@ def _looked(labels, believed, certainty, weighed=None):
         jnp.asarray([labels.shape], jnp.int32),
         jnp.int32(0),
         config,
-        weighed=weighed,
+        **images,
     )
     return np.asarray(given.believed[0]), known
 
@@ -303,14 +308,22 @@ def test_contradictions_near_edges_alone_correct_nothing_and_those_behind_them_d
     np.testing.assert_array_equal(unsure, np.where(near, wrong, labels))
 
 
-def test_labels_of_images_that_are_not_weighed_are_not_corrected_nor_counted():
+@pytest.mark.parametrize("kind", ["class", "posterior"])
+def test_labels_of_images_that_are_right_are_neither_corrected_nor_counted(kind):
     labels = np.zeros((64, 64), np.int64)
     labels[8:56, 8:56] = 1
     nothing = np.zeros_like(labels)
     nothing[0, 0] = 1  # of two classes
-    found, known = _looked(labels, nothing, 0.99, jnp.array([True]))
+    changes, sure = {"targets.correct": kind}, 1 - 1e-6
+    some, none = jnp.array([True]), jnp.array([False])
+    found, known = _looked(labels, nothing, sure, changes, corrected=some)
     assert (found[labels == 1] == 0).all() and known.contradicted > 0
-    found, known = _looked(labels, nothing, 0.99, jnp.array([False]))
+    found, known = _looked(labels, nothing, sure, changes, corrected=none)
     np.testing.assert_array_equal(found, labels)
     assert known.contradicted == known.contradicted_near == known.contradicted_beyond == 0
     assert known.corrected == 0
+    labels[:, :4] = 255
+    found, _ = _looked(labels, nothing, sure, changes, corrected=none, completed=some)
+    assert (found[:, :4] != 255).all() and (found == labels)[:, 4:].all()
+    found, known = _looked(labels, nothing, sure, changes, completed=none)
+    assert (found[:, :4] == 255).all() and known.completed == 0

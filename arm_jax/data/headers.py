@@ -121,19 +121,29 @@ def read(data: bytes, name: str) -> Header:
     return found
 
 
-def read_tiff(data: mmap.mmap, name: str) -> Header | None:
-    """The header of a TIFF of any size, mapped into memory; None for a file of another kind.
+def read_large(data: mmap.mmap, name: str) -> Header | None:
+    """The header of a TIFF or PNG of any size, mapped into memory; None for another kind of file.
 
     Raises InputError where it is damaged, or has too few bytes for its pixels.
     """
-    if data[:4] not in _TIFF_STARTS:
+    is_png = data[:8] == PNG and data[12:16] == b"IHDR"
+    if not is_png and data[:4] not in _TIFF_STARTS:
         return None
-    with readable(b"TIFF", name):
-        found = _tiff(data)
+    with readable(b"a file", name):
+        found = _png(data) if is_png else _tiff(data)
     height, width = found.stored
     if height * width > MOST_PIXELS:  # below, the decoders' own limits hold
         check_bytes(height, width, len(data), name)
     return found
+
+
+def refuse_turned(header: Header, name: str, turn: bool) -> None:
+    """Raise InputError for a large image that would have to be turned, if `turn`."""
+    if turn and header.orientation > 1:
+        raise InputError(
+            f"{name}: has the orientation {header.orientation}, and an image of this size is not"
+            " turned; save its pixels turned, or set data.orientation = 'stored'"
+        )
 
 
 def check_size(height: int, width: int, data: bytes, name: str) -> None:
@@ -164,7 +174,7 @@ def _too_large(data: bytes, name: str, size: str) -> InputError:
     return InputError(
         f"{name}: its header asks for {size} pixels ({len(data):,} bytes of file), and the limit is"
         f" {MOST_PIXELS:,} pixels; cut it into smaller images, or have --mode predict label it"
-        " as a TIFF, which it reads in parts"
+        " as a TIFF or PNG, which it reads in parts"
     )
 
 
@@ -192,7 +202,7 @@ def readable(data: bytes, name: str) -> Iterator[None]:
         raise InputError(f"{name}: cannot be read, {reason}; replace the file") from None
 
 
-def _png(data: bytes) -> Header:
+def _png(data: bytes | mmap.mmap) -> Header:
     width, height, bits = struct.unpack_from(">IIB", data, 16)
     orientation, palette, place = 1, b"", 8
     # OpenCV reserves what a chunk states for its length, up to 4 GiB.

@@ -1,7 +1,8 @@
-"""TIFFs that are larger than memory, read and written a part at a time, by tifffile.
+"""Images that are larger than memory, read a part at a time, and TIFFs that are written so.
 
-A TIFF holds tiles or strips that are compressed each for itself, or rows that lie one behind the
-other; of both, any part can be read without the rest. PNG and JPEG have one stream for all pixels.
+TIFFs are read by tifffile, PNGs by `large_png`. A TIFF holds tiles or strips that are compressed
+each for itself, or rows that lie one behind the other; of both, any part can be read without the
+rest. JPEG has one stream for all pixels.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import numpy as np
 
 from arm_jax.data import bands, headers
 from arm_jax.data.headers import Header
+from arm_jax.data.large_png import LargePng
 from arm_jax.system import files
 from arm_jax.system.errors import InputError, first_line
 
@@ -30,11 +32,11 @@ _REMEDY = (
 
 
 def header(path: Path) -> Header | None:
-    """What a TIFF states; None for a file of another kind.
+    """What a TIFF or PNG states; None for a file of another kind.
 
     Raises InputError where it cannot be read, or has too few bytes for its pixels.
     """
-    if path.suffix.lower() not in (".tif", ".tiff"):
+    if path.suffix.lower() not in (".tif", ".tiff", ".png"):
         return None
     files.check_regular(path)
     try:
@@ -42,15 +44,23 @@ def header(path: Path) -> Header | None:
             if not os.fstat(file.fileno()).st_size:
                 return None
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return headers.read_tiff(data, str(path))
+                return headers.read_large(data, str(path))
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); correct its permissions"
         ) from None
 
 
-class LargeImage:
-    """An image of which parts are read; close it, or use it in a `with`.
+def opened(path: Path, *, turn: bool = True, channels: int = 0) -> "LargeTiff | LargePng":
+    """An image of which parts are read in order, for a `with`; arguments as for `LargeTiff`."""
+    stated = header(path)
+    if stated is not None and stated.kind == "PNG":
+        return LargePng(path, turn=turn, channels=channels)
+    return LargeTiff(path, turn=turn, channels=channels)
+
+
+class LargeTiff:
+    """A TIFF of which parts are read; close it, or use it in a `with`.
 
     Args:
       path: of a TIFF.
@@ -67,13 +77,9 @@ class LargeImage:
     def __init__(self, path: Path, *, turn: bool = True, channels: int = 0):
         tifffile = bands.reader(str(path))
         stated = header(path)
-        if stated is None:
+        if stated is None or stated.kind != "TIFF":
             raise InputError(f"{path}: is no TIFF; {_REMEDY}")
-        if turn and stated.orientation > 1:
-            raise InputError(
-                f"{path}: has the orientation {stated.orientation}, and an image of this size is"
-                " not turned; save its pixels turned, or set data.orientation = 'stored'"
-            )
+        headers.refuse_turned(stated, str(path), turn)
         self._path, self._channels = path, channels
         self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
         try:
@@ -103,7 +109,7 @@ class LargeImage:
                 f" compressed as one; {_REMEDY}"
             )
 
-    def __enter__(self) -> "LargeImage":
+    def __enter__(self) -> "LargeTiff":
         return self
 
     def __exit__(self, *error: object) -> None:

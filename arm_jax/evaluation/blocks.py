@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from arm_jax.data import bands, colors
 from arm_jax.data.labels import Classes
-from arm_jax.data.large import LargeImage, Rows, header
+from arm_jax.data.large import Rows, header, opened
 from arm_jax.evaluation import inference
 from arm_jax.evaluation.passes import placed, views
 from arm_jax.evaluation.protocol import Protocol, window_starts
@@ -121,7 +121,7 @@ def label(
 
     Args:
       model: in evaluation mode.
-      path: of a TIFF.
+      path: of a TIFF or PNG.
       to: where what goes: "labels" and perhaps "confidence" (tiled TIFFs), and "overlays" (JPEG, at
         most `LONGEST_OVERLAY` pixels long).
       classes: of the model.
@@ -144,7 +144,7 @@ def label(
     own = inputs.of(model)
     channels = own.number if own.stored else 0
     kept: dict[str, Rows] = {}
-    with LargeImage(path, turn=turn, channels=channels) as image:
+    with opened(path, turn=turn, channels=channels) as image:
         height, width = image.size
         crop, stride = protocol.crop or (0, 0), protocol.stride or (0, 0)
         down, across = (

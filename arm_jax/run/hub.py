@@ -6,6 +6,8 @@ A repository holds what a run's folder does, as far as it takes to predict:
     model.safetensors  the network, see `weights.export.metadata`
     config.json        every setting, without this machine's paths
     classes.json       names and colours
+
+`model.safetensors` alone is enough: its metadata state the network, its classes and its bands.
 """
 
 import contextlib
@@ -24,7 +26,7 @@ from arm_jax import experiment as experiments
 from arm_jax import settings
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter
-from arm_jax.run import configs, model_card, restore
+from arm_jax.run import configs, model_card, restore, stated
 from arm_jax.run import folder as run_folder
 from arm_jax.run.predicting import Predicts
 from arm_jax.settings.rows import NOTHING
@@ -65,36 +67,37 @@ def load(
 
     Args:
       source: a run's folder, see `restore.load`; `hf://OWNER/NAME` or `hf://OWNER/NAME@REVISION`;
-        or a folder that `write` filled.
+        a folder that `write` filled; or a `.safetensors` of scripts/export.py, which predicts as
+        `stated.experiment` says.
       checkpoint, config: of a run's folder only, see `restore.load`.
 
     Raises:
       InputError: as `restore.load`; there is no such repository, it cannot be reached and is not in
-        the cache, or it holds no network of this package.
+        the cache, or it holds no network of this package, or none that states its classes.
     """
-    address = str(source)
+    address, path = str(source), Path(source).expanduser()
+    is_file = path.suffix == ".safetensors" and not address.startswith(HUB) and not path.is_dir()
     is_published = address.startswith(HUB) or (
-        (Path(source).expanduser() / WEIGHTS).exists()
-        and not (Path(source).expanduser() / "checkpoints").exists()
+        (path / WEIGHTS).exists() and not (path / "checkpoints").exists()
     )
-    if not is_published:
+    if not is_published and not is_file:
         return restore.load(source, checkpoint, config=config)
     if checkpoint != "latest" or config is not None:
         raise InputError(f"{address} is one network with its settings; leave out the rest")
-    folder = _downloaded(address) if address.startswith(HUB) else Path(source).expanduser()
-    missing = [name for name in FILES[:3] if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{address} has no {', '.join(missing)}, and is no network that scripts/push.py"
-            " published; pretrained.load takes weights alone"
-        )
-    values = _without_paths(configs.read(folder))
-    experiment = experiments.build(settings.frozen(values), run_folder.read_classes(folder))
+    folder = _downloaded(address) if address.startswith(HUB) else path
+    weights = weight_files.locate(path) if is_file else folder / WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{address} has no {WEIGHTS}, and is no network of this package")
+    if all((folder / name).is_file() for name in FILES[1:3]):
+        values = _without_paths(configs.read(folder))
+        experiment = experiments.build(settings.frozen(values), run_folder.read_classes(folder))
+    else:
+        experiment = stated.experiment(weights, address)
     segmenter = experiment.create_players().segmenter
-    report = pretrained.load(segmenter, folder / WEIGHTS)
+    report = pretrained.load(segmenter, weights)
     if report.fresh:
         raise InputError(
-            f"{address}: {WEIGHTS} lacks {len(report.fresh)} tensors of {segmenter.name}:"
+            f"{address}: {weights.name} lacks {len(report.fresh)} tensors of {segmenter.name}:"
             f" {', '.join(report.fresh[:3])}"
         )
     return Published(address, experiment, segmenter)

@@ -6,15 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
 
 from arm_jax import networks
-from arm_jax.data import headers, images
+from arm_jax.data import headers, images, large_png
 from arm_jax.data.labels import generic
-from arm_jax.data.large import LargeImage
+from arm_jax.data.large import LargeTiff, opened
 from arm_jax.evaluation import inference
 from arm_jax.evaluation.blocks import Blocks, spans
 from arm_jax.evaluation.predict import predict_images
@@ -73,12 +74,55 @@ def test_every_part_is_what_the_whole_image_has_there(tmp_path, number, dtype, o
     path = write(tmp_path / "a.tif", stored, **options)
     channels = number if number == 5 else 0
     whole = images.decode_image(path.read_bytes(), "a", channels=channels)
-    with LargeImage(path, channels=channels) as image:
+    with LargeTiff(path, channels=channels) as image:
         assert image.size == SIZE
         for top, left, height, width in ((0, 0, *SIZE), (31, 47, 65, 99), (149, 229, 1, 1)):
             found = image.read(top, left, height, width)
             np.testing.assert_array_equal(found, whole[top : top + height, left : left + width])
             assert found.dtype == whole.dtype
+
+
+@pytest.mark.parametrize(
+    ("mode", "bits"),
+    [("RGB", 8), ("L", 8), ("LA", 8), ("RGBA", 8), ("P", 8), ("1", 1), ("RGB", 16), ("I;16", 16)],
+)
+def test_every_part_of_a_png_is_what_the_whole_image_has_there(tmp_path, monkeypatch, mode, bits):
+    """With all five filters, in strips of a few rows; from above to below, and from the start."""
+    monkeypatch.setattr(large_png, "_STRIP_BYTES", 5000)
+    noisy = pixels(3, np.uint16) // 2 + np.random.default_rng(0).integers(
+        0, 2000, (*SIZE, 3), np.uint16
+    )
+    path, channels = tmp_path / "a.png", 0
+    if bits == 16:
+        cv2.imwrite(str(path), noisy if mode == "RGB" else noisy[..., 0])
+        channels = 3 if mode == "RGB" else 1
+    else:
+        picture = Image.fromarray((noisy // 257).astype(np.uint8)).convert(mode)
+        picture.save(path, transparency=3) if mode == "P" else picture.save(path)
+    for number in {0, channels}:
+        whole = images.decode_image(path.read_bytes(), "a", channels=number)
+        with opened(path, channels=number) as image:
+            assert image.size == SIZE
+            for top, left, height, width in ((0, 5, 40, 99), (31, 47, 65, 99), (149, 229, 1, 1)):
+                found = image.read(top, left, height, width)
+                np.testing.assert_array_equal(found, whole[top : top + height, left : left + width])
+                assert found.dtype == whole.dtype
+            np.testing.assert_array_equal(image.read(0, 0, *SIZE), whole)
+
+
+def test_a_large_png_that_cannot_be_read_in_rows_is_one_line(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels()).save(path)
+    data = path.read_bytes()
+    for changed, words in (
+        (data[:28] + b"\1" + data[29:], "is interlaced, and an image of this size is read row"),
+        (data[:900] + bytes([data[900] ^ 255]) + data[901:], "a checksum of it is wrong"),
+        (data[:25] + b"\7" + data[26:], "cannot be read"),
+    ):
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match=words) as caught, opened(path) as image:
+            image.read(0, 0, *SIZE)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [1, 40, 64, 65, 200, 333, 1000])
@@ -182,7 +226,9 @@ def test_what_cannot_be_cut_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"a\.tif: cannot be read .*; save it anew"):
         predicted(path, tmp_path, Protocol())
     assert not list((tmp_path / "out").rglob("*.tif*"))
-    with pytest.raises(InputError, match=r"limit is .* have --mode predict label it as a TIFF"):
+    with pytest.raises(
+        InputError, match=r"limit is .* have --mode predict label it as a TIFF or P"
+    ):
         headers.check_size(20_000, 20_000, b"", "x")
 
 

@@ -15,6 +15,7 @@ from flax import nnx
 from refusals import refusal
 from safetensors import safe_open
 from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
 import arm_jax
 from arm_jax import experiment as experiments
@@ -169,6 +170,15 @@ def test_a_run_is_published_and_loaded_back(run, hub, tmp_path, capsys):
     np.testing.assert_array_equal(
         arm_jax.load(tmp_path / "out").predict(image), expected.predict(image)
     )
+    # The weights alone state classes and bands.
+    alone = tmp_path / "alone.safetensors"
+    shutil.copy(tmp_path / "out/model.safetensors", alone)
+    found = arm_jax.load(alone)
+    assert found.classes == STREET_SCENES and found.model.bands == expected.model.bands
+    exact = inference.predict(expected.in_precision("float32"), image)
+    np.testing.assert_array_equal(found.predict(image), exact)
+    (tmp_path / "out/config.json").unlink()
+    assert arm_jax.load(tmp_path / "out").classes == STREET_SCENES
 
 
 def test_a_model_card_tells_what_was_measured_on_what(run, tmp_path):
@@ -232,10 +242,13 @@ def test_what_cannot_be_published_is_one_line(run, hub, arguments, message, monk
 
 
 def test_what_cannot_be_loaded_from_the_hub_is_one_line(hub):
-    hub.repositories["owner/other"] = {"model.safetensors": b"", "README.md": b""}
+    weights = to_bytes({"weight": np.zeros(3, np.float32)})
+    hub.repositories["owner/other"] = {"model.safetensors": weights, "README.md": b""}
+    hub.repositories["owner/empty"] = {"README.md": b""}
     for address, words in {
         "hf://owner/none": "hf://owner/none: the Hub knows no such repository",
-        "hf://owner/other": "hf://owner/other has no config.json, classes.json, and is no network",
+        "hf://owner/empty": "hf://owner/empty has no model.safetensors, and is no network of this",
+        "hf://owner/other": "hf://owner/other does not state its network and class_names and class",
         "hf://owner/other@v3": "hf://owner/other@v3: the Hub knows no such repository or revision",
         "hf://owner": "hf://owner: write hf://OWNER/NAME",
     }.items():

@@ -51,8 +51,8 @@ def judge(
         if total and checked.ignored > MOST_UNLABELLED * total:
             remarks.append(
                 f"{split}: {checked.ignored / total:.1%} of the pixels have the ignore value"
-                f" {classes.ignore} and teach nothing; unless labels are meant to be sparse, correct"
-                f" data.ignore, or name the class where no outline or colour is:"
+                f" {classes.ignore} and teach nothing; unless labels are meant to be sparse,"
+                f" correct data.ignore, or name the class where no outline or colour is:"
                 f" {write('data.undrawn', 'CLASS')}"
             )
     others = {split: checked for split, checked in found.items() if split != name}

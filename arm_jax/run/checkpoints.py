@@ -28,7 +28,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from arm_jax.run import arrays, checkpoint_files, digests, mirror
 from arm_jax.run.checkpoint_files import METRICS, find_damage, read_miou
 from arm_jax.run.digests import Folder
-from arm_jax.run.retries import Retries
+from arm_jax.run.retries import GivenUp, Retries
 from arm_jax.system import bucket_locks, buckets, processes, terminal
 from arm_jax.system.buckets import BucketError, Place
 from arm_jax.system.errors import InputError, first_line
@@ -240,6 +240,8 @@ class Checkpoints:
             with contextlib.suppress(Exception):
                 self._manager.close()
             self._manager = None
+        if isinstance(error, GivenUp):
+            raise error
         if isinstance(error, InputError) and not isinstance(error, BucketError):
             raise error  # somebody else writes there
         retries.failed(self._saving, error)

@@ -16,6 +16,10 @@ PATIENCE = 600.0
 PAUSE = 5.0
 
 
+class GivenUp(BucketError):
+    """Nothing could be saved for `PATIENCE` seconds; the message is meant for the user as it is."""
+
+
 class Retries:
     """Follows the failures of one run; made by `Checkpoints`.
 
@@ -32,7 +36,7 @@ class Retries:
     def failed(self, step: int | None, error: BaseException) -> None:
         """Take note of a failure, with one line for the first.
 
-        Raises BucketError when the first was `PATIENCE` seconds ago.
+        Raises GivenUp when the first was `PATIENCE` seconds ago.
         """
         text = str(error) if isinstance(error, BucketError) else buckets.reason(error)
         self._why = text.removeprefix(f"{self._folder}: ")
@@ -47,9 +51,9 @@ class Retries:
         threading.Thread(target=self._watch, name="bucket", daemon=True).start()
 
     def check(self) -> None:
-        """Raise BucketError when nothing could be saved for `PATIENCE` seconds."""
+        """Raise GivenUp when nothing could be saved for `PATIENCE` seconds."""
         if self._since is not None and time.monotonic() - self._since > PATIENCE:
-            raise BucketError(
+            raise GivenUp(
                 f"{self._folder}: nothing could be saved for {_minutes(PATIENCE)}: {self._why};"
                 " the same command goes on from the last whole checkpoint there"
             )

@@ -253,7 +253,7 @@ def test_saves_are_tried_for_a_while_and_then_no_more(bucket, monkeypatch, capsy
     assert capsys.readouterr().err == ""  # one line for all
     found.succeeded()
     monkeypatch.setattr(retries, "PATIENCE", 0.0)
-    with pytest.raises(BucketError, match="nothing could be saved for 0 s"):
+    with pytest.raises(retries.GivenUp, match="nothing could be saved for 0 s"):
         found.failed(42, OSError("Forbidden: x"))
         time.sleep(0.01)
         found.check()

@@ -9,8 +9,7 @@ import numpy as np
 
 from arm_jax import theorem
 from arm_jax.data.labels import Classes
-from arm_jax.reporting import layers, pages
-from arm_jax.reporting.pages.charts import Chart, Series
+from arm_jax.reporting import layers, pages, run_charts
 from arm_jax.reporting.pages.tables import Cell, Column, Table, figure
 from arm_jax.reporting.scores import Evaluated
 from arm_jax.theorem import Histogram
@@ -18,8 +17,6 @@ from arm_jax.training.records import Line
 
 # With more classes the confusion matrix is an image, and has no number in its cells.
 MOST_CELLS = 25
-# Bins of confidence with less of the pixels than this have no mean worth drawing.
-LEAST_SHARE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,7 @@ def write(
     Raises:
       InputError: see `pages.write`.
     """
+    evaluated = subject.evaluated
     found = [(title, images) for title, images in groups if images]
     samples = [image.sample for _, images in found for image in images]
     drawn = layers.Drawing(subject.classes, samples, width)
@@ -79,13 +77,16 @@ def write(
         subject=subject,
         words=_words(subject),
         numbers=numbers(subject),
-        per_class=per_class(subject) if subject.evaluated else None,
-        confusion=confusion(subject) if subject.evaluated else None,
+        per_class=per_class(subject) if evaluated else None,
+        confusion=confusion(subject) if evaluated else None,
         groups=[(title, [drawn.card(image) for image in images]) for title, images in found],
         legend=drawn.legend,
-        by_image=by_image(subject),
-        training=training(subject.records),
-        arm=weight_and_loss(subject.histogram, subject.p),
+        by_image=run_charts.by_image(evaluated.by_image) if evaluated else None,
+        calibration=run_charts.calibration(evaluated.values.get("calibration"))
+        if evaluated
+        else [],
+        training=run_charts.training(subject.records),
+        arm=run_charts.weight_and_loss(subject.histogram, subject.p),
         settings=settings(subject),
     )
 
@@ -123,6 +124,8 @@ def numbers(subject: Subject) -> list[Number]:
         if boundary := evaluated.values.get("boundary"):
             name = f"mIoU within {boundary['width']} px of a boundary"
             found.append(Number(name, figure(boundary["mIoU"]), "%"))
+        if (error := (evaluated.values.get("calibration") or {}).get("ECE")) is not None:
+            found.append(Number("calibration error", figure(error), "%"))
     if subject.p is not None and float(np.sum(subject.histogram.pixels)) > 0:
         ratio = float(theorem.holder_ratio(subject.histogram, subject.p))
         found.append(Number("Hölder ratio", figure(ratio, 3)))
@@ -203,108 +206,6 @@ def confusion(subject: Subject) -> Confusion:
         Column("of all errors, %", 1, bar=100, help="share of the pixels that are wrong"),
     ]
     return Confusion(cells, picture, Table(columns, rows))
-
-
-def by_image(subject: Subject) -> Chart | None:
-    """How the mIoU is spread over the images."""
-    evaluated = subject.evaluated
-    if evaluated is None or evaluated.by_image is None:
-        return None
-    values = evaluated.by_image.mIoU
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return None
-    counts, edges = np.histogram(values, bins=20, range=(0, 100))
-    middle = (edges[:-1] + edges[1:]) / 2
-    return Chart(
-        "Images by their own mIoU",
-        "mIoU of an image, %",
-        [Series("images", middle.tolist(), counts.tolist(), bars=True)],
-        x_limits=(0, 100),
-        from_zero=True,
-        digits=1,
-        note=f"median {figure(float(np.median(values)), 1)} %",
-    )
-
-
-# What a run logs, chart by chart: title, fields of its lines with their legend, from zero.
-CURVES: tuple[tuple[str, dict[str, str], bool], ...] = (
-    (
-        "Training loss",
-        {"loss": "weighted", "mean_loss": "plain mean", "auxiliary_loss": "auxiliary head"},
-        True,
-    ),
-    (
-        "Evaluation, %",
-        {"eval_mIoU": "mIoU", "eval_mAcc": "mAcc", "eval_aAcc": "aAcc"},
-        True,
-    ),
-    ("Learning rate", {"learning_rate": "segmenter"}, True),
-    (
-        "ARM",
-        {"holder_ratio": "Hölder ratio", "loss_ratio": "weighted / plain loss"},
-        False,
-    ),
-    ("Labelled pixels of a batch", {"labelled": "share"}, True),
-)
-
-
-def training(records: Sequence[Line]) -> list[Chart]:
-    """What the run logged against the step; charts without a value are left out."""
-    found = []
-    for title, fields, from_zero in CURVES:
-        series = []
-        for key, name in fields.items():
-            points = [
-                (record.step, value)
-                for record in records
-                if isinstance(value := getattr(record, key, None), int | float)
-            ]
-            series.append(Series(name, [x for x, _ in points], [y for _, y in points]))
-        chart = Chart(title, "step", series, from_zero=from_zero, whole=True, digits=4)
-        if chart.shown:
-            found.append(chart)
-    return found
-
-
-def weight_and_loss(histogram: Histogram, p: float | None) -> list[Chart]:
-    """W(v) beside the best W for the measured loss, L(v), and where the pixels are.
-
-    The best W is L(v)^(1/(p-1)), Hölder's inequality (Theorem 3.1); both are scaled to a mean of 1
-    over the pixels. Without ARM (`p` None), L(v) and the pixels alone. Nothing for an empty
-    histogram.
-    """
-    pixels = np.asarray(histogram.pixels, np.float64)
-    share = pixels / max(pixels.sum(), 1.0)
-    enough = share >= LEAST_SHARE
-    if not enough.any():
-        return []
-    centers = np.asarray(theorem.bin_centers(len(pixels)), np.float64).tolist()
-
-    def drawn(values: Any) -> list[float]:
-        return np.where(enough, np.asarray(values, np.float64), np.nan).tolist()
-
-    def chart(title: str, series: Sequence[Series], **options: Any) -> Chart:
-        return Chart(title, "confidence v", series, x_limits=(-1, 1), **options)
-
-    found = []
-    if p is not None:
-        closed = f"theorem, L(v)^(1/(p\u22121)), p = {p:g}"
-        found.append(
-            chart(
-                "Relative weight W(v)",
-                [
-                    Series("learned", centers, drawn(theorem.mean_weight(histogram))),
-                    Series(closed, centers, drawn(theorem.closed_form(histogram, p)), dashed=True),
-                ],
-                from_zero=True,
-            )
-        )
-    loss = Series("L(v)", centers, drawn(theorem.mean_loss(histogram)))
-    found.append(chart("Mean loss L(v)", [loss], from_zero=True))
-    bars = Series("% of the pixels", centers, (100 * share).tolist(), bars=True)
-    found.append(chart("Pixels, %", [bars], log=True))
-    return found
 
 
 def settings(subject: Subject) -> Table:

@@ -120,6 +120,10 @@ def read(folder: str | Path, classes: Classes) -> Evaluated | None:
         boundary = values.get("boundary")
         if boundary and not len(boundary["classes"]) == classes.number == len(values["classes"]):
             raise ValueError("its classes near boundaries are others")
+        for one in (values.get("calibration") or {"bins": []})["bins"]:
+            figures = [float(one[name]) for name in ("from", "pixels", "claim", "accuracy")]
+            if not (0 <= figures[0] < 1 and figures[1] > 0):
+                raise ValueError("its calibration is none")
         path = folder / "confusion.csv"
         rows = _rows(path)
         matrix = np.array([[int(x) for x in row[1:]] for row in rows[1:]], np.int64)

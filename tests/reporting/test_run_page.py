@@ -10,7 +10,8 @@ from arm_jax import theorem
 from arm_jax.data.labels import generic
 from arm_jax.evaluation import metrics
 from arm_jax.evaluation.by_image import ByImage
-from arm_jax.reporting import layers, run_page, scores
+from arm_jax.evaluation.calibration import BINS, NARROW, Calibration
+from arm_jax.reporting import layers, run_charts, run_page, scores
 from arm_jax.reporting.samples import Sample
 from arm_jax.theorem import Histogram
 from arm_jax.training.records import EvaluationLine, StepLine
@@ -24,7 +25,9 @@ def evaluated(number=3, boundary=True) -> scores.Evaluated:
     matrix = rng.integers(0, 50, (number, number)) + 300 * np.eye(number, dtype=np.int64)
     found = metrics.scores(matrix)
     names = CLASSES.names if number == 3 else [f"class {i}" for i in range(number)]
-    values = {"step": 300, "images": 20}
+    counts = np.zeros((2, BINS * NARROW), np.int64)
+    counts[:, 650], counts[:, 1450] = (4, 6), (1, 29)
+    values = {"step": 300, "images": 20, "calibration": Calibration(counts).as_dict()}
     if boundary:
         values["boundary"] = {"width": 3, **metrics.as_dict(found, names)}
     by_image = ByImage(tuple("abc"), np.array([10.0, 55.0, np.nan]), np.array([20.0, 60.0, np.nan]))
@@ -209,12 +212,28 @@ def test_two_hundred_classes_and_ten_thousand_lines_stay_small(tmp_path, open_pa
     assert len(data["series"][0]["x"]) == 300
 
 
+def test_the_reliability_diagram_is_that_of_eval_json(tmp_path, open_page):
+    """Two bins: 10 pixels claim 43 % and 60 % are right, 30 claim 97 % and 97 % are right."""
+    page = open_page(written(tmp_path, []))
+    found = evaluated().values["calibration"]
+    assert found["ECE"] == pytest.approx((10 * 16.633 + 30 * 0.033) / 40, abs=0.01)
+    numbers = page.locator(".numbers").text_content()
+    assert "calibration error" in numbers and f"{found['ECE']:.2f} %" in numbers
+    chart, pixels = page.locator("#calibration svg[data-chart]").all()
+    bars, points, honest = json.loads(chart.get_attribute("data-chart"))["series"]
+    assert bars["x"] == pytest.approx([43.33, 96.67]) and bars["y"] == pytest.approx([60, 96.67])
+    assert points["x"] == pytest.approx([one["claim"] for one in found["bins"]], rel=1e-3)
+    assert points["y"] == bars["y"] and honest["x"] == honest["y"] == [0, 100]
+    assert json.loads(pixels.get_attribute("data-chart"))["series"][0]["y"] == [25, 75]
+    assert run_charts.calibration({"ECE": None, "bins": []}) == []
+
+
 def test_a_damaged_record_is_not_drawn():
     bad = [EvaluationLine(5, "x", None, [1]), StepLine(*9 * (float("nan"),))]
-    assert run_page.training(bad) == []
+    assert run_charts.training(bad) == []
 
 
 def test_the_page_and_the_figure_scale_w_alike():
     """W(v) is the closed form here, so both lines of the chart are the same."""
-    learned, closed = run_page.weight_and_loss(histogram(), 2.0)[0].series
+    learned, closed = run_charts.weight_and_loss(histogram(), 2.0)[0].series
     np.testing.assert_allclose(learned.y, closed.y, rtol=1e-5)

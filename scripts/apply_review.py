@@ -33,6 +33,7 @@ from arm_jax.data.labels import UNKNOWN, Classes, Table
 from arm_jax.data.records import Source, encoded, named
 from arm_jax.review import apply, files
 from arm_jax.review.apply import Shape
+from arm_jax.review.findings import digest
 from arm_jax.run import configs, inputs, mirror
 from arm_jax.run import folder as run_folder
 from arm_jax.system import command_line, locks, names, outputs, parallel, terminal
@@ -74,6 +75,13 @@ def run(arguments: argparse.Namespace) -> None:
     which = {*shapes, *swaps, *drawn}
     if not which:
         raise InputError("nothing was accepted or corrected, so there is nothing to write")
+    made: dict[int, dict[str, str]] = {number: {} for number in which}
+    for one in decisions:
+        if one.accepted and index[one.image] in made:
+            made[index[one.image]][f"decision {one.key} on {one.image!r}"] = one.digest
+    for number, path in drawn.items():
+        made[number][str(path)] = files.labelme_digest(path)
+    apply.unchanged(made, lambda number: digest(source[number]["label"]))
     corrected = partial(_corrected, source, shapes, swaps, drawn)
     stored = source.numbers() if isinstance(source, FolderSource) else None
     if stored is None or arguments.out:

@@ -60,6 +60,27 @@ def planned(
     return {key: value for key, value in shapes.items() if key not in labels}, labels
 
 
+def unchanged(made: Mapping[int, Mapping[str, str]], digest: Callable[[int], str]) -> None:
+    """Check that decisions are applied to the labels that they were made on.
+
+    Args:
+      made: index of an image -> what was decided on it, in words -> digest of the label that it
+        was decided on; "" for a file that no review wrote.
+      digest: from the index of an image to that of its label as it is now.
+
+    Raises:
+      InputError: a label is another one.
+    """
+    for number, digests in made.items():
+        now = digest(number)
+        for what, then in digests.items():
+            if then not in ("", now):
+                raise InputError(
+                    f"{what}: was made on another label of this image ({then}, and the label is"
+                    f" {now}); name the run that was reviewed, or review this one"
+                )
+
+
 def painted(label: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:
     """A copy of a uint8 (h, w) label with the regions in their classes, the last one on top."""
     found = label.copy()

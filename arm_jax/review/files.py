@@ -30,9 +30,13 @@ COLUMNS = (
     "pixels",
     "region",
     "other",
+    "label",
     "decision",
 )
 NO_LABEL = "(no label)"
+LABEL = (
+    "arm_jax_label"  # entry of a LabelMe file: digest of the label that the shapes are to correct
+)
 # What a spreadsheet would take for a formula when a cell begins with it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 _DECISIONS = {"accept": True, "accepted": True, "reject": False, "rejected": False, "": None}
@@ -43,7 +47,7 @@ class Decision:
     """A row of the CSV that somebody decided.
 
     Attributes:
-      key, image, kind, other: as of `findings.Item`.
+      key, image, kind, digest, other: as of `findings.Item`.
       proposed: name of a class; "" for kinds that propose none.
       score: by which it was sorted.
       rings: the region, see `masks`.
@@ -57,6 +61,7 @@ class Decision:
     score: float
     rings: Rings
     other: str
+    digest: str
     accepted: bool
 
 
@@ -77,6 +82,7 @@ def rows(items: Iterable[Item], classes: Classes) -> list[list[str]]:
             str(item.region.area),
             region_text(item.region.rings),
             cell(item.other),
+            item.digest,
             "",
         ]
         for item in items
@@ -144,6 +150,7 @@ def write_lines(path: Path, items: Iterable[Item], classes: Classes) -> None:
                 "box": list(region.box),
                 "region": [ring.tolist() for ring in region.rings],
                 "other": item.other,
+                "label": item.digest,
             }
             file.write(json.dumps(line) + "\n")
 
@@ -216,6 +223,7 @@ def _decision(path: Path, number: int, row: Mapping[str, str], accepted: bool) -
         score=score,
         rings=rings,
         other=_uncell(row["other"]),
+        digest=row["label"],
         accepted=accepted,
     )
 
@@ -244,6 +252,8 @@ def labelme(items: Sequence[Item], classes: Classes, image_path: str) -> dict[st
     return {
         "version": "5.5.0",
         "flags": {},
+        # LabelMe keeps entries that it does not know when it saves.
+        LABEL: items[0].digest,
         "shapes": shapes,
         "imagePath": image_path,
         "imageData": None,
@@ -281,6 +291,15 @@ def coco(items: Sequence[Item], classes: Classes) -> dict[str, Any]:
             for number, item in enumerate(items, 1)
         ],
     }
+
+
+def labelme_digest(path: Path) -> str:
+    """Of the label that a LabelMe file of a review is to correct; "" in files of other origin."""
+    try:
+        found = json.loads(files.read_bytes(path))
+    except (ValueError, RecursionError):
+        return ""  # `read_labelme` names what is wrong with it
+    return str(found.get(LABEL, "")) if isinstance(found, dict) else ""
 
 
 def read_labelme(path: Path, size: tuple[int, int], classes: Classes) -> np.ndarray:

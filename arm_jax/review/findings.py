@@ -28,6 +28,7 @@ class Seen:
       soft_minimum: see `images.soft_minimum`.
       labelled: share of the pixels that have a label.
       agreement: share of these whose label is the prediction; nan for an empty label.
+      digest: of the label, see `digest`.
       label, prediction: small copies, see `images.small`.
       confusion: see `confusions.counts`.
     """
@@ -39,6 +40,7 @@ class Seen:
     soft_minimum: float
     labelled: float
     agreement: float
+    digest: str
     label: np.ndarray
     prediction: np.ndarray
     confusion: np.ndarray
@@ -68,6 +70,7 @@ def look(
         soft_minimum=images.soft_minimum(given),
         labelled=float(labelled.mean()),
         agreement=float((predicted == label)[labelled].mean()) if len(rows) else float("nan"),
+        digest=digest(label),
         label=images.small(label),
         prediction=images.small(predicted),
         confusion=confusions.counts(label, predicted, number),
@@ -79,12 +82,13 @@ class Item:
     """A region with its image, or a whole image: one line of the CSV, one card of the page.
 
     Attributes:
-      key: 12 hexadecimal digits that another review of the same labels gives it again.
+      key: see `key`; another review of the same labels gives it again.
       index, image: of the image in its source.
       size: (h, w) of the image.
       region: for `swapped` and `empty`, the whole image.
       score: what it is sorted by: the region's own, or the refitted likelihood.
       group: its number; items of one group are of one kind.
+      digest: of the image's label, see `digest`.
       other: the image that the label of this one belongs to, for kind `swapped`.
     """
 
@@ -95,18 +99,20 @@ class Item:
     region: Region
     score: float
     group: int = -1
+    digest: str = ""
     other: str = ""
 
 
 @dataclass(frozen=True)
 class Image:
-    """The scores of one image."""
+    """The scores of one image, and the digest of its label."""
 
     name: str
     worst: float
     soft_minimum: float
     labelled: float
     agreement: float
+    digest: str
 
 
 @dataclass
@@ -138,7 +144,13 @@ class Findings:
         worst = 0.0
         for region in seen.found:
             item = Item(
-                key(seen.name, region), seen.index, seen.name, seen.size, region, region.score
+                key=key(seen.name, region),
+                index=seen.index,
+                image=seen.name,
+                size=seen.size,
+                region=region,
+                score=region.score,
+                digest=seen.digest,
             )
             if region.kind in regions.MISTAKES:
                 worst = max(worst, region.score)
@@ -150,7 +162,7 @@ class Findings:
                 pair[0] += 1
                 pair[1] += region.area
         self.images[seen.index] = Image(
-            seen.name, worst, seen.soft_minimum, seen.labelled, seen.agreement
+            seen.name, worst, seen.soft_minimum, seen.labelled, seen.agreement, seen.digest
         )
 
     def _keep(self, heap: list[tuple[float, int, Item]], item: Item, most: int) -> None:
@@ -194,8 +206,16 @@ class Findings:
             color=(0.0, 0.0, 0.0),
             center=(0.5, 0.5),
         )
-        name = self.images[index].name
-        return Item(key(name, region), index, name, (height, width), region, score)
+        image = self.images[index]
+        return Item(
+            key=key(image.name, region),
+            index=index,
+            image=image.name,
+            size=(height, width),
+            region=region,
+            score=score,
+            digest=image.digest,
+        )
 
     def items(self) -> list[Item]:
         """The mistakes, worst first, with the number of their group."""
@@ -213,12 +233,22 @@ def _worst_first(entry: tuple[float, int, Item]) -> tuple[float, int]:
 
 
 def key(image: str, region: Region) -> str:
-    """12 hexadecimal digits of an image's name and what is proposed for which pixels of it."""
-    digest = hashlib.blake2b(digest_size=6)
-    digest.update(repr((image, region.kind, region.given, region.proposed)).encode())
-    for ring in region.rings:
-        digest.update(np.ascontiguousarray(ring, "<i4").tobytes())
-    return digest.hexdigest()
+    """A digest of an image's name and what is proposed for which pixels of it."""
+    head = repr((image, region.kind, region.given, region.proposed)).encode()
+    return _hashed(head, *(np.ascontiguousarray(ring, "<i4").tobytes() for ring in region.rings))
+
+
+def digest(label: np.ndarray) -> str:
+    """A digest of a uint8 (h, w) label: what a decision was made on."""
+    return _hashed(repr(label.shape).encode(), np.ascontiguousarray(label, np.uint8).tobytes())
+
+
+def _hashed(*parts: bytes) -> str:
+    """12 hexadecimal digits behind an x, without which spreadsheets take some for numbers."""
+    found = hashlib.blake2b(digest_size=6)
+    for part in parts:
+        found.update(part)
+    return f"x{found.hexdigest()}"
 
 
 def decided(items: Sequence[Item], decisions: Mapping[str, bool]) -> tuple[list[Item], bool]:

@@ -90,12 +90,22 @@ def review(
                 found.add(seen)
                 bar.update()
         kind = _kind(config, own)
-        page = processes.from_first(lambda: _write(target, run, source, found, kind, made))
+        page, left = processes.from_first(lambda: _write(target, run, source, found, kind, made))
     terminal.say(
         f"reviewed {len(source):,} images in {time.perf_counter() - start:.0f} s; {kind}\n"
-        f"the page is {page}"
+        f"{left}\nthe page is {page}"
     )
     return page
+
+
+def _left(items: Sequence[Item], decided: int) -> str:
+    """What is left to decide on, in words."""
+    if items:
+        number = len({item.index for item in items})
+        return f"regions to decide on: {len(items):,}, in {number:,} images"
+    if decided:
+        return f"nothing is left to decide on after {decided:,} decisions"
+    return "nothing to decide on: the network contradicts no label"
 
 
 def _made(path: Path) -> dict[str, bool]:
@@ -156,8 +166,8 @@ def _write(
     found: Findings,
     kind: str,
     made: dict[str, bool],
-) -> Path:
-    """The files of a review; returns the page's path."""
+) -> tuple[Path, str]:
+    """The files of a review; returns the page's path and what is left, in words."""
     # Nothing else in this package needs it.
     from arm_jax.reporting import review_page
 
@@ -170,7 +180,7 @@ def _write(
     _write_tables(target, found)
     _write_annotations(target, source, items, found)
     cards = _cards(source, everything, classes)
-    return review_page.write(
+    page = review_page.write(
         target / "index.html",
         run=str(run.folder),
         step=run.step,
@@ -180,6 +190,7 @@ def _write(
         cards=cards,
         found=found,
     )
+    return page, _left(everything, len(made))
 
 
 def _cards(source: Source, items: Sequence[Item], classes: Any) -> Iterator[tuple[Item, Any]]:

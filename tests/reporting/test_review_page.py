@@ -35,6 +35,7 @@ def seen(index: int, name: str, rng: np.random.Generator, regions: int) -> findi
         soft_minimum=0.1,
         labelled=0.9,
         agreement=float("nan") if index == 0 else 0.8,
+        digest="",
         label=small + index % 2,
         prediction=small + 1 - index % 2,
         confusion=matrix,
@@ -145,6 +146,13 @@ def test_the_page_names_the_kind_of_score_and_what_is_no_mistake(tmp_path):
     assert "Shown are out-of-fold scores." in text
     assert re.search(r"Coarse outlines.*Thin bands", text, re.S)
     assert "<script>alert" not in text and "runs/<i>" not in text
+
+
+def test_a_page_without_a_region_opens_and_tells_so(open_page, tmp_path):
+    page_of(tmp_path / "index.html", images=1, regions=0)
+    page = open_page(tmp_path / "index.html")
+    assert page.locator("#nothing").is_visible() and not page.locator("#save").is_visible()
+    assert page.locator("#cards figure").count() == 0
 
 
 @pytest.mark.slow

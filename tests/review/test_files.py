@@ -8,7 +8,7 @@ import pytest
 
 from arm_jax.data.labels import UNKNOWN, generic
 from arm_jax.review import apply, files, masks
-from arm_jax.review.findings import Item, key
+from arm_jax.review.findings import Item, digest, key
 from arm_jax.review.regions import Region
 from arm_jax.system.errors import InputError
 
@@ -43,7 +43,8 @@ def item(name: str, number: int = 0, **changes) -> Item:
         "center": (0.5, 0.5),
     }
     one = Region(**values | changes)
-    return Item(key(name, one), number, name, (20, 30), one, one.score, group=number)
+    made = digest(np.full((20, 30), number, np.uint8))
+    return Item(key(name, one), number, name, (20, 30), one, one.score, number, made)
 
 
 ITEMS = [item(name, number) for number, name in enumerate(NAMES)]
@@ -70,6 +71,7 @@ def test_decisions_come_back_as_the_regions_were(tmp_path):
     for one in found:
         first = ITEMS[NAMES.index(one.image)]
         assert (one.key, one.proposed) == (first.key, CLASSES.names[1])
+        assert one.digest == first.digest != ""
         assert (
             masks.filled(one.rings, (20, 30)) == masks.filled(first.region.rings, (20, 30))
         ).all()
@@ -139,6 +141,7 @@ def test_labelme_s_polygons_are_the_regions_read_back(tmp_path):
     stored = json.loads(path.read_text())
     assert (stored["imageHeight"], stored["imageWidth"]) == (20, 30)
     assert stored["imagePath"] == "../a.png" and stored["imageData"] is None
+    assert files.labelme_digest(path) == ITEMS[0].digest
     found = files.read_labelme(path, (20, 30), CLASSES)
     assert set(np.unique(found)) == {1, UNKNOWN}
     drawn = np.zeros((20, 30), bool)
@@ -168,8 +171,9 @@ def test_coco_has_each_image_once_and_flat_polygons():
 
 def decision(name: str, **changes) -> files.Decision:
     ring = np.array([(0, 0), (0, 3), (3, 3), (3, 0)], np.int32)
-    values = {"kind": "object", "proposed": "road", "score": 0.5, "rings": (ring,), "other": ""}
-    return files.Decision(key="", image=name, accepted=True, **{**values, **changes})
+    values = {"kind": "object", "proposed": "road", "score": 0.5, "rings": (ring,)}
+    usual = {"key": "", "image": name, "other": "", "digest": "", "accepted": True}
+    return files.Decision(**{**values, **usual, **changes})
 
 
 def test_accepted_regions_are_painted_the_surest_on_top():
@@ -205,3 +209,14 @@ def test_a_decision_that_cannot_be_followed_is_refused(changes, message):
         apply.planned([decision("a", **changes)], CLASSES, {"a": 0})
     with pytest.raises(InputError, match="no such image"):
         apply.planned([decision("b")], CLASSES, {"a": 0})
+
+
+def test_decisions_on_another_label_of_an_image_are_refused():
+    label = np.zeros((6, 6), np.uint8)
+    other = label.copy()
+    other[3, 3] = 1
+    same, by_hand = {"decision k on 'a'": digest(label)}, {"a.json": ""}
+    apply.unchanged({0: same, 1: by_hand}, lambda number: digest(label))
+    with pytest.raises(InputError, match="decision k on 'a': was made on another label"):
+        apply.unchanged({0: same}, lambda number: digest(other))
+    assert digest(label) != digest(label.reshape(4, 9))

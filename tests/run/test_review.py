@@ -190,6 +190,14 @@ def test_a_review_s_decisions_become_labels_beside_the_old_ones(run, data, apply
             assert (new[index]["label"][differ] == proposed).all()
             assert differ.sum() == chosen["pixels"] == 100
 
+    # They are refused where the label is another one by now.
+    path = data / "labels" / "train" / f"{chosen['image']}.png"
+    path.write_bytes(before["train/a.png"])
+    assert apply_review.main(["--workdir", str(run), "--decisions", str(accepted)]) == 2
+    assert "was made on another label of this image" in capsys.readouterr().err
+    assert not (data / "labels_reviewed_2").exists()
+    path.write_bytes(before[f"train/{chosen['image']}.png"])
+
     # Another review leaves out what was decided.
     review.review(None, run, decisions=str(accepted))
     assert chosen["key"] not in {row["key"] for row in rows(target / "review.csv")}
@@ -222,8 +230,8 @@ def test_new_labels_are_not_written_over_those_that_are_read(tmp_path, data, app
     # A folder that apply_review wrote may be written by it again, but not while it is the data.
     (data / ".arm_jax.jsonl").write_text(json.dumps({"claim": apply_review.COMMAND}) + "\n")
     table = data.parent / "decisions.csv"
-    cells = ["k", "a", "component", "car", "road", "1", "0", "4", "0 0 3 0 3 3", "", "accept"]
-    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)}\n")
+    cells = ["k", "a", "component", "car", "road", "1", "0", "4", "0 0 3 0 3 3", "", ""]
+    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},accept\n")
     before = contents(data)
     arguments = [
         "--workdir",
@@ -243,13 +251,24 @@ def test_an_image_without_a_label_gets_one(tmp_path, data, apply_review):
     folder = recorded(tmp_path, data, **{"data.unlabelled": "ignore"})
     table = tmp_path / "decisions.csv"
     cells = ["k", "a", "component", "(no label)", "road", "1", "0", "16", "0 0 3 0 3 3 0 3"]
-    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,accept\n")
+    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,,accept\n")
     assert apply_review.main(["--workdir", str(folder), "--decisions", str(table)]) == 0
     new = np.asarray(Image.open(data / "labels_reviewed" / "train" / "a.png"))
     assert (new[:4, :4] == 100 + STREET_SCENES.names.index("road")).all()
     assert (new == 255).sum() == new.size - 16
     old = contents(data / "labels")
     assert {name: contents(data / "labels_reviewed")[name] for name in old} == old
+
+
+def test_a_review_that_finds_nothing_tells_so(run, data, capsys):
+    for index, name in enumerate(NAMES):
+        path = data / "labels" / "train" / f"{name}.png"
+        label = scenes.generate("train", index, SIZE)[1]
+        Image.fromarray(np.where(label == 255, 255, label + 100).astype(np.uint8)).save(path)
+    text = review.review(None, run).read_text(encoding="utf-8")
+    assert "nothing to decide on: the network contradicts no label" in capsys.readouterr().out
+    assert 'id="nothing">Nothing to decide on' in text
+    assert rows(run / "review" / "review.csv") == []
 
 
 def test_what_cannot_be_reviewed_is_refused(run, data):

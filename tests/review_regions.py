@@ -18,6 +18,7 @@ def region(*, box: tuple[int, int, int, int] = (1, 1, 5, 5), **changes: Any) -> 
         proposed=1,
         score=0.5,
         margin=0.5,
+        evidence=0.5,
         size=0.1,
         reach=0.5,
         area=height * width,

@@ -211,14 +211,15 @@ def _apart(found: Findings) -> Table:
 
 
 def _worst(found: Findings) -> Table:
-    ranked = sorted(found.images.values(), key=lambda one: (-one.worst, one.soft_minimum))
+    ranked = sorted(found.images.values(), key=lambda one: -one.score)
     rows = [
-        [one.name, one.worst, one.soft_minimum, 100 * one.labelled, 100 * one.agreement]
+        [one.name, one.score, one.worst, one.soft_minimum, 100 * one.labelled, 100 * one.agreement]
         for one in ranked[:ROWS]
     ]
     return Table(
         [
             Column("image"),
+            Column("score", digits=3, help="1 - (1 - worst region) x soft minimum"),
             Column("worst region", digits=3),
             Column("soft minimum", digits=3, help="of the likelihood of its labels"),
             Column("labelled, %", digits=1),

@@ -144,6 +144,7 @@ def write_lines(path: Path, items: Iterable[Item], classes: Classes) -> None:
                 "score": round(item.score, 6),
                 "group": item.group,
                 "margin": round(region.margin, 6),
+                "evidence": round(region.evidence, 6),
                 "size": round(region.size, 6),
                 "reach": round(region.reach, 6),
                 "pixels": region.area,

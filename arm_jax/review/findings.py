@@ -105,7 +105,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Image:
-    """The scores of one image, and the digest of its label."""
+    """The scores of one image, and the digest of its label.
+
+    Attributes:
+      worst: the highest score of its regions.
+      soft_minimum, labelled, agreement, digest: see `Seen`.
+    """
 
     name: str
     worst: float
@@ -113,6 +118,14 @@ class Image:
     labelled: float
     agreement: float
     digest: str
+
+    @property
+    def score(self) -> float:
+        """What images are sorted by: 1 - (1 - worst) * soft minimum, in [0, 1].
+
+        A wrong label is there unless neither a region nor the least likely pixels tell of one.
+        """
+        return 1 - (1 - self.worst) * self.soft_minimum
 
 
 @dataclass
@@ -198,6 +211,7 @@ class Findings:
             proposed=none,
             score=score,
             margin=score,
+            evidence=score,
             size=1.0,
             reach=1.0,
             area=height * width,

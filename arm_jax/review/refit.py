@@ -18,10 +18,10 @@ def refitted(regions: Sequence[Region], decisions: Mapping[int, bool]) -> np.nda
     """float (n,): likelihood that each region is a mistake, by the decisions made so far.
 
     P(accepted) = sigmoid(c + sum_k c_k z_k), fitted by Newton's method with the penalty
-    RIDGE / 2 sum_k c_k^2. The terms z are, standardised over all regions: the logarithms of margin,
-    size and reach, whose sum with weights 1, 1/2, 1/2 is the logarithm of the score; the kind
-    (1 for object, 1 for part); and the logit of the share accepted among the other decisions on the
-    same pair of classes, smoothed toward the share of all.
+    RIDGE / 2 sum_k c_k^2. The terms z are, standardised over all regions: the logarithms of
+    evidence, size and reach, whose sum with weights 1, 1/2, 1 is the logarithm of the score, and of
+    the margin; the kind (1 for object, 1 for part); and the logit of the share accepted among the
+    other decisions on the same pair of classes, smoothed toward the share of all.
 
     Args:
       regions: all of them, decided or not.
@@ -42,10 +42,11 @@ def refitted(regions: Sequence[Region], decisions: Mapping[int, bool]) -> np.nda
 
 
 def _terms(regions: Sequence[Region]) -> np.ndarray:
-    """(n, 5)."""
+    """(n, 6)."""
     return np.array(
         [
             [
+                np.log(max(region.evidence, 1e-3)),
                 np.log(max(region.margin, 1e-3)),
                 np.log(max(region.size, 1e-4)),
                 np.log(max(region.reach, 1e-2)),

@@ -16,13 +16,16 @@ Terms of a region R of A pixels in an image of h x w:
 
     depth d(x)   of a pixel: its distance to the edge of R; the image's own edge is none
     inside I     {x in R: d(x) > e}, e = max(1.5, 0.01 h); all of R where I has fewer than 2 pixels
-    margin m     the mean over I of p_b(x) - p_a(x), a being each pixel's own given class
+    margin m     the mean over I of p_b(x) - p_a(x), a being each pixel's own given class, or the
+                 second one where there is no label
+    evidence e   log(1 / p) / log(1 / LEAST) of the mean p over I of p_a(x), at least LEAST = 0.001
     size s       sqrt(A / (h w))
     reach r      max d(x) / (max d(x) + e), in (0, 1)
 
-    score = m sqrt(s r) ,  in [0, 1]
+    score = e r sqrt(s) where m > 0, else 0 ,  in [0, 1]
 
-`margin x sqrt(area)` was the best measured order at the top of a list; see docs/review.md. A region
+How little the network thinks of the given class tells planted errors from regions that it merely
+draws otherwise: there it still leaves the given class a tenth or more (docs/review.md). A region
 that is no more than half new beside those of a higher score is dropped.
 """
 
@@ -42,6 +45,8 @@ APART = ("edge", "unlabelled")
 EDGE = 0.01
 # Of the image's area: smaller regions are not looked for.
 SMALLEST = 1e-4
+# Likelihoods below this are no stronger evidence.
+LEAST = 1e-3
 # Of one image, so that a network that has learnt nothing fills no memory.
 MOST = 100
 
@@ -56,7 +61,7 @@ class Region:
         where there is no label.
       proposed: the class that the network is sure of.
       score: what regions are sorted by, in [0, 1].
-      margin, size, reach: the terms of the score, see the head of this file.
+      margin, evidence, size, reach: the terms of the score, see the head of this file.
       area: pixels.
       box: left, top, width and height, in pixels.
       rings: its outlines, see `masks`.
@@ -69,6 +74,7 @@ class Region:
     proposed: int
     score: float
     margin: float
+    evidence: float
     size: float
     reach: float
     area: int
@@ -78,13 +84,22 @@ class Region:
     center: tuple[float, float]
 
 
-def score(margin: float, size: float, reach: float) -> float:
+def score(margin: float, evidence: float, size: float, reach: float) -> float:
     """The score of a region from its terms; see the head of this file.
 
-    >>> score(margin=0.5, size=0.1, reach=0.4)
+    >>> score(margin=0.3, evidence=0.5, size=0.25, reach=0.4)
     0.1
     """
-    return max(margin, 0.0) * float(np.sqrt(size * reach))
+    return evidence * reach * float(np.sqrt(size)) if margin > 0 else 0.0
+
+
+def evidence(given: float) -> float:
+    """How much a mean likelihood speaks against the class that it is of, in [0, 1].
+
+    >>> round(evidence(0.1), 4), evidence(1.0), evidence(0.0)
+    (0.3333, 0.0, 1.0)
+    """
+    return float(np.log(np.clip(given, LEAST, 1.0)) / np.log(LEAST)) + 0.0
 
 
 def find(probabilities: np.ndarray, label: np.ndarray, image: np.ndarray) -> list[Region]:
@@ -97,7 +112,7 @@ def find(probabilities: np.ndarray, label: np.ndarray, image: np.ndarray) -> lis
 
     Returns:
       Mistakes that cover each other by half only once; then the regions of the kinds `APART`, of
-      which those without a label have a score of their own: the margin is over the second class.
+      which those without a label are scored against the second class.
     """
     height, width, number = probabilities.shape
     predicted = probabilities.argmax(-1).astype(np.uint8)
@@ -111,7 +126,7 @@ def find(probabilities: np.ndarray, label: np.ndarray, image: np.ndarray) -> lis
         candidates += _contradicted(probabilities, label, given, value, smallest)
     labelled = label < number
     for value in _classes(predicted, number):
-        candidates += _predicted(predicted, label, likelihood - given, value, number, smallest)
+        candidates += _predicted(predicted, label, likelihood, given, value, number, smallest)
         unlabelled = (predicted == value) & ~labelled
         if unlabelled.any():
             candidates += _unlabelled(predicted, label, probabilities, value, smallest)
@@ -124,17 +139,25 @@ def find(probabilities: np.ndarray, label: np.ndarray, image: np.ndarray) -> lis
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A region before its depth is known; `margins` is float like `mask`, of the image there."""
+    """A region before its depth is known.
+
+    `likely` and `given` are float like `mask`: the likelihoods there of the proposed and of the
+    given class.
+    """
 
     kind: str
     proposed: int
     box: Box
     mask: np.ndarray
-    margins: np.ndarray
+    likely: np.ndarray
+    given: np.ndarray
 
     @property
     def margin(self) -> float:
-        return float(self.margins[self.mask > 0].mean())
+        return self.margin_in(self.mask > 0)
+
+    def margin_in(self, pixels: np.ndarray) -> float:
+        return float((self.likely - self.given)[pixels].mean())
 
     def __len__(self) -> int:
         return int(self.mask.sum())
@@ -158,14 +181,15 @@ def _contradicted(
         mean[value] = -1.0
         other = int(mean.argmax())
         yield _Candidate(
-            "component", other, box, mask, probabilities[part][..., other] - given[part]
+            "component", other, box, mask, probabilities[part][..., other], given[part]
         )
 
 
 def _predicted(
     predicted: np.ndarray,
     label: np.ndarray,
-    margins: np.ndarray,
+    likelihood: np.ndarray,
+    given: np.ndarray,
     value: int,
     number: int,
     smallest: int,
@@ -175,7 +199,7 @@ def _predicted(
     for box, mask in masks.components(wrong, smallest):
         part = masks.within(box)
         kind = "part" if _touches(label, value, box, mask) else "object"
-        yield _Candidate(kind, value, box, mask, margins[part])
+        yield _Candidate(kind, value, box, mask, likelihood[part], given[part])
 
 
 def _unlabelled(
@@ -196,7 +220,7 @@ def _unlabelled(
         others = probabilities[part].copy()
         others[..., value] = -1.0
         yield _Candidate(
-            "unlabelled", value, box, mask, probabilities[part][..., value] - others.max(-1)
+            "unlabelled", value, box, mask, probabilities[part][..., value], others.max(-1)
         )
 
 
@@ -228,7 +252,8 @@ def _measured(
     deepest = float(depth.max())
     kind = "edge" if one.kind == "part" and deepest <= edge else one.kind
     values = np.minimum(label[part][here], number)
-    margin, area = float(one.margins[inside].mean()), len(one)
+    margin, against = one.margin_in(inside), evidence(float(one.given[inside].mean()))
+    area = len(one)
     size, reach = float(np.sqrt(area / (height * width))), deepest / (deepest + edge)
     left, top, across, down = one.box
     red, green, blue = image[part][here].mean(0)
@@ -236,8 +261,9 @@ def _measured(
         kind=kind,
         given=int(np.bincount(values).argmax()),
         proposed=one.proposed,
-        score=score(margin, size, reach),
+        score=score(margin, against, size, reach),
         margin=margin,
+        evidence=against,
         size=size,
         reach=reach,
         area=area,

@@ -214,12 +214,15 @@ def _cards(source: Source, items: Sequence[Item], classes: Any) -> Iterator[tupl
 
 
 def _write_tables(target: Path, found: Findings) -> None:
-    header = ["image", "worst_region", "soft_minimum", "labelled", "agreement"]
-    by_score = sorted(found.images.values(), key=lambda one: (-one.worst, one.soft_minimum))
+    header = ["image", "score", "worst_region", "soft_minimum", "labelled", "agreement"]
+    by_score = sorted(found.images.values(), key=lambda one: -one.score)
     rows = [
         [
             files.cell(one.name),
-            *(f"{x:.4f}" for x in (one.worst, one.soft_minimum, one.labelled, one.agreement)),
+            *(
+                f"{x:.4f}"
+                for x in (one.score, one.worst, one.soft_minimum, one.labelled, one.agreement)
+            ),
         ]
         for one in by_score
     ]

@@ -40,7 +40,7 @@ from planted_networks import NETWORKS, full_size, likelihoods, miou
 from arm_jax.reporting import markdown
 from arm_jax.review import findings, groups, images, masks, refit, regions
 from arm_jax.review.regions import Region
-from arm_jax.system import command_line
+from arm_jax.system import command_line, files
 
 FIRST = (10, 50, 100)
 REVIEWED = (50, 200, 1000)
@@ -85,11 +85,13 @@ def rank(
         full = full_size(likely[index], label.shape)
         one = findings.look(index, str(index), data.rgb[index], label, full)
         seen.append((one.label, one.prediction))
+        worst = 0.0
         for region in one.found:
             if region.kind in regions.MISTAKES:
                 error = _error(key, masks.filled(region.rings, label.shape))
                 entries["review"].append((index, region.score, error, region))
-                scores["review"][index] = max(scores["review"][index], region.score)
+                worst = max(worst, region.score)
+        scores["review"][index] = 1 - (1 - worst) * one.soft_minimum
         scores["softmin"][index] = 1 - one.soft_minimum
         given = np.take_along_axis(full, np.minimum(label, data.number - 1)[..., None], -1)[..., 0]
         for _, box, mask in pieces(label, data.number):
@@ -212,15 +214,19 @@ def closed_loop(data: Data, noisy: np.ndarray, ranked: Ranked, seed: int) -> dic
 # Runs and tables
 
 
-def run(data: Data, noise: str, seed: int) -> dict:
-    """One line of the results."""
+def run(data: Data, noise: str, seed: int, workdir: Path) -> dict:
+    """One line of the results; the likelihoods stay in `workdir`, for another score."""
     noisy = planted(data, noise, seed)
     keys, errors = key_of(data, noisy)
     bad = np.array([(key >= 0).any() for key in keys])
     line: dict = {"data": data.name, "noise": noise, "seed": seed, "errors": errors}
     line["bad images"] = int(bad.sum())
     for kind in NETWORKS:
-        likely = likelihoods(data, noisy, kind, seed)
+        path = workdir / f"{data.name}-{NOISES.index(noise)}-{kind}-{seed}.npy"
+        if not path.exists():
+            with files.whole(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, likelihoods(data, noisy, kind, seed))
+        likely = np.load(path)
         ranked, scores, swapped = rank(data, noisy, likely, keys)
         line[kind] = {
             "regions": {name: measured(one, errors) for name, one in ranked.items()},
@@ -233,11 +239,19 @@ def run(data: Data, noise: str, seed: int) -> dict:
     return line
 
 
+def spread(values: list[float], digits: int) -> str:
+    """The mean, and behind it the standard deviation of the sample if there are several."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return f"{mean} \u00b1 {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
+
+
 def tables(lines: list[dict]) -> str:
-    """The results in Markdown: means over seeds."""
+    """The results in Markdown: means over seeds, with the standard deviation of the sample."""
     seeds = ", ".join(map(str, sorted({line["seed"] for line in lines})))
     parts = [ranking_table(lines), decisions_table(lines), loop_table(lines)]
-    return "\n\n".join([f"Seeds {seeds}; means.", *parts]) + "\n"
+    return (
+        "\n\n".join([f"Seeds {seeds}; means \u00b1 standard deviation over seeds.", *parts]) + "\n"
+    )
 
 
 def ranking_table(lines: list[dict]) -> str:
@@ -250,15 +264,15 @@ def ranking_table(lines: list[dict]) -> str:
         here = [one for one in lines if (one["data"], one["noise"]) == (data, noise)]
         for kind in NETWORKS if here else ():
 
-            def mean(*path: str, here: list[dict] = here, kind: str = kind) -> float:
-                values = [functools.reduce(dict.__getitem__, path, one[kind]) for one in here]
-                return float(np.mean(values))
+            def values(*path: str, here: list[dict] = here, kind: str = kind) -> list[float]:
+                return [functools.reduce(dict.__getitem__, path, one[kind]) for one in here]
 
             cells = [data, f"{noise} ({np.mean([one['errors'] for one in here]):.0f})", kind]
             for name in ("review", "disagree"):
-                first = ", ".join(f"{mean('regions', name, f'p@{n}'):.2f}" for n in FIRST)
-                cells += [first, f"{mean('regions', name, 'ap'):.2f}"]
-            cells += [f"{mean('images', n):.2f}" for n in ("review", "disagree", "softmin")]
+                first = [np.mean(values("regions", name, f"p@{n}")) for n in FIRST]
+                cells.append(", ".join(f"{one:.2f}" for one in first))
+                cells.append(spread(values("regions", name, "ap"), 2))
+            cells += [spread(values("images", n), 2) for n in ("review", "disagree", "softmin")]
             rows.append(cells)
     return markdown.table(heads, rows)
 
@@ -272,8 +286,8 @@ def decisions_table(lines: list[dict]) -> str:
             cells = [data, str(number)]
             for way in ways:
                 pairs = [one["decisions"][number][way] for one in here]
-                right, wrong = (np.mean([pair[k] for pair in pairs]) for k in ("right", "wrong"))
-                cells.append(f"{right:.0f} + {wrong:.0f}")
+                both = (spread([pair[k] for pair in pairs], 0) for k in ("right", "wrong"))
+                cells.append(" + ".join(both))
             rows.append(cells)
     return markdown.table(["data", "decisions", *ways], rows)
 
@@ -284,8 +298,7 @@ def loop_table(lines: list[dict]) -> str:
     for data in CELLS:
         here = [one["loop"] for one in lines if one["data"] == data and "loop" in one]
         if here:
-            means = [f"{np.mean([one[name] for one in here]):.2f}" for name in names]
-            rows.append([data, *means])
+            rows.append([data, *(spread([one[name] for one in here], 2) for name in names)])
     return markdown.table(["data", *names], rows)
 
 
@@ -321,7 +334,7 @@ def experiment(arguments: argparse.Namespace) -> int:
         )
         for noise in missing:
             start = time.process_time()
-            line = run(data, noise, seed)
+            line = run(data, noise, seed, arguments.workdir)
             line["cpu_s"] = round(time.process_time() - start, 1)
             # Read back, so that a table made at once is that of a table made later.
             lines.append(json.loads(json.dumps(line)))

@@ -34,6 +34,7 @@ def item(name: str, number: int = 0, **changes) -> Item:
         "proposed": 1,
         "score": 0.25,
         "margin": 0.5,
+        "evidence": 0.5,
         "size": 0.1,
         "reach": 0.5,
         "area": 44,

@@ -34,6 +34,8 @@ def test_the_worst_regions_of_all_images_are_kept_with_one_line_an_image():
     assert sorted(found.images) == [0, 1, 2, 3, 4]
     assert found.images[4].worst == items[0].score > items[1].score
     assert found.images[2].worst == 0 and found.images[2].agreement == 1
+    assert found.images[2].score == pytest.approx(0.1)  # all labels are 0.9 likely
+    assert found.images[4].score == pytest.approx(1 - 0.05 * (1 - items[0].score), abs=0.01)
     assert found.whole_images() == []
 
 

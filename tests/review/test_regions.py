@@ -86,7 +86,8 @@ def test_an_object_that_a_larger_label_swallowed():
     assert found.size == pytest.approx((800 / 16000) ** 0.5)
     # Twenty rows: the deepest pixels are 10 from the edge, whose width is 1.5.
     assert found.reach == pytest.approx(10 / 11.5, abs=0.01)
-    assert found.score == pytest.approx(found.margin * (found.size * found.reach) ** 0.5)
+    assert found.evidence == pytest.approx(np.log10(0.03) / -3, abs=1e-5)
+    assert found.score == pytest.approx(found.evidence * found.reach * found.size**0.5)
     assert found.center == (70 / 160, 30 / 100)
     assert found.color == (90, 90, 90)
 

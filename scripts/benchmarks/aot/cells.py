@@ -85,11 +85,12 @@ def listed(rows: dict[str, dict]) -> list[Cell]:
 
 
 def few(rows: dict[str, dict]) -> list[Cell]:
-    """The cells of small networks and small crops alone: what other versions are tried with."""
+    """What other versions are tried with: every network on a GPU, the rest with small ones."""
     small = ("R18", "R50")
     return [
         *_starts(),
-        *[cell for cell in _networks((*GPUS, *TPUS[:1])) if cell.line in small],
+        *_networks(GPUS[:1]),
+        *[cell for cell in _networks((GPUS[1], TPUS[0])) if cell.line in small],
         *[cell for cell in _precisions("1x1x1") if cell.line == "R18"],
         *[cell for cell in _memory() if cell.line == "R18"],
         *_evaluations("1x1x1", small),

@@ -137,10 +137,7 @@ class Experiment:
                 cache = stage.Cache(data.staging_folder, data.staging_gib)
                 weight_files.locate(source, cache)
         except InputError as error:
-            raise InputError(
-                f"{error}; give a file that is here by --config.model.pretrained=FILE, or train"
-                " from scratch by --config.model.pretrained="
-            ) from error
+            raise InputError(f"{error}; {weight_files.REMEDY}") from error
         return source
 
     def abstract_state(self, mesh: Mesh) -> tuple[nnx.GraphDef, TrainState]:

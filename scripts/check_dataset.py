@@ -26,7 +26,6 @@ if __name__ == "__main__":
 from arm_jax.data import agreement, bands, leaks, records, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
-from arm_jax.reporting import pictures
 from arm_jax.system import command_line, names, outputs, processes, terminal
 from arm_jax.system.errors import InputError
 
@@ -95,6 +94,8 @@ def check(arguments: argparse.Namespace, split: str) -> tuple[sources.Source, Su
 
 def draw(path: Path, source: sources.Source, second: sources.Source | None) -> None:
     """A sheet of up to six records, spread over the split."""
+    from arm_jax.reporting import pictures  # matplotlib with it
+
     samples = []
     for index in records.spread(len(source), 6):
         record = source[index]

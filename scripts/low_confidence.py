@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arm_jax.system import signals
 
@@ -27,7 +28,6 @@ if __name__ == "__main__":
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 from arm_jax import arm
 from arm_jax.data import bands, colors, records
@@ -36,10 +36,13 @@ from arm_jax.data.sources import Source
 from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation.predictions import read_image
 from arm_jax.networks import Segmenter
-from arm_jax.reporting import maps, pictures
+from arm_jax.reporting import maps
 from arm_jax.run import inputs, mirror, restore
 from arm_jax.system import command_line, names, outputs, terminal
 from arm_jax.system.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GREEN = (0, 255, 0)
 PAINTED = 0.1  # share of the pixels, where no threshold is given
@@ -100,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for kind, drawn in maps.items():
             colors.write_image(names.below(output / kind, f"{one.name}.png"), drawn)
     title = f"{arguments.workdir.name}, step {run.step:,}: v < {threshold:.3g}"
+    from arm_jax.reporting import pictures  # matplotlib with it
+
     pictures.save(figure(seen, threshold, title), output / "low_confidence.png")
     mirror.finish(output)
     terminal.say(summary(seen, threshold, run.classes.ignore))
@@ -129,8 +134,10 @@ def look(model: Segmenter, image: np.ndarray) -> np.ndarray:
     return np.asarray(arm.confidence(jnp.asarray(inference.class_scores(model, image))))
 
 
-def figure(seen: Sequence[Seen], threshold: float, title: str) -> Figure:
+def figure(seen: Sequence[Seen], threshold: float, title: str) -> "Figure":
     """Painted images above their intensity maps, as in Fig. 4."""
+    from matplotlib.figure import Figure
+
     columns = min(COLUMNS, len(seen))
     lines = -(-len(seen) // columns)
     height, width = seen[0].image.shape[:2]

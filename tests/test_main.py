@@ -107,6 +107,7 @@ QUICK = [
     (["--workdir={}", "--mode=evaluate"], 2, "has no config.json"),
     (OWN, 2, "folder of the data is not given"),
     ([*OWN, "--config.data.root=nowhere"], 2, "nowhere"),
+    ([SMOKE, "--workdir={}", "--config.model.pretrained=nowhere.pth"], 2, "no such file of pre"),
 ]
 
 
@@ -120,9 +121,26 @@ def test_refusals_and_help_need_no_jax_and_no_two_seconds(tmp_path, arguments, s
     assert not folder.exists()
 
 
-def test_names_of_networks_need_jax_but_no_input_pipeline_and_no_checkpoints(tmp_path):
-    # 1.5 CPU seconds on an AMD EPYC, of which JAX and Flax are 1.2.
-    arguments = [SMOKE, f"--workdir={tmp_path / 'run'}", "--config.model.name=resnet"]
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("model.name=resnet", "model.name = 'resnet'"),
+        ("accumulate=3", "cannot be split evenly"),  # the number of devices is JAX's
+    ],
+)
+def test_names_of_networks_and_parts_of_a_batch_need_jax(tmp_path, setting, words):
+    # 1.4 and 1.7 CPU seconds on an AMD EPYC, of which JAX and Flax are 1.2.
+    arguments = [SMOKE, f"--workdir={tmp_path / 'run'}", f"--config.{setting}"]
     status, last, imported, seconds = answered(tmp_path, *arguments)
-    assert (status, imported) == (2, "True") and "model.name = 'resnet'" in last
+    assert (status, imported) == (2, "True") and words in last
     assert seconds < 4
+
+
+def test_the_loop_is_imported_without_checkpoints_events_and_input_pipeline():
+    slow = ("orbax", "tensorboardX", "grain", "matplotlib", "tensorstore")
+    code = (
+        "import sys; import arm_jax.modes, arm_jax.run.loop;"
+        f"print([name for name in {slow} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -3,17 +3,20 @@
 import dataclasses
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from etils import epath
 
 from arm_jax.run.digests import Folder
 from arm_jax.system import buckets, processes, signals
 from arm_jax.system.buckets import BucketError, Place
 from arm_jax.system.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    # Imported where they are used, as it takes long and many mistakes are answered before.
+    import orbax.checkpoint as ocp
+    from etils import epath
 
 # How often TensorStore makes a request to a bucket again: for some three minutes, not for fifteen.
 TRIES = 10
@@ -22,8 +25,10 @@ TRIES = 10
 STILL = 30
 
 
-def to_save(state: Any, position: dict) -> ocp.args.Composite:
+def to_save(state: Any, position: dict) -> "ocp.args.Composite":
     """What Orbax is to save: a train state and the position of the input."""
+    import orbax.checkpoint as ocp
+
     return ocp.args.Composite(
         state=ocp.args.StandardSave(present(state)), input=ocp.args.JsonSave(position)
     )
@@ -60,6 +65,8 @@ def _read(folder: Folder, like: Any) -> tuple[Any, dict]:
 
     Raises InputError when the checkpoint is of another network or cannot be read.
     """
+    import orbax.checkpoint as ocp
+
     alone = ocp.options.MultiprocessingOptions(
         primary_host=0,
         active_processes={0} if jax.process_count() > 1 else None,
@@ -127,7 +134,9 @@ def limit_tries() -> None:
             context["gcs_request_retries"] = {"max_retries": TRIES}
 
 
-def for_orbax(folder: Folder) -> epath.Path:
+def for_orbax(folder: Folder) -> "epath.Path":
+    from etils import epath
+
     return epath.Path(str(folder))
 
 

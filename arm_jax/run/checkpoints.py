@@ -19,11 +19,9 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
 from arm_jax.run import arrays, checkpoint_files, digests, mirror
 from arm_jax.run.checkpoint_files import METRICS, find_damage, read_miou
@@ -32,6 +30,9 @@ from arm_jax.run.retries import GivenUp, Retries
 from arm_jax.system import bucket_locks, buckets, processes, terminal
 from arm_jax.system.buckets import BucketError, Place
 from arm_jax.system.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp  # where it is used, as it takes long and mistakes come before
 
 
 class Checkpoints:
@@ -62,7 +63,10 @@ class Checkpoints:
                 self._retries = Retries(place / "checkpoints")
         self._manager = None if read_only else self._create_manager()
 
-    def _create_manager(self) -> ocp.CheckpointManager:
+    def _create_manager(self) -> "ocp.CheckpointManager":
+        import orbax.checkpoint as ocp
+        from orbax.checkpoint import checkpoint_managers as policies
+
         arrays.drop_echoes()
         newest = policies.LatestN(n=self._keep)
         # A checkpoint without a score is kept for its age alone.
@@ -161,7 +165,7 @@ class Checkpoints:
 
     def _start(
         self,
-        manager: ocp.CheckpointManager,
+        manager: "ocp.CheckpointManager",
         step: int,
         state: Any,
         input_position: dict,

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from arm_jax import settings
 from arm_jax.run import json_lines, trackers, tracking
-from arm_jax.run.events import Events
 from arm_jax.system import files, processes, terminal
 from arm_jax.training import records
 from arm_jax.training.records import EvaluationLine, Line
@@ -41,6 +40,9 @@ class MetricsLog:
         if self._writes:
             self._kept = self._take_over(start_step)
             files.write(self._path, "".join(json.dumps(r) + "\n" for r in self._kept))
+            # It takes long to import, and many mistakes are answered before.
+            from arm_jax.run.events import Events
+
             self._trackers: list[tracking.Tracker] = [Events(workdir, purge_step=start_step + 1)]
             if config is not None:
                 flat = settings.flat(config)

@@ -10,11 +10,12 @@ from ml_collections import FrozenConfigDict
 
 from arm_jax.data import chosen, sources, trees
 from arm_jax.run import configs, inputs, mirror, trackers
-from arm_jax.system import names
+from arm_jax.system import addresses, names
 from arm_jax.system.buckets import Place
 from arm_jax.system.coordinator import Group
 from arm_jax.system.errors import InputError
 from arm_jax.system.staging import stage
+from arm_jax.weights import published, weight_files
 
 ONE_SOURCE = ("review", "relabel")
 ONE_PROCESS = ("report", "relabel", "server")
@@ -72,6 +73,7 @@ def check(
             )
         return
     trackers.require(config.tracker)
+    first_weights(config, folder)
     # Unknown names are refused by `consistency.checked`, which needs the networks' table as well.
     data_set = sources.DATASETS.get(config.data.dataset)
     if data_set is None or data_set.prepares:
@@ -79,6 +81,23 @@ def check(
     # What lies at an address is staged when all else is known to be right.
     if not inputs.addresses_of(config, mode):
         inputs.evaluation_source(config, inputs.training_source(config).classes)
+
+
+def first_weights(config: FrozenConfigDict, folder: str | Path) -> None:
+    """Raise InputError where the file that a new run starts from is not on this machine.
+
+    What lies at an address is looked at when all else is known to be right; a run that has begun
+    needs its first weights no more.
+    """
+    setting = config.model.pretrained
+    if setting in ("", published.IMAGENET) or addresses.is_address(setting):
+        return
+    if (mirror.place(folder) / "checkpoints").is_dir() or Path(setting).expanduser().is_dir():
+        return
+    try:
+        weight_files.locate(setting)
+    except InputError as error:
+        raise InputError(f"{error}; {weight_files.REMEDY}") from error
 
 
 def checkpoints(folder: str | Path) -> Path | Place:

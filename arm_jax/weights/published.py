@@ -1,6 +1,5 @@
 """Where ImageNet weights of a backbone are published, as its entry of `BACKBONES` has it."""
 
-from arm_jax import networks
 from arm_jax.system.errors import InputError
 
 IMAGENET = "imagenet"
@@ -23,6 +22,8 @@ def source(setting: str, name: str, variant: str | None = None) -> str:
     """
     if setting != IMAGENET:
         return setting
+    from arm_jax import networks  # JAX with it, which a mistake in a path is answered without
+
     row = networks.architecture(name, variant)
     known = networks.BACKBONES[row.backbone].published
     if row.variant not in known:

@@ -14,6 +14,10 @@ from arm_jax.system.staging import stage
 from arm_jax.weights import torch_files
 
 HUB = "hf://"
+REMEDY = (
+    "give a file that is here by --config.model.pretrained=FILE, or train from scratch by"
+    " --config.model.pretrained="
+)
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
 # What a repository on the Hub calls its weights.
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")

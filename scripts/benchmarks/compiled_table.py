@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(__doc__)
     parser.add_argument("file", type=Path, help="JSON lines; made where it is missing")
     parser.add_argument("--markdown", action="store_true", help="print the tables, compile nothing")
-    parser.add_argument("--few", action="store_true", help="small networks, for another version")
+    parser.add_argument("--few", action="store_true", help="fewer cells, for another version")
     parser.add_argument("--only", default="", help="cells whose name contains this")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no cell after this time")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds a cell")

@@ -97,6 +97,24 @@ def test_max_pool_takes_the_maximum_of_its_window(length, centred):
             np.testing.assert_array_equal(got[0, row, column], x[0, rows, columns].max((0, 1)))
 
 
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(8, 12), (7, 9)])
+def test_the_gradient_of_max_pool_by_taps_is_that_of_xla(height, width, centred):
+    """Of every window the first of its largest pixels: a map after a ReLU has many as large."""
+    x = jnp.maximum(jnp.round(3 * normal(0, 2, height, width, 3)), 0)
+    rounded = normal(1, 2, -(-height // 2), -(-width // 2), 3).astype(jnp.bfloat16)
+    cotangent = rounded.astype(jnp.float32)
+    pool = functools.partial(pooling.max_pool, centred=centred)
+    expected = jax.jit(lambda x, y: jax.vjp(pool, x)[1](y)[0])(x, cotangent)
+
+    by_taps = jax.jit(lambda x, y: pooling._to_largest(x, y, pooling._pads(x, centred)))
+    np.testing.assert_array_equal(by_taps(x, cotangent), expected)
+    assert np.count_nonzero(expected) < cotangent.size  # some pixels are those of two windows
+    # In half precision the windows of a pixel are added up before they are rounded.
+    half = by_taps(x.astype(jnp.bfloat16), rounded)
+    np.testing.assert_array_equal(half, expected.astype(jnp.bfloat16))
+
+
 def test_average_pool_of_shortcuts_averages_the_pixels_there_are():
     x = normal(0, 1, 5, 4, 2)
     got = pooling.average_pool(x, 2, 2)

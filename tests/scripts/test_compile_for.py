@@ -126,6 +126,29 @@ def test_what_a_dead_compiler_left_is_one_line(aot, tmp_path):
     assert len(str(error)) == child.MOST_OF_A_MESSAGE
 
 
+def test_it_waits_for_the_program_as_well_as_its_memory(aot, tmp_path, monkeypatch):
+    """On a busy machine the memory was there, and the program not yet."""
+    child, begun = aot["child"], "x.jit_train_step.after_optimizations"
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    (dump / f"{begun}-memory-usage-report.txt").write_text("Total bytes: 1")
+    writes = ["", "HloModule", "HloModule jit_train_step", "", ""]
+    polls = []
+
+    class Compiling:
+        def poll(self):
+            polls.append(1)
+            text = writes.pop(0)
+            if text:
+                (dump / f"{begun}.txt").write_text(text)
+
+    monkeypatch.setattr(child, "POLL_SECONDS", 0)
+    job = child.Job("configs/x.py", (), "cuda", "1x1x1")
+    assert child._wait(Compiling(), tmp_path, job, "hlo", 60)
+    assert len(polls) == 4
+    assert (dump / f"{begun}.txt").read_text() == "HloModule jit_train_step"
+
+
 def test_products_by_cublas_where_triton_has_no_tiles(aot, tmp_path, monkeypatch):
     child = aot["child"]
     calls = []

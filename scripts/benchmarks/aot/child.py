@@ -176,7 +176,7 @@ def _wait(
     process: subprocess.Popen[bytes], folder: Path, job: Job, until: str, timeout: float
 ) -> bool:
     """Until the process ends, or has gone far enough. Returns whether it did the latter."""
-    start, size = time.monotonic(), -1
+    start, sizes = time.monotonic(), [0, 0]
     while process.poll() is None:
         if time.monotonic() - start > timeout:
             os.killpg(process.pid, signal.SIGKILL)
@@ -184,9 +184,10 @@ def _wait(
             raise CompileError(f"it takes longer than {timeout:.0f} s; see --timeout")
         time.sleep(POLL_SECONDS)
         if until == "hlo":
-            _, memory = _dumped(folder, job)
-            previous, size = size, memory.stat().st_size if memory else -1
-            if size > 0 and size == previous:
+            # Either may be there before the other, and is whole once it has stopped growing.
+            found = _dumped(folder, job)
+            previous, sizes = sizes, [path.stat().st_size if path else 0 for path in found]
+            if min(sizes) > 0 and sizes == previous:
                 return True
     return False
 

@@ -117,7 +117,7 @@ def from_source(model: Segmenter, source: Source, number: int) -> Iterator[Seen]
     for index in records.spread(len(source), number):
         record = source[index]
         image = record["image"]
-        yield Seen(record["id"], bands.shown(image), look(model, image), record["label"])
+        yield Seen(record["id"], bands.shown(image), confidence(model, image), record["label"])
 
 
 def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> Iterator[Seen]:
@@ -126,10 +126,10 @@ def from_folder(model: Segmenter, folder: Path, output: Path, number: int) -> It
     for index in records.spread(len(found.paths), number):
         path = found.paths[index]
         image = read_image(found.root / path, bands=model.bands)
-        yield Seen(str(path.with_suffix("")), bands.shown(image), look(model, image), None)
+        yield Seen(str(path.with_suffix("")), bands.shown(image), confidence(model, image), None)
 
 
-def look(model: Segmenter, image: np.ndarray) -> np.ndarray:
+def confidence(model: Segmenter, image: np.ndarray) -> np.ndarray:
     """The confidence of every pixel, float32 (h, w)."""
     return np.asarray(arm.confidence(jnp.asarray(inference.class_scores(model, image))))
 

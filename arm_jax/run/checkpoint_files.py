@@ -1,6 +1,5 @@
 """The files of a checkpoint: whether they are complete, whether they are damaged, their scores."""
 
-import functools
 import json
 from pathlib import Path
 
@@ -30,8 +29,7 @@ def set_damaged_aside(workdir: str | Path) -> None:
     found = sorted(steps(folder), reverse=True)
     good = None
     for step in found:
-        look = functools.partial(find_damage, small=good is not None)
-        damage = look(folder / str(step))
+        damage = find_damage(folder / str(step), small=good is not None)
         if damage is None:
             good = step if good is None else good
             continue

@@ -26,7 +26,7 @@ def bring(config: FrozenConfigDict, mode: str) -> None:
     cache = inputs.cache(config)
     try:
         for address, (title, single) in found.items():
-            stage.look(address, title, single=single)
+            stage.check(address, title, single=single)
         for address, (title, single) in found.items():
             stage.local(address, title, cache, single=single)
     except InputError as mistake:

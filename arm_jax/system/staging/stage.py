@@ -55,7 +55,7 @@ def local(
     return _staged[address]
 
 
-def look(address: str, title: str = "", *, single: bool = False) -> None:
+def check(address: str, title: str = "", *, single: bool = False) -> None:
     """Raise InputError for an address that nobody could stage; nothing is fetched."""
     if address not in _staged:
         with contextlib.suppress(failures.Unreachable):  # it may be staged already
@@ -97,10 +97,10 @@ def _fill(
     """Fetch what is absent."""
     title = shown(wanted.address)
 
-    def look(file: Remote) -> Remote:
+    def sized(file: Remote) -> Remote:
         return failures.attempt(lambda: store.sized(file), f"{title}: {file.name}")
 
-    files = list(parallel.ordered(look, files, fetch.AT_ONCE, threads=True))
+    files = list(parallel.ordered(sized, files, fetch.AT_ONCE, threads=True))
     sizes = {file.name: file.size or 0 for file in files}
     absent |= set(wanted.missing(list(sizes.items())))
     is_new = not sets.read_manifest(wanted.folder)

@@ -6,7 +6,7 @@ from arm_jax.system import command_line
 
 
 def test_a_mistake_is_one_line_with_status_two(capsys):
-    parser = command_line.Parser(prog="x")
+    parser = command_line.Parser()
     parser.add_argument("--number", type=int)
     for arguments in (["--number=a\nb"], ["--number"], ["--no"], ["stray"]):
         with pytest.raises(SystemExit) as caught:

@@ -10,7 +10,6 @@ drawn here in two styles with nothing of a street, binary (cells under a microsc
 classes (fields from above), with outlines as sloppy as people draw them.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -34,9 +33,7 @@ LAST = 5  # batches at the end whose weights are judged together
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_line.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.Parser(__doc__)
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="a config, cells or fields")
     parser.add_argument("--steps", default="200,1000", help="T of the runs")
     parser.add_argument("--seeds", default="0")
@@ -76,7 +73,7 @@ def start(config: settings.FrozenConfigDict) -> tuple[int | None, float, float]:
     before = theorem.empty()
     try:
         for number in range(1, config.steps // 10 + 1):
-            batch, _ = next(batches)
+            batch = next(batches)
             state, _ = step(state, sharding.shard_batch(mesh, batch))
             now = jax.device_get(state.histogram)
             # What `theorem.blend` added: this batch alone.

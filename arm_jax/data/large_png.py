@@ -150,8 +150,11 @@ class LargePng:
             with Image.open(io.BytesIO(file), formats=("PNG",)) as picture:
                 found = np.asarray(picture)
         else:  # which Pillow reads as 8 bits, and OpenCV with blue first
-            found = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
-            found = np.concatenate([found[..., 2::-1], found[..., 3:]], -1).astype(">u2")
+            blue_first = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
+            if blue_first is None:
+                raise ValueError("its rows cannot be decoded")
+            parts = [blue_first[..., 2::-1], blue_first[..., 3:]]
+            found = np.concatenate(parts, -1).astype(">u2")
         plain = np.ascontiguousarray(found).view(np.uint8).reshape(1 + number, self._bytes)
         self._above = plain[-1].copy()
         return plain[1:]

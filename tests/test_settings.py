@@ -103,6 +103,9 @@ def test_the_command_line_gives_a_value_its_one_form(argument, value):
 
 # A value that is not valid, and what its one line says.
 REFUSED = [
+    ("data.fold=(0,1)", "leaves nothing to train on; choose 2 folds or more"),
+    ("data.label_values=((0,0),(0,1))", "gives the stored value 0 two meanings; keep one of them"),
+    ('data.label_names=(("a","b"),("a",""))', "gives the name 'a' two meanings"),
     (
         "augment.crop=64",
         "augment.crop = 64; it must be 2 whole numbers of at least 1 (height, wi",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from arm_jax.data import images
 from arm_jax.data.endings import LabelNames, are_rivals, is_image, stem_of, stems_of
+from arm_jax.data.formats import recognise
 from arm_jax.data.many import Many, file_for, left_alone, listed_in
 from arm_jax.data.places import Places, absent
 from arm_jax.data.trees import Folder
@@ -49,8 +50,9 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
     others = label_index.names if place.beside else frozenset()
     image_names = [name for name in names if is_image(name) and name not in others]
     by_id = _by_id(image_names, image_tree)
+    named: dict[str, str] = {}
     if place.listed is not None:
-        by_id = _listed(by_id, place, image_tree)
+        by_id, named = _listed(by_id, place, image_tree)
     if not by_id:
         raise InputError(
             f"{place.images}: holds no images ({', '.join(images.SUFFIXES)}); point at a folder"
@@ -59,14 +61,14 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
     if unlabelled == "all":
         return Found([(key, by_id[key], "") for key in sorted(by_id)], None, ())
     all_labels = {key: labels for key in by_id if (labels := label_index.of(key))}
-    own = {key: labels[0] for key, labels in all_labels.items()}
+    own = {key: _chosen(labels, named.get(key), place) for key, labels in all_labels.items()}
     many = None
     if place.label_root.is_file() or not own:
         many = file_for(place, list(by_id.values()))
     if many is not None:
         own, notes = listed_in(many, by_id, place)
     else:
-        notes = [*_several(all_labels, place), *_unused(label_index, all_labels, place)]
+        notes = [*_several(all_labels, own, place), *_unused(label_index, all_labels, place)]
     missing = [key for key in by_id if key not in own]
     if missing and unlabelled == "ignore" and own:
         remark = f"{len(missing):,} of {len(by_id):,} images have no label, and are unlabelled"
@@ -111,12 +113,34 @@ def _by_id(names: Sequence[str], tree: Folder) -> dict[str, str]:
     return found
 
 
-def _listed(by_id: dict[str, str], place: Places, tree: Folder) -> dict[str, str]:
-    """The images that the list of the split names: by id, or as a path that ends in it."""
+def _chosen(labels: list[str], named: str | None, place: Places) -> str:
+    """The label that the split's list names beside the image, or else the preferred one."""
+    if named is None:
+        return labels[0]
+    wanted = unicodedata.normalize("NFC", named.replace("\\", "/")).rsplit("/", 1)[-1]
+    for label in labels:
+        if unicodedata.normalize("NFC", label).rsplit("/", 1)[-1] == wanted:
+            return label
+    raise InputError(
+        f"{place.labels / labels[0]}: is the label by its name, but the list of the split names"
+        f" {named} for this image; give the label its image's name, or correct the list"
+    )
+
+
+def _listed(
+    by_id: dict[str, str], place: Places, tree: Folder
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The images that the list of the split names: by id, or as a path that ends in it.
+
+    And the labels that it names in a second column, by the image's id.
+    """
     chosen: dict[str, str] = {}
     lines: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for line in dict.fromkeys(place.listed or ()):
-        for text in (line, line.split()[0]):
+        first = line.split()[0]
+        # "images/a.png labels/b.png" ends in b as well; names with blanks are whole lines.
+        for text in (first, line) if is_image(first) else (line, first):
             name = text.replace("\\", "/")
             if is_image(name):
                 name = name[: -len(Path(name).suffix)]
@@ -131,22 +155,29 @@ def _listed(by_id: dict[str, str], place: Places, tree: Folder) -> dict[str, str
                         f" and as {name}; correct the list, or put the images into these folders"
                     )
                 chosen[key] = by_id[key]
+                beside = line.split()[1:] if text != line else []
+                if beside and Path(beside[0]).suffix.lower() in recognise.suffixes():
+                    labels[key] = beside[0]
                 break
         else:
             raise InputError(
                 f"{tree.path(line)}: no such image, though the list of the split names it; add it"
                 " or correct the list"
             )
-    return chosen
+    return chosen, labels
 
 
-def _several(labels: dict[str, list[str]], place: Places) -> list[str]:
+def _several(labels: dict[str, list[str]], own: dict[str, str], place: Places) -> list[str]:
     """A note on images with more than one label.
 
     Raises InputError where nothing tells which of them is meant.
     """
-    several = {key: names for key, names in labels.items() if len(names) > 1}
-    for first, *others in several.values():
+    several = {
+        own[key]: [name for name in names if name != own[key]]
+        for key, names in labels.items()
+        if len(names) > 1
+    }
+    for first, others in several.items():
         rival = next((name for name in others if are_rivals(first, name)), None)
         if rival is not None:
             raise InputError(
@@ -155,7 +186,7 @@ def _several(labels: dict[str, list[str]], place: Places) -> list[str]:
             )
     if not several:
         return []
-    first, *others = next(iter(several.values()))
+    first, others = next(iter(several.items()))
     return [
         f"{place.labels}: {len(several):,} images have more than one label: {first} is read, and"
         f" {', '.join(others)} is not; move away what is not meant"

@@ -172,6 +172,13 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         refuse("optimizer.drops", "is not in order; sort it")
     if values["data.fold"] and values["data.fold"][0] >= values["data.fold"][1]:
         refuse("data.fold", "numbers a fold that there is none of; count from 0")
+    if values["data.fold"] and values["data.fold"][1] == 1:
+        refuse("data.fold", "leaves nothing to train on; choose 2 folds or more")
+    for key, what in (("data.label_values", "stored value"), ("data.label_names", "name")):
+        meant: dict[Any, Any] = {}
+        for there, here in values[key]:
+            if meant.setdefault(there, here) != here:
+                refuse(key, f"gives the {what} {there!r} two meanings; keep one of them")
     _refuse_bands(values, refuse)
     if values["data.sources"]:
         mixture.refuse_contradictions(values)

@@ -195,3 +195,22 @@ def test_images_of_12_bits_in_16_are_reported(tmp_path, bits, dark):
     lines = shares.remarks_on_images(opened(tmp_path))
     assert any("do not go beyond 15 of 255: they are nearly black" in x for x in lines) == dark
     assert check.check(opened(tmp_path), progress=False).records == 2
+
+
+def test_the_label_that_a_list_names_is_the_one_that_is_read(tmp_path):
+    label_kinds.index(tmp_path)
+    for kind in ("images", "labels"):
+        shutil.copytree(tmp_path / kind / "train", tmp_path / kind, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "images" / "train")
+    shutil.rmtree(tmp_path / "labels" / "train")
+    Image.fromarray(np.full(SIZE, 2, np.uint8)).save(tmp_path / "labels" / "a_mask.png")
+    lists = tmp_path / "train.txt"
+    lists.write_text("images/a.png labels/a_mask.png\nimages/b.png labels/b.png\n")
+    source = opened(tmp_path)
+    assert (source[0]["label"] == 2).all()
+    np.testing.assert_array_equal(source[1]["label"], label_kinds.label())
+    lists.write_text("images/a.png labels/b.png\nimages/b.png labels/a.png\n")
+    with pytest.raises(
+        InputError, match=r"a\.png: is the label by its name, but the list .*b\.png"
+    ):
+        opened(tmp_path)

@@ -3,12 +3,13 @@
 
 import functools
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from arm_jax import settings
+from arm_jax import settings, targets
 from arm_jax.data import check, records
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
@@ -165,13 +166,7 @@ def relabel(
     )
     changes = []
     for judge, numbers in _judges(run, found):
-        near = _near_threshold(judge, limits)
-        terminal.say(f"near edges   within {limits.near:g} px, corrects above {near:.2g}")
-
-        def belief(record: dict, judge: restore.Run = judge, near: float = near) -> relabels.Belief:
-            p = judge.probabilities(record["image"])
-            return relabels.judge(p, record["label"], limits, run.classes.ignore, near)
-
+        belief = _belief(judge, limits)
         for part, source, its in zip(parts, found, numbers, strict=True):
             for change in relabels.relabel(
                 belief, source, target, run.classes, split=part, numbers=its
@@ -232,6 +227,30 @@ def _near_threshold(run: restore.Run, limits: ConfigDict) -> float:
             " that counts contradictions; use targets.near_rule = 'fixed'"
         )
     return float(beliefs.near_threshold(run.state.beliefs, limits))
+
+
+def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.Belief]:
+    """What a run believes of a record, by the section `targets` and what its teacher knew."""
+    state, near, known = run.state.beliefs, _near_threshold(run, limits), None
+    if state is not None:
+        known = np.asarray(targets.known(state.found, state.drawn, limits.known_above))
+    weights = _class_weights(run)
+    terminal.say(f"near edges   within {limits.near:g} px, corrects above {near:.2g}")
+
+    def belief(record: dict) -> relabels.Belief:
+        p = relabels.without_weights(run.probabilities(record["image"]), weights)
+        return relabels.judge(p, record["label"], limits, run.classes.ignore, near, known)
+
+    return belief
+
+
+def _class_weights(run: restore.Run) -> tuple[float, ...]:
+    """The factors on the loss that the run was trained with; () for none."""
+    pixels: tuple[int, ...] = ()
+    if run.experiment.config.loss.class_weights == "balanced":
+        source = inputs.training_source(run.experiment.config)
+        pixels = check.pixels(source, check.check(source, name="training", cache=run.folder))
+    return run.experiment.class_weights(pixels)
 
 
 def _seen(number: int) -> str:

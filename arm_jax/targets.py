@@ -10,6 +10,7 @@ which labels are reported for which class.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -209,6 +210,47 @@ def completed(
     """
     sure = missing & (certainty > threshold)
     return stop_gradient(jnp.where(sure, believed.astype(labels.dtype), labels))
+
+
+def without_weights(scores: jax.Array, weights: Sequence[float]) -> jax.Array:
+    """The scores of a network that was trained with class weights, as if it had none.
+
+    Minus sum_c w_c q_c log p_c is least where p_c is proportional to w_c q_c: such a network is
+    surer of the classes that weigh more than they are likely, by their weight.
+
+    Args:
+        scores: (..., C), logits.
+        weights: of each class, as `Method.class_weights`; () for none. A class that weighs 0 was
+            never trained, and keeps its score.
+
+    >>> p = jax.nn.softmax(without_weights(jnp.log(jnp.array([0.5, 0.5])), (1.0, 4.0)))
+    >>> print(p.round(3))
+    [0.8 0.2]
+    """
+    if not weights:
+        return scores
+    return scores - jnp.log(jnp.array([weight or 1.0 for weight in weights], scores.dtype))
+
+
+def known(found: jax.Array, drawn: jax.Array, share: float) -> jax.Array:
+    """(C,) bool: the classes that the teacher knows, and whose labels it may therefore doubt.
+
+    A class is known while the teacher finds at least `share` of the pixels that are drawn as it. A
+    teacher that has not learnt a class yet is sure of another one there. Were its labels corrected
+    by that, the class would never be learnt; and a class that is being corrected away is soon
+    found no longer, so that its labels teach again.
+
+    Args:
+        found: (C,) drawn pixels of each class that the teacher finds, at least 0.
+        drawn: (C,) all drawn pixels of each class.
+        share: in [0, 1]; 0 for all classes.
+
+    >>> print(known(jnp.array([5.0, 1.0, 0.0]), jnp.array([8.0, 8.0, 0.0]), 0.5))
+    [ True False False]
+    """
+    if not share:
+        return jnp.ones(drawn.shape, bool)
+    return (drawn > 0) & (found >= share * drawn)
 
 
 def soft_log_likelihood(log_p: jax.Array, target: jax.Array) -> jax.Array:

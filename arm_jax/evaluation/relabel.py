@@ -57,7 +57,12 @@ class Change:
 
 
 def judge(
-    p: np.ndarray, label: np.ndarray, settings: Any, ignore: int = 255, near: float | None = None
+    p: np.ndarray,
+    label: np.ndarray,
+    settings: Any,
+    ignore: int = 255,
+    near: float | None = None,
+    known: np.ndarray | None = None,
 ) -> Belief:
     """What a network believes of a label, by the thresholds of the section `targets`.
 
@@ -69,6 +74,7 @@ def judge(
       settings: the config's section `targets`.
       ignore: the label of pixels that have none.
       near: how sure the network must be near an edge; None for `correct_above_near`.
+      known: (C,) bool, see `targets.known`; None for all classes.
     """
     drawn, believed = label != ignore, p.argmax(-1).astype(np.uint8)
     certainty = p.max(-1)
@@ -79,13 +85,27 @@ def judge(
         near=settings.correct_above_near if near is None else near,
         width=settings.near,
     )
-    known = (jnp.asarray(believed), jnp.asarray(certainty))
-    found = targets.corrected(jnp.asarray(label), *known, limit, jnp.asarray(drawn))
-    found = targets.completed(found, *known, settings.complete_above, jnp.asarray(~drawn))
+    known = np.ones(p.shape[-1], bool) if known is None else known
+    doubted = drawn & known[np.minimum(label, len(known) - 1)]
+    its = (jnp.asarray(believed), jnp.asarray(certainty))
+    found = targets.corrected(jnp.asarray(label), *its, limit, jnp.asarray(doubted))
+    missing = jnp.asarray(~drawn & known[believed])
+    found = targets.completed(found, *its, settings.complete_above, missing)
     new = np.asarray(jax.device_get(found))
     changed = new != label
     part = np.where(drawn, np.where(changed, CORRECTED, GIVEN), np.where(changed, COMPLETED, 0))
     return Belief(new, part.astype(np.uint8), np.round(255 * certainty).astype(np.uint8))
+
+
+def without_weights(p: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """Likelihoods (..., C) float32 of a network that was trained with class weights, as if without.
+
+    As `targets.without_weights` does with scores.
+    """
+    if not weights:
+        return p
+    p = p / np.array([weight or 1.0 for weight in weights], np.float32)
+    return p / p.sum(-1, keepdims=True)
 
 
 def relabel(

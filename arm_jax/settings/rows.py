@@ -235,6 +235,8 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
      "How sure it must be near the edge of what was drawn."),
     ("targets.near_rule", "fixed", Choice(("fixed", "contradictions")), TRAINING,
      "Take that, or a threshold by where the teacher contradicts the labels."),
+    ("targets.known_above", 0.5, FRACTION, TRAINING,
+     "Share of a class's labels that the teacher must find to correct it and to complete with it."),
     ("targets.near", 6.0, Real(0), TRAINING,
      "Pixels from an edge that are near it, in the resized image."),
     ("targets.complete", "none", Choice(("none", "class", "soft", "posterior")), TRAINING,

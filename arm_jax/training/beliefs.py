@@ -128,6 +128,9 @@ def look(
         width=settings.near,
     )
     never = jnp.float32(jnp.inf)
+    known = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
+    last = known.shape[0] - 1
+    doubted &= jnp.take(known, jnp.minimum(labels.astype(jnp.int32), last))
     limit = jnp.where(beliefs.begun & doubted, limit, never)
     sure = jnp.where(beliefs.begun, settings.complete_above, never)
     missing = seen & ~drawn
@@ -150,9 +153,9 @@ def look(
         if settings.complete != "none":
             if settings.complete == "posterior":
                 p = _posterior(p, labels, maps["drawn"], table, 1.0)
-            found = targets.completed(
-                found, jnp.argmax(p, -1), jnp.max(p, -1), sure, maps["missing"]
-            )
+            believed = jnp.argmax(p, -1)
+            its = maps["missing"] & jnp.take(known, believed)
+            found = targets.completed(found, believed, jnp.max(p, -1), sure, its)
         return found
 
     limit = always if settings.correct == "posterior" else limit
@@ -256,6 +259,10 @@ def _learned(
         now, some = share((believed != labels) & (certainty > above), of)
         return jnp.where(some, _DECAY * old + (1.0 - _DECAY) * now, old)
 
+    def of_each_class(pixels: jax.Array) -> jax.Array:
+        its = labels[..., None] == jnp.arange(p.shape[-1])
+        return jnp.sum(its & pixels[..., None], (0, 1, 2), dtype=jnp.float32)
+
     near = doubted & (distance <= settings.near)
     beyond = doubted & ~near & (distance <= BEYOND * settings.near)
     agreement, any_drawn = share(believed == labels, drawn)
@@ -279,4 +286,6 @@ def _learned(
         contradicted=running(beliefs.contradicted, settings.correct_above, doubted & ~near),
         contradicted_near=running(beliefs.contradicted_near, targets.CONTRADICTS, near),
         contradicted_beyond=running(beliefs.contradicted_beyond, targets.CONTRADICTS, beyond),
+        drawn=_DECAY * beliefs.drawn + of_each_class(drawn),
+        found=_DECAY * beliefs.found + of_each_class(drawn & (believed == labels)),
     )

@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from arm_jax import schedules, theorem
+from arm_jax import schedules, targets, theorem
 from arm_jax.data import jitter
 from arm_jax.networks.input import normalize
 from arm_jax.networks.parts import merged
@@ -169,7 +169,8 @@ def _believed(
 
         def network(images: Any) -> jax.Array:
             model = merged(graphdef, teacher.params, teacher.statistics)
-            return model(images)[..., : players.segmenter.num_classes]
+            scores = model(images)[..., : players.segmenter.num_classes]
+            return targets.without_weights(scores, method.class_weights)
 
         images = network_input(batch, method, jittered=False)
         scores = accumulation.in_parts(

@@ -44,6 +44,8 @@ class Beliefs:
       contradicted: () float32, the running share of the drawn pixels away from edges whose class
         the teacher contradicts, surer than `targets.correct_above`.
       contradicted_near, contradicted_beyond: () float32, what `targets.near_threshold` asks for.
+      drawn, found: (C,) float32, running counts of the pixels drawn as each class, and of those
+        among them that the teacher finds, see `targets.known`.
     """
 
     teacher: Teacher
@@ -57,6 +59,8 @@ class Beliefs:
     contradicted: jax.Array
     contradicted_near: jax.Array
     contradicted_beyond: jax.Array
+    drawn: jax.Array
+    found: jax.Array
 
     @classmethod
     def create(cls, params: nnx.State, statistics: nnx.State, settings: Any, classes: int) -> Any:
@@ -86,6 +90,8 @@ class Beliefs:
             contradicted=jnp.float32(0),
             contradicted_near=jnp.float32(0),
             contradicted_beyond=jnp.float32(0),
+            drawn=jnp.zeros(classes, jnp.float32),
+            found=jnp.zeros(classes, jnp.float32),
         )
 
     def renewed(self, step: jax.Array, config: Any) -> "Beliefs":

@@ -229,7 +229,8 @@ def without_weights(scores: jax.Array, weights: Sequence[float]) -> jax.Array:
     """
     if not weights:
         return scores
-    return scores - jnp.log(jnp.array([weight or 1.0 for weight in weights], scores.dtype))
+    weighed = jnp.log(jnp.array([weight or 1.0 for weight in weights], scores.dtype))
+    return scores - weighed.reshape((1,) * (scores.ndim - 1) + weighed.shape)
 
 
 def known(found: jax.Array, drawn: jax.Array, share: float) -> jax.Array:

@@ -128,6 +128,7 @@ def look(
         width=settings.near,
     )
     never = jnp.float32(jnp.inf)
+    always = jnp.where(beliefs.begun & doubted, 0.0, never)
     known = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
     last = known.shape[0] - 1
     doubted &= jnp.take(known, jnp.minimum(labels.astype(jnp.int32), last))
@@ -136,7 +137,6 @@ def look(
     missing = seen & ~drawn
     if completed is not None:
         missing &= completed[:, None, None]
-    always = jnp.where(beliefs.begun & doubted, 0.0, never)
 
     def judged(scores: jax.Array, maps: dict[str, jax.Array]) -> jax.Array:
         p = jnp.exp(log_softmax(scores))
@@ -260,7 +260,7 @@ def _learned(
         return jnp.where(some, _DECAY * old + (1.0 - _DECAY) * now, old)
 
     def of_each_class(pixels: jax.Array) -> jax.Array:
-        its = labels[..., None] == jnp.arange(p.shape[-1])
+        its = jax.nn.one_hot(labels, p.shape[-1], dtype=bool)
         return jnp.sum(its & pixels[..., None], (0, 1, 2), dtype=jnp.float32)
 
     near = doubted & (distance <= settings.near)

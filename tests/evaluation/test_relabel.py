@@ -52,6 +52,19 @@ def test_a_wrong_box_is_corrected_inside_and_a_missing_corner_completed():
     assert found.certainty[0, 0] == round(0.7 * 255)
 
 
+def test_an_unknown_class_is_left_and_class_weights_are_no_belief():
+    label, p = case()
+    known = np.array([True, True, False])
+    assert (relabels.judge(p, label, SETTINGS, known=known).part != relabels.CORRECTED).all()
+    known = np.array([True, False, True])
+    assert (relabels.judge(p, label, SETTINGS, known=known).part != relabels.COMPLETED).all()
+    weights = (2.0, 0.5, 0.0)
+    skewed = p * np.array([2.0, 0.5, 1.0], np.float32)
+    skewed /= skewed.sum(-1, keepdims=True)
+    np.testing.assert_allclose(relabels.without_weights(skewed, weights), p, rtol=1e-5)
+    assert relabels.without_weights(p, ()) is p
+
+
 def test_the_folder_trains_by_one_setting_and_the_old_labels_stay(tmp_path):
     label, p = case()
     for folder in ("images/train/a", "labels/train/a"):

@@ -1,5 +1,6 @@
 """A step with a teacher: what it believes, what it changes, and when it changes nothing."""
 
+import dataclasses
 import functools
 
 import jax
@@ -21,6 +22,7 @@ RECIPE = {
     "targets.complete": "class",
     "targets.edge_weight": 8.0,
     "targets.near": 2.0,
+    "targets.known_above": 0.0,
 }
 NEVER = {
     "targets.correct_above": 2.0,
@@ -269,7 +271,7 @@ def _looked(labels, believed, certainty, changes=None, **images):
         **(changes or {}),
     }
     config = tiny.method({**changes, "targets.edge_weight": 0.0}).config
-    number = int(max(labels.max(), believed.max())) + 1
+    number = int(max(labels[labels != 255].max(), believed.max())) + 1
     other = np.log((1 - certainty) / (number - 1))
     scores = np.full((1, *labels.shape, number), other, np.float32)
     np.put_along_axis(scores[0], believed[..., None], np.log(certainty), -1)
@@ -327,3 +329,42 @@ def test_labels_of_images_that_are_right_are_neither_corrected_nor_counted(kind)
     assert (found[:, :4] != 255).all() and (found == labels)[:, 4:].all()
     found, known = _looked(labels, nothing, sure, changes, completed=none)
     assert (found[:, :4] == 255).all() and known.completed == 0
+
+
+def test_labels_of_a_class_that_the_teacher_does_not_find_are_left_and_complete_nothing():
+    """Else a class that the network has not learnt yet would be corrected away for good."""
+    labels = np.zeros((64, 96), np.int64)
+    labels[:, 32:64], labels[:, 64:] = 1, 255
+    for found_of_1, changed in ((12, False), (20, True)):
+        believed = np.zeros_like(labels)
+        believed[:found_of_1, 32:64] = 1  # of 64 rows: the rest is taken for class 0
+        believed[:, 64:] = 1
+        share = found_of_1 / 64
+        found, known = _looked(labels, believed, 0.95, {"targets.known_above": 0.25})
+        np.testing.assert_allclose(known.found / known.drawn, [1.0, share], rtol=1e-6)
+        assert (found[60, 50] == 0) == changed  # corrected
+        assert (found[60, 80] == 1) == changed  # completed
+    assert _looked(labels, believed, 0.95, {"targets.known_above": 0.5})[0][60, 50] == 1
+    # Class 0, which is found, is corrected as ever, here into what is not known.
+    believed[20:44, 10:22] = 1
+    assert _looked(labels, believed, 0.95, {"targets.known_above": 0.5})[0][30, 16] == 1
+
+
+def test_the_teacher_s_likelihoods_are_freed_of_class_weights(monkeypatch):
+    seen = []
+
+    def noted(known, scores, *_, **__):
+        seen.append(np.asarray(scores))
+        return None, known
+
+    monkeypatch.setattr(steps, "look", noted)
+    players = states.Players(tiny.segmenter(), None)
+    method = tiny.method(RECIPE)
+    transformation = optimizer.create(schedules.learning_rate(100))
+    _, state = steps.create_state(players, transformation, "float32", targets=method.config.targets)
+    weights = (4.0, 1.0, 1.0, 0.0, 0.5)
+    for each in ((), weights):
+        method = dataclasses.replace(method, class_weights=each)
+        steps._believed(players, state, tiny.batch(2), method)
+    expected = np.broadcast_to(np.log([4.0, 1.0, 1.0, 1.0, 0.5]), seen[0].shape)
+    np.testing.assert_allclose(seen[0] - seen[1], expected, atol=1e-5)

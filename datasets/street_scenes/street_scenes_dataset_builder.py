@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from arm_jax.data import builders, coarsen, images, scenes
 from arm_jax.data.labels import STREET_SCENES
@@ -61,12 +60,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         draw = partial(_draw, split, config.size, config.coarsening)
         workers = parallel.cores() if number >= _WORTH_WORKERS else 0
         mine = parallel.ordered(draw, processes.share(number), workers)
-        bar = tqdm(
-            processes.merged(mine, number),
+        bar = terminal.bar(
             f"{self.name} {split}",
-            number,
+            processes.merged(mine, number),
+            total=number,
             unit="scene",
-            disable=terminal.hides_bar(self.progress),
+            shown=self.progress,
         )
         for index, pictures in enumerate(bar):
             yield index, {**pictures, "id": f"{split}_{index:06d}"}

@@ -59,8 +59,8 @@ def posterior(
         (..., C), float32, sums to 1.
 
     >>> p, said = jnp.array([0.8, 0.2]), jnp.int32(1)
-    >>> print(posterior(p, said, table(prior(2))).round(3))
-    [0.308 0.692]
+    >>> [round(float(x), 3) for x in posterior(p, said, table(prior(2)))]
+    [0.308, 0.692]
     """
     seen = jnp.moveaxis(table, -1, 0)[report]  # (..., C)
     q = p.astype(jnp.float32) ** sharpness * seen

@@ -22,9 +22,8 @@ from arm_jax import experiment as experiments
 from arm_jax.data.colors import write_image
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.evaluation import inference, metrics
-from arm_jax.run import configs, inputs, restore
+from arm_jax.run import configs, inputs, model_card, restore
 from arm_jax.run import folder as run_folder
-from arm_jax.run import hub as published
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system.errors import InputError
 from arm_jax.weights import weight_names
@@ -186,7 +185,7 @@ def test_a_model_card_tells_what_was_measured_on_what(run, tmp_path):
     folder = shutil.copytree(flags[0].removeprefix("--workdir="), tmp_path / "run")
     trained = restore.load(folder)
     config = trained.experiment.config
-    card = published.model_card(trained, config, "me/net", "mit", "")
+    card = model_card.text(trained, config, "me/net", "mit", "")
     assert "Not measured: this checkpoint has no evaluation." in card
     number = trained.classes.number
     matrix = np.diag(np.arange(number)) + np.eye(number, k=1, dtype=int)
@@ -194,7 +193,7 @@ def test_a_model_card_tells_what_was_measured_on_what(run, tmp_path):
     evaluation = {**metrics.as_dict(measured, trained.classes.names), "step": 2, "images": 3}
     (folder / "eval.json").write_text(json.dumps(evaluation))
     (folder / "confusion.csv").write_text(metrics.matrix_csv(matrix, trained.classes.names))
-    card = published.model_card(trained, config, "me/net", "mit", "Drawn by us.")
+    card = model_card.text(trained, config, "me/net", "mit", "Drawn by us.")
     head, body = re.fullmatch(r"---\n(.*?)\n---\n\n(.*)", card, re.DOTALL).groups()
     stated = yaml.safe_load(head)
     assert (stated["license"], stated["library_name"]) == ("mit", "arm_jax")

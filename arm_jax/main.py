@@ -116,7 +116,9 @@ def main(argv: list[str]) -> None:
                 config, workdir, checkpoint, split=_SPLIT.value, decisions=_DECISIONS.value
             )
         elif mode == "relabel":
-            modes.relabel(config, workdir, checkpoint, _OUTPUT.value)
+            from arm_jax.run import relabel
+
+            relabel.relabel(config, workdir, checkpoint, _OUTPUT.value)
         elif mode == "predict":
             asked = {"confidence": _CONFIDENCE.value, "probabilities": _PROBABILITIES.value}
             maps = [name for name, wanted in asked.items() if wanted]

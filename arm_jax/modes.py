@@ -1,28 +1,21 @@
-"""What can be done with a trained run: `--mode evaluate`, `report`, `predict`,
-`relabel` and `server`."""
+"""What can be done with a trained run: `--mode evaluate`, `report`, `predict` and `server`."""
 
 import functools
 import shlex
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from arm_jax import settings, targets
-from arm_jax.data import check, records
-from arm_jax.data.labels import Classes
-from arm_jax.data.sources import Source
+from arm_jax.data import check
 from arm_jax.evaluation import evaluate as evaluation
 from arm_jax.evaluation import metrics, server_files
 from arm_jax.evaluation import predict as predict_files
-from arm_jax.evaluation import relabel as relabels
-from arm_jax.run import configs, folds, inputs, metrics_log, mirror, page, refusals, restore
+from arm_jax.run import configs, inputs, metrics_log, mirror, page, refusals, restore
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system import names, outputs, processes, sharding, terminal
 from arm_jax.system.errors import InputError
-from arm_jax.training import beliefs
 
 
 @mirror.uploads
@@ -122,175 +115,6 @@ def predict(
     terminal.say(
         f"predictions are in {target}; {predict_files.TABLE} lists the images, the least sure first"
     )
-
-
-@mirror.uploads
-def relabel(
-    config: ConfigDict | None,
-    folder: str | Path,
-    checkpoint: str = "latest",
-    output: str | None = None,
-) -> Path:
-    """Write what the training believes of its labels as a label folder beside them, and a page.
-
-    All images of the splits are labelled, whatever `data.train_images` and `data.fold` leave out,
-    by the thresholds that `config` has; with `review.folds`, each by a run that it was left out of.
-    The labels to evaluate on are copied as they are: one
-    setting names the folder of both.
-
-    Args:
-      config, folder, checkpoint: as for `evaluate`.
-      output: a folder; None for the labels' with `_relabelled` behind its name.
-
-    Returns:
-      The folder.
-
-    Raises:
-      InputError: the labels are of no folder, or see `relabel.relabel`.
-    """
-    # Pages need jinja2, and nothing else here does.
-    from arm_jax.reporting import relabelled
-
-    run = restore.opened(config, folder, checkpoint)
-    used = run.experiment.config
-    target = refusals.relabelled_folder(used, output)
-    # How sure is sure may be chosen anew, unlike what the run was trained with.
-    limits = used.targets if config is None else config.targets
-    parts = used.data.train_split.split("+")
-    found = [inputs.labelled_as_training(used, part) for part in parts]
-    copies, place = _labels_to_evaluate_on(used, target, run.classes)
-    number = sum(len(source) for source in found)
-    terminal.say(
-        f"believing    the {used.evaluation.weights} of step {run.step}, of {number:,} images;"
-        f" completes above {limits.complete_above:g}, corrects above {limits.correct_above:g}"
-    )
-    changes = []
-    for judge, numbers in _judges(run, found):
-        belief = _belief(judge, limits)
-        for part, source, its in zip(parts, found, numbers, strict=True):
-            for change in relabels.relabel(
-                belief, source, target, run.classes, split=part, numbers=its
-            ):
-                changes.append(change)
-                _, _, corrected, completed = change.shares
-                terminal.say(f"{change.name}: {corrected:.1%} corrected, {completed:.1%} completed")
-    for part, source in copies:
-        relabels.copy(source, place, run.classes, split=part)
-    page = relabelled.write(
-        target / "changes.html",
-        sorted(changes, key=lambda one: one.name),
-        lambda change: relabels.stored(target, change.name),
-        run.classes,
-        _seen(used.review.folds),
-    )
-    labels = target / "labels"
-    root = names.local(used.data.root, "data.root")
-    inside = labels.is_relative_to(root)
-    named = labels.relative_to(root).as_posix() if inside else labels.as_posix()
-    overrides = [f"--config.data.label_folder={named}"]
-    if used.data.label_values:
-        overrides.append("--config.data.label_values=()")
-    if used.data.coarsen:
-        overrides.append("--config.data.coarsen=")
-    terminal.say(f"the largest changes are in {page}\nto train on them: {' '.join(overrides)}")
-    return target
-
-
-def _judges(
-    run: restore.Run, sources: Sequence[Source]
-) -> Iterator[tuple[restore.Run, list[Sequence[int]]]]:
-    """The networks that judge, each with the numbers of its records in each of the sources.
-
-    With `review.folds` these are the runs that an image was left out of, else the run itself.
-    """
-    config = run.experiment.config
-    if not config.review.folds:
-        yield run, [range(len(source)) for source in sources]
-        return
-    everything = inputs.labelled_as_training(config, config.data.train_split)
-    folds.check(config, len(everything))
-    place = {records.named(everything, n): n for n in range(len(everything))}
-    of = [
-        [place[records.named(s, n)] % config.review.folds for n in range(len(s))] for s in sources
-    ]
-    for fold, judge in enumerate(folds.trained(run)):
-        yield judge, [[n for n, its in enumerate(one) if its == fold] for one in of]
-
-
-def _near_threshold(run: restore.Run, limits: ConfigDict) -> float:
-    """How sure a run must be of another class near an edge, by `targets.near_rule`."""
-    if limits.near_rule == "fixed":
-        return limits.correct_above_near
-    if run.state.beliefs is None:
-        raise InputError(
-            f"targets.near_rule = {limits.near_rule!r}, but the run of {run.folder} had no teacher"
-            " that counts contradictions; use targets.near_rule = 'fixed'"
-        )
-    return float(beliefs.near_threshold(run.state.beliefs, limits))
-
-
-def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.Belief]:
-    """What a run believes of a record, by the section `targets` and what its teacher knew."""
-    state, near, known = run.state.beliefs, _near_threshold(run, limits), None
-    if state is not None:
-        known = np.asarray(targets.known(state.found, state.drawn, limits.known_above))
-    weights = _class_weights(run)
-    terminal.say(f"near edges   within {limits.near:g} px, corrects above {near:.2g}")
-
-    def belief(record: dict) -> relabels.Belief:
-        p = relabels.without_weights(run.probabilities(record["image"]), weights)
-        return relabels.judge(p, record["label"], limits, run.classes.ignore, near, known)
-
-    return belief
-
-
-def _class_weights(run: restore.Run) -> tuple[float, ...]:
-    """The factors on the loss that the run was trained with; () for none."""
-    pixels: tuple[int, ...] = ()
-    if run.experiment.config.loss.class_weights == "balanced":
-        source = inputs.training_source(run.experiment.config)
-        pixels = check.pixels(source, check.check(source, name="training", cache=run.folder))
-    return run.experiment.class_weights(pixels)
-
-
-def _seen(number: int) -> str:
-    """What the networks have seen of the labels that they judge."""
-    if number:
-        return (
-            f"Each image was judged by one of {number} networks that was not trained on its label"
-        )
-    return (
-        "The network was trained on these labels; review.folds = 3 judges each by one that was not"
-    )
-
-
-def _labels_to_evaluate_on(
-    used: ConfigDict, target: Path, classes: Classes
-) -> tuple[list[tuple[str, Source]], Path]:
-    """The splits whose labels are copied, and the folder where `data.label_folder` finds them.
-
-    Raises InputError where their files would be those of the relabelled splits.
-    """
-    data = used.data
-    root = names.local(data.root, "data.root")
-    other = names.local(data.eval_root, "data.eval_root") if data.eval_root else root
-    inside = target.is_relative_to(root)
-    place = other / target.relative_to(root) if inside else target
-    parts = set(data.eval_split.split("+"))
-    trained = parts & set(data.train_split.split("+"))
-    if trained and place == target:
-        if other != root:
-            raise InputError(
-                f"--output={target}: the labels of {data.root} and of {data.eval_root} would have"
-                f" the same files there; choose a folder inside of {data.root}"
-            )
-        terminal.say(f"evaluates on  {', '.join(sorted(trained))} too, whose labels are changed")
-        parts -= trained
-    copies = []
-    for part in sorted(parts):
-        config = settings.frozen(used, {"data.eval_split": part, "data.eval_images": 0})
-        copies.append((part, inputs.evaluation_source(config, classes)))
-    return copies, place
 
 
 @mirror.uploads

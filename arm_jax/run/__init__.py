@@ -17,5 +17,7 @@ describe     what a run is about to do, in words
 page         what the page of a run shows
 grid         rows of a table times seeds
 comparison   what the page of a grid shows
-review       which labels a run contradicts; the runs on folds
+review       which labels a run contradicts
+relabel      what it believes of them instead
+folds        the runs that both ask: each without a part of the images
 """

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from arm_jax import modes, settings
+from arm_jax import settings
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import relabel as relabels
 from arm_jax.reporting import relabelled
-from arm_jax.run import refusals
+from arm_jax.run import refusals, relabel
 from arm_jax.system.errors import InputError
 from configs import base
 
@@ -146,7 +146,7 @@ def test_one_setting_finds_the_labels_to_train_and_to_evaluate_on(tmp_path):
     def found(target=target, **data):
         with config.unlocked():
             config.data.update(data)
-        return modes._labels_to_evaluate_on(settings.frozen(config), target, CLASSES)
+        return relabel._labels_to_evaluate_on(settings.frozen(config), target, CLASSES)
 
     ((split, source),), place = found()
     assert (split, len(source), place) == ("val", 2, target)

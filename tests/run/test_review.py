@@ -14,11 +14,11 @@ import tiny
 from PIL import Image
 
 from arm_jax import experiment as experiments
-from arm_jax import modes, settings
+from arm_jax import settings
 from arm_jax.data import scenes
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.review import files
-from arm_jax.run import configs, inputs, restore, review
+from arm_jax.run import configs, inputs, relabel, restore, review
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system.errors import InputError
@@ -319,7 +319,7 @@ def test_every_image_is_judged_by_a_network_that_has_not_seen_its_label(
         return probabilities(judge, image)
 
     monkeypatch.setattr(restore.Run, "probabilities", noted)
-    target = modes.relabel(config, network)
+    target = relabel.relabel(config, network)
     assert "--- without fold" not in capsys.readouterr().out
     source = inputs.labelled_as_training(settings.frozen(config), "train")
     assert [judges[source[n]["image"].tobytes()] for n in range(6)] == [(0, 2), (1, 2)] * 3

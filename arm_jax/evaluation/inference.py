@@ -49,6 +49,7 @@ def predict(model: Segmenter, image: np.ndarray, protocol: Protocol | None = Non
     Returns:
       uint8 (h, w).
 
+    >>> from flax import nnx
     >>> from arm_jax import networks
     >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
     >>> found = predict(model, np.zeros((32, 48, 3), np.uint8))
@@ -68,6 +69,7 @@ def class_scores(
     The mean over all passes of logits or probabilities (`protocol.average`). All classes of all
     pixels at once: large for many classes.
 
+    >>> from flax import nnx
     >>> from arm_jax import networks
     >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
     >>> class_scores(model, np.zeros((32, 48, 3), np.uint8)).shape
@@ -92,6 +94,7 @@ def labels(network: Placed, batch: Sequence[Prepared], protocol: Protocol, besid
       On the devices and perhaps still in the making. Beyond the size of its image, an entry is
       meaningless.
 
+    >>> from flax import nnx
     >>> from arm_jax import networks
     >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
     >>> image = views(np.zeros((32, 48, 3), np.uint8), Protocol())
@@ -110,6 +113,7 @@ def probabilities(
 
     Arguments as for `labels`. All classes of all pixels of a batch at once: large for many classes.
 
+    >>> from flax import nnx
     >>> from arm_jax import networks
     >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
     >>> image = views(np.zeros((32, 48, 3), np.uint8), Protocol())
@@ -144,6 +148,7 @@ def small_scores(
     Yields:
       float32 (h, w, num_classes).
 
+    >>> from flax import nnx
     >>> from arm_jax import networks
     >>> model = networks.create("deeplabv3plus_resnet10", 3, output_stride=16, rngs=nnx.Rngs(0))
     >>> image = views(np.zeros((32, 48, 3), np.uint8), Protocol())

@@ -270,7 +270,8 @@ def test_open_source_reads_folders(root):
         ({"dataset": "street_scenes", "root": "gs://bucket/x"}, "written there before it is read"),
     ],
 )
-def test_open_source_refuses_what_means_nothing(arguments, message):
+def test_open_source_refuses_what_means_nothing(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the checkout has data/street_scenes after `make demo`
     with pytest.raises(InputError, match=message):
         sources.open_source(**arguments)
 

@@ -34,18 +34,17 @@ def relabel(
 
     All images of the splits are labelled, whatever `data.train_images` and `data.fold` leave out,
     by the thresholds that `config` has; with `review.folds`, each by a run that it was left out of.
-    The labels to evaluate on are copied as they are: one
-    setting names the folder of both.
+    The labels to evaluate on are copied as they are: one setting names the folder of both.
 
     Args:
-      config, folder, checkpoint: as for `evaluate`.
+      config, folder, checkpoint: as for `modes.evaluate`.
       output: a folder; None for the labels' with `_relabelled` behind its name.
 
     Returns:
       The folder.
 
     Raises:
-      InputError: the labels are of no folder, or see `relabel.relabel`.
+      InputError: the labels are of no folder, or see `evaluation.relabel.relabel`.
     """
     # Pages need jinja2, and nothing else here does.
     from arm_jax.reporting import relabelled

@@ -24,7 +24,7 @@ from arm_jax.system.errors import InputError, first_line
 
 TILE = 512  # rows and columns of a tile that is written
 _SEGMENT_PIXELS = 1 << 26  # of a tile or strip that is decoded at once
-_CACHE_BYTES = 1 << 27  # of decoded tiles that wait for the next part
+_CACHE_BYTES = 1 << 26  # of decoded tiles that wait for the next part
 _REMEDY = (
     "save it with tiles, such as by: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT.tif,"
     " or vips copy IN OUT.tif[tile,compression=deflate,bigtiff]"

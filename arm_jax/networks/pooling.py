@@ -37,54 +37,75 @@ def _pads(x: jax.Array, centred: bool) -> tuple[tuple[int, int], tuple[int, int]
     return along(x.shape[1]), along(x.shape[2])
 
 
-def _forward(x: jax.Array, centred: bool) -> tuple[jax.Array, jax.Array]:
-    return _max_pool(x, centred), x
-
-
-def _backward(centred: bool, x: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-    def gradient(by_taps: bool, x: jax.Array, cotangent: jax.Array) -> jax.Array:
+def _forward(x: jax.Array, centred: bool) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def pooled(by_taps: bool, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         if by_taps:
-            return _to_largest(x, cotangent, _pads(x, centred))
+            return _with_first(x, _pads(x, centred))
+        largest = _plain(x, centred)
+        return largest, jnp.zeros(largest.shape, jnp.uint8)  # not used
+
+    largest, first = platforms.choose("max_pool_by_taps", pooled, x)
+    return largest, (x, first)
+
+
+def _backward(
+    centred: bool, kept: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array]:
+    def gradient(by_taps: bool, x: jax.Array, first: jax.Array, cotangent: jax.Array) -> jax.Array:
+        if by_taps:
+            return _to_first(first, cotangent, (x.shape[1], x.shape[2]), _pads(x, centred))
         _, pull = jax.vjp(lambda x: _plain(x, centred), x)
         return pull(cotangent)[0]
 
-    return (platforms.choose("max_pool_by_taps", gradient, x, cotangent),)
+    return (platforms.choose("max_pool_by_taps", gradient, *kept, cotangent),)
 
 
 _max_pool.defvjp(_forward, _backward)
 
 
-def _to_largest(
-    x: jax.Array, cotangent: jax.Array, pads: tuple[tuple[int, int], tuple[int, int]]
+def _with_first(
+    x: jax.Array, pads: tuple[tuple[int, int], tuple[int, int]]
+) -> tuple[jax.Array, jax.Array]:
+    """The largest of each window, and which of its nine taps (uint8) is the first as large."""
+    edges = [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)]
+    padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
+    counts = [
+        (n + sum(pad) - SIZE) // STRIDE + 1 for n, pad in zip(x.shape[1:3], pads, strict=True)
+    ]
+    reach = [STRIDE * (n - 1) + 1 for n in counts]  # from the first to the last window's first
+    largest, first = padded[:, : reach[0] : STRIDE, : reach[1] : STRIDE], jnp.uint8(0)
+    for tap in range(1, SIZE * SIZE):
+        i, j = divmod(tap, SIZE)
+        seen = padded[:, i : i + reach[0] : STRIDE, j : j + reach[1] : STRIDE]
+        first = jnp.where(seen > largest, jnp.uint8(tap), first)
+        largest = jnp.maximum(seen, largest)
+    # Arrays of their own, or they would be found again for each tap of the gradient.
+    return lax.optimization_barrier((largest, first))
+
+
+def _to_first(
+    first: jax.Array,
+    cotangent: jax.Array,
+    size: tuple[int, int],
+    pads: tuple[tuple[int, int], tuple[int, int]],
 ) -> jax.Array:
     """Each window's cotangent at the first of its largest pixels, as XLA's own gradient has it.
 
     The windows that share a pixel are added in float32, in their order, and rounded once. Where a
     window's largest is NaN, what it passes on may differ from XLA's.
     """
-    taps = [divmod(tap, SIZE) for tap in range(SIZE * SIZE)]
-    counts = cotangent.shape[1:3]
-    reach = [STRIDE * (n - 1) + 1 for n in counts]  # from the first to the last window's first
-    edges = [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)]
-    padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
-    largest, first = padded[:, : reach[0] : STRIDE, : reach[1] : STRIDE], jnp.uint8(0)
-    for tap, (i, j) in enumerate(taps[1:], start=1):
-        seen = padded[:, i : i + reach[0] : STRIDE, j : j + reach[1] : STRIDE]
-        first = jnp.where(seen > largest, jnp.uint8(tap), first)
-        largest = jnp.maximum(seen, largest)
-    # An array of its own, or it would be found again for each tap below.
-    first = lax.optimization_barrier(first)
-    total = jnp.zeros(x.shape, jnp.float32)
-    for tap, offsets in reversed(list(enumerate(taps))):  # a pixel's windows from the first on
+    reach = [STRIDE * (n - 1) + 1 for n in cotangent.shape[1:3]]
+    total = jnp.zeros((len(cotangent), *size, cotangent.shape[3]), jnp.float32)
+    for tap in reversed(range(SIZE * SIZE)):  # a pixel's windows from the first on
         part = jnp.where(first == tap, cotangent, 0).astype(jnp.float32)
         places = [
             (offset - low, length - span - (offset - low), STRIDE - 1)
             for offset, (low, _), length, span in zip(
-                offsets, pads, x.shape[1:3], reach, strict=True
+                divmod(tap, SIZE), pads, size, reach, strict=True
             )
         ]
         total += lax.pad(part, jnp.float32(0), [(0, 0, 0), *places, (0, 0, 0)])
-    return total.astype(x.dtype)
+    return total.astype(cotangent.dtype)
 
 
 def average_pool(x: jax.Array, size: int, stride: int, *, padding: int = 0) -> jax.Array:

@@ -146,6 +146,26 @@ ENTRY %main (p: f32[4]) -> f32[4] {
         aot["hlo"].parse("HloModule m\n")
 
 
+def test_elements_of_tuples_without_an_instruction_of_their_own(aot):
+    """As XLA of jax 0.12 writes them; a kernel reads one element, not the whole tuple."""
+    text = """HloModule m
+
+ENTRY %main (p: (f32[8], (bf16[4,2], s32[]))) -> f32[8] {
+  %p = (f32[8]{0}, (bf16[4,2]{1,0}, s32[])) parameter(0)
+  %a = f32[8]{0} custom-call(%p#1#0, %p#1#1), custom_call_target="x"
+  ROOT %b = f32[8]{0} add(%p#0, %a)
+}
+"""
+    module = aot["hlo"].parse(text)
+    entry = module.entry
+    assert [str(entry.shapes(name)[0]) for name in entry.instructions["a"].operands] == [
+        "bf16[4,2]",
+        "s32[]",
+    ]
+    found = {kernel.name: kernel.bytes for kernel in aot["kernels"].walk(module)}
+    assert found == {"a": 16 + 4 + 32, "b": 32 + 32 + 32}
+
+
 def test_needless_float32(aot):
     text = """HloModule m
 

@@ -207,6 +207,7 @@ def parse(text: str) -> Module:
       ValueError: there is no entry computation in it.
     """
     computations: dict[str, Computation] = {}
+    results: dict[tuple[str, str], str] = {}
     entry = current = None
     for line in text.splitlines():
         if current is None:
@@ -218,6 +219,9 @@ def parse(text: str) -> Module:
             current = None
         elif match := _INSTRUCTION.match(line):
             one = _instruction(*match.groups())
+            results[current.name, one.name] = _result(match.group(3))[0]
+            for operand in one.operands:
+                _name_element(operand, current, results)
             current.instructions[one.name] = one
     if entry is None:
         raise ValueError("the text has no entry computation; it is no program of XLA")
@@ -247,13 +251,45 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _instruction(root: str | None, name: str, rest: str) -> Instruction:
-    result = _closing(rest) if rest.startswith("(") else rest.index(" ")
-    result_text, rest = rest[:result], rest[result:].lstrip()
+    result_text, rest = _result(rest)
     opcode, _, rest = rest.partition("(")
     end = _closing("(" + rest)
     literal, attributes = rest[: end - 2], rest[end - 1 :]
-    operands = () if opcode == "constant" else tuple(re.findall(r"%([\w.\-]+)", literal))
+    operands = () if opcode == "constant" else tuple(re.findall(r"%([\w.\-#]+)", literal))
     return Instruction(name, opcode, shapes(result_text), operands, literal, attributes, bool(root))
+
+
+def _result(rest: str) -> tuple[str, str]:
+    """The text of an instruction's result, and what follows it."""
+    end = _closing(rest) if rest.startswith("(") else rest.index(" ")
+    return rest[:end], rest[end:].lstrip()
+
+
+def _name_element(name: str, computation: Computation, results: dict[tuple[str, str], str]) -> None:
+    """Add what XLA from jax 0.12 on writes as `%tuple#1` as the instruction that it was before."""
+    tuple_name, mark, number = name.rpartition("#")
+    if not mark or name in computation.instructions:
+        return
+    _name_element(tuple_name, computation, results)
+    text = _elements(results[computation.name, tuple_name])[int(number)].strip()
+    results[computation.name, name] = text
+    computation.instructions[name] = Instruction(
+        name,
+        *("get-tuple-element", shapes(text), (tuple_name,), f"%{tuple_name}", f", index={number}"),
+        root=False,
+    )
+
+
+def _elements(text: str) -> list[str]:
+    """The parts of a tuple's text: "(f32[2,3]{1,0}, (s32[], s32[]))" has two."""
+    found, depth = [""], 0
+    for character in text[1:-1]:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += character
+    return found
 
 
 def _closing(text: str) -> int:

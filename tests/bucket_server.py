@@ -1,12 +1,15 @@
 """A bucket for tests: gcp-storage-emulator in a thread, with what it leaves out, and with troubles.
 
 The emulator ignores the conditions of a request (`ifGenerationMatch`), on which locks and OCDBT
-rely, and names no generation with what it downloads, which TensorStore calls malformed. Both
-are added here. It answers one request after the other, so a condition holds until it is acted on.
+rely; names no generation with what it downloads, which TensorStore calls malformed; and forgets an
+upload that is complete, so that its last part, sent again since the answer was lost, is not found.
+All three are added here. It answers one request after the other, so a condition holds until it is
+acted on.
 """
 
 import contextlib
 import functools
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -85,14 +88,29 @@ class _Handler(emulator.RequestHandler):
         if trouble == 0:
             self.close_connection = True
             return
+        if trouble is None and (uploaded := self._uploaded()):
+            emulator._read_raw_data(self)
+            self._answer(200, json.dumps(uploaded).encode())
+            return
         status = self._refused() if trouble is None else trouble
         if status is None:
             emulator.Router(self).handle(method)
             return
         emulator._read_raw_data(self)
+        self._answer(status)
+
+    def _answer(self, status: int, content: bytes = b"") -> None:
         self.send_response(status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        self.wfile.write(content)
+
+    def _uploaded(self) -> dict | None:
+        """The object that an upload has made whose last part comes again."""
+        query = parse_qs(urlsplit(self.path).query)
+        if "upload_id" not in query or query["upload_id"][0] in self._bucket.storage.resumable:
+            return None
+        return self._bucket.storage.objects.get(BUCKET, {}).get(query["name"][0])
 
     def _refused(self) -> int | None:
         """The status for a condition that does not hold."""

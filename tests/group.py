@@ -115,11 +115,20 @@ def settings_of(changes: dict[str, Any]) -> Any:
 # The tasks, in a process of a group.
 
 
-def train(workdir: str, until: int = 0, seen: str = "", **changes: Any) -> None:
+def train(
+    workdir: str,
+    until: int = 0,
+    signalled: int = 0,
+    marked: int = 0,
+    mark: str = "",
+    seen: str = "",
+    **changes: Any,
+) -> None:
     """Train; be asked to stop after step `until`; write digests of the examples to `seen`.
 
-    In a text, PROCESS stands for the number of the process. Prints how many bytes restoring read,
-    and how many features were written.
+    The last process alone gets a real signal after step `signalled`. The file `mark` is made after
+    step `marked`. In a text, PROCESS stands for the number of the process. Prints how many bytes
+    restoring read, and how many features were written.
     """
     import jax
 
@@ -147,6 +156,18 @@ def train(workdir: str, until: int = 0, seen: str = "", **changes: Any) -> None:
                 return signal.SIGTERM if step == until else None
 
         loop.Requests = Requests  # type: ignore[assignment,misc]
+    is_last = jax.process_index() == jax.process_count() - 1
+    if mark or (signalled and is_last):
+        received = loop.Requests.received
+
+        def sent(self: Any, step: int) -> int | None:
+            if step == signalled and is_last:
+                os.kill(os.getpid(), signal.SIGTERM)
+            if step == marked:
+                Path(mark).touch()
+            return received(self, step)
+
+        loop.Requests.received = sent  # type: ignore[method-assign]
     if seen:
         original, path = sharding.shard_batch, f"{seen}.{jax.process_index()}"
 
@@ -188,6 +209,18 @@ def _digests(batch: dict[str, np.ndarray]) -> list[str]:
             digest.update(np.ascontiguousarray(batch[name][place]).tobytes())
         found.append(digest.hexdigest())
     return found
+
+
+def hurry(**limits: float) -> None:
+    """Set constants, as `module.NAME`, to less than people would wait; gcsfs pauses for less."""
+    import importlib
+
+    import gcsfs.retry
+
+    gcsfs.retry.min = lambda *pauses: 0.1
+    for name, value in limits.items():
+        module, _, constant = name.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
 
 
 def evaluate(workdir: str) -> None:
@@ -248,7 +281,8 @@ def script(name: str, arguments: Sequence[str]) -> None:
 
 
 TASKS = {
-    one.__name__: one for one in (train, evaluate, evaluate_until_left, predict, review, script)
+    one.__name__: one
+    for one in (train, hurry, evaluate, evaluate_until_left, predict, review, script)
 }
 
 

@@ -114,7 +114,10 @@ def reason(error: BaseException) -> str:
     if code == "401" or "Anonymous caller" in text or "UNAUTHENTICATED" in text:
         return "no credentials that the bucket accepts (401); gcloud auth application-default login"
     if isinstance(error, FileNotFoundError) or code == "404" or "NOT_FOUND" in text:
-        return "there is no such bucket any more (404); make it again, or choose another"
+        return (
+            "there is no such bucket any more, or what was written there is gone (404); make it"
+            " again, or choose another"
+        )
     return f"the bucket does not answer ({first_line(error)}); check the network"
 
 

@@ -204,11 +204,14 @@ def test_training_goes_on_while_the_bucket_is_gone(
     assert_same_run(tmp_path / "run", bucket, "away", ("metrics.jsonl", "eval.json"))
 
 
+@pytest.mark.parametrize(
+    ("status", "why"), [(403, "the bucket denies"), (404, "there is no such bucket")]
+)
 def test_training_ends_well_when_the_bucket_is_gone_for_good(
-    tmp_path, bucket, monkeypatch, impatient, capsys
+    tmp_path, bucket, monkeypatch, impatient, capsys, status, why
 ):
-    """It denies. Which save is the second depends on how long the first one takes."""
-    config, name = small(monkeypatch), "gone"
+    """It denies, or was removed. Which save is the second depends on how long the first takes."""
+    config, name = small(monkeypatch), f"gone-{status}"
     loop.train(config, tmp_path / "run", mesh=sharding.one_device())
     monkeypatch.setattr(retries, "PATIENCE", 2.0)
     seen, gone = set(), [False]
@@ -217,11 +220,11 @@ def test_training_ends_well_when_the_bucket_is_gone_for_good(
         """Answers nothing else once a second checkpoint is begun."""
         seen.update(filter(None, [step_saved(method, path)]))
         gone[0] = gone[0] or len(seen) > 1
-        return 403 if gone[0] else None
+        return status if gone[0] else None
 
     bucket.trouble = trouble
     capsys.readouterr()
-    with pytest.raises(InputError, match=r"nothing could be saved for 2 s: the bucket denies"):
+    with pytest.raises(InputError, match=rf"nothing could be saved for 2 s: ({why})"):
         loop.train(config, f"gs://runs-here/{name}", mesh=sharding.one_device())
     told = [line for line in capsys.readouterr().err.splitlines() if "arm_jax:" in line]
     assert len(told) == 1 and "cannot be saved" in told[0], told

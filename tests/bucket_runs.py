@@ -1,5 +1,7 @@
 """Comparing runs in the bucket of tests with those on a disk."""
 
+import re
+
 import jax
 import numpy as np
 
@@ -24,3 +26,15 @@ def assert_same_run(local, bucket, name, files=FILES):
 def forget():
     """As a new process finds it."""
     mirror._mirrors.clear()
+
+
+def saved(method, path):
+    """The step of the checkpoint whose arrays a request writes, if it does."""
+    found = re.search(r"%2Fcheckpoints%2F(\d+)%2Fstate", path)
+    return int(found[1]) if found and method == "POST" else None
+
+
+def whole(bucket, name):
+    """The steps of the whole checkpoints of a run, in order."""
+    pattern = re.compile(re.escape(name) + r"/checkpoints/(\d+)/commit_success\.txt")
+    return sorted(int(found[1]) for found in map(pattern.fullmatch, bucket.names) if found)

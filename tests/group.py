@@ -119,6 +119,7 @@ def train(
     workdir: str,
     until: int = 0,
     signalled: int = 0,
+    number: int = signal.SIGTERM,
     marked: int = 0,
     mark: str = "",
     seen: str = "",
@@ -126,9 +127,9 @@ def train(
 ) -> None:
     """Train; be asked to stop after step `until`; write digests of the examples to `seen`.
 
-    The last process alone gets a real signal after step `signalled`. The file `mark` is made after
-    step `marked`. In a text, PROCESS stands for the number of the process. Prints how many bytes
-    restoring read, and how many features were written.
+    The last process alone gets the signal `number` after step `signalled`. The file `mark` is made
+    after step `marked`. In a text, PROCESS stands for the number of the process. Prints how many
+    bytes restoring read, and how many features were written.
     """
     import jax
 
@@ -162,7 +163,7 @@ def train(
 
         def sent(self: Any, step: int) -> int | None:
             if step == signalled and is_last:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
             if step == marked:
                 Path(mark).touch()
             return received(self, step)

@@ -233,6 +233,8 @@ def opened(given: str | Path, title: str = "--workdir") -> Iterator[Path]:
     fetch(folder)
     try:
         yield folder
+    except BucketError:  # it does not answer, however often it was asked
+        raise
     except BaseException:
         with contextlib.suppress(BucketError):
             push(folder)

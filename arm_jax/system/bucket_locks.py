@@ -48,6 +48,7 @@ class Lock:
         }
         self._generation = 0
         self._lost = ""
+        self._reached = True  # by the last beat
         self._done = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="bucket lock", daemon=True)
 
@@ -128,13 +129,14 @@ class Lock:
         while not self._done.wait(BEAT):
             try:
                 self._write(self._generation)
+                self._reached = True
             except Changed:
                 with contextlib.suppress(BucketError):
                     self._lost = _named(self._read())
                 self._lost = self._lost or "another process"
                 return
             except BucketError:
-                continue  # saving reports it
+                self._reached = False  # saving reports it
 
     def check(self) -> None:
         """Raise InputError if somebody else has taken the lock over."""
@@ -149,7 +151,8 @@ class Lock:
         """Remove the lock, if the bucket answers; otherwise it grows stale."""
         self._done.set()
         self._beats.join(timeout=BEAT)
-        if not self._lost:
+        # A request that nobody answers would be made again for minutes.
+        if self._reached and not self._beats.is_alive() and not self._lost:
             with contextlib.suppress(BucketError, Changed):
                 buckets.remove(self._address, generation=self._generation)
 

@@ -1,7 +1,6 @@
 """Runs in a bucket are those on a disk, bit by bit, also when the bucket is in trouble."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from bucket_runs import FILES, assert_same_run, forget
+from bucket_runs import FILES, assert_same_run, forget, saved
 from flax import nnx
 from PIL import Image
 from safetensors.numpy import load_file
@@ -166,12 +165,6 @@ def small(monkeypatch):
     )
 
 
-def step_saved(method, path):
-    """The step of the checkpoint that a request writes to, if it does."""
-    found = re.search(r"%2Fcheckpoints%2F(\d+)%2Fstate", path)
-    return found[1] if found and method == "POST" else None
-
-
 @pytest.fixture
 def impatient(monkeypatch):
     """Failures within seconds, where people would wait for minutes."""
@@ -190,7 +183,7 @@ def test_training_goes_on_while_the_bucket_is_gone(
 
     def trouble(method, path):
         """Denies everything, from the first checkpoint on, forty times."""
-        if denied[0] < 40 and (denied[0] or step_saved(method, path)):
+        if denied[0] < 40 and (denied[0] or saved(method, path)):
             denied[0] += 1
             return 403
         return None
@@ -218,7 +211,7 @@ def test_training_ends_well_when_the_bucket_is_gone_for_good(
 
     def trouble(method, path):
         """Answers nothing else once a second checkpoint is begun."""
-        seen.update(filter(None, [step_saved(method, path)]))
+        seen.update(filter(None, [saved(method, path)]))
         gone[0] = gone[0] or len(seen) > 1
         return status if gone[0] else None
 

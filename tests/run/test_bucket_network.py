@@ -1,12 +1,11 @@
 """A run in a bucket behind a network that loses connections, delays answers, or stands still."""
 
 import itertools
-import re
 import time
 
 import proxy
 import pytest
-from bucket_runs import assert_same_run
+from bucket_runs import assert_same_run, saved, whole
 from group import Groups, Phase
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_network")]
@@ -55,18 +54,6 @@ def lines(ended):
     """What a run reports of the bucket; libraries' own lines are not to be there."""
     assert "Traceback" not in ended.err, ended.err[-3000:]
     return [line for line in ended.err.splitlines() if line.startswith("arm_jax:")]
-
-
-def saved(method, path):
-    """The step of the checkpoint whose arrays a request writes, if it does."""
-    found = re.search(r"%2Fcheckpoints%2F(\d+)%2Fstate", path)
-    return int(found[1]) if found and method == "POST" else None
-
-
-def whole(bucket, name):
-    """The steps of the whole checkpoints of a run, in order."""
-    pattern = re.compile(re.escape(name) + r"/checkpoints/(\d+)/commit_success\.txt")
-    return sorted(int(found[1]) for found in map(pattern.fullmatch, bucket.names) if found)
 
 
 def test_lost_connections_cost_waiting_and_no_step(bucket, network, behind, here, tmp_path):

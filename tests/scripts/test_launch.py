@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import types
 from pathlib import Path
 
@@ -204,6 +205,12 @@ def test_the_page_has_every_file_and_commands_that_are_valid(monkeypatch):
         _, overrides = arguments_of(words)
         if "--config" in flags:
             assert configs.load(flags["--config"], overrides, None).steps > 0
+    # Of the other lines, pip's name extras that there are.
+    project = tomllib.loads((LAUNCH.parents[1] / "pyproject.toml").read_text())["project"]
+    installed = re.findall(r'pip install "arm_jax\[(\w+)\]"', page)
+    assert installed and set(installed) <= project["optional-dependencies"].keys()
+    others = [words[0] for words in given if words not in commands and words[0] != "arm-jax"]
+    assert set(others) == {"pip", "gcloud", "wait"}
     # What the table of the files starts, and what its numbers were made by.
     started = re.findall(r"^\|[^|]+\| `[\w.]+` \| `([^`]+)` \|", page, re.M)
     assert len(started) == len(files)

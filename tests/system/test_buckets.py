@@ -216,6 +216,32 @@ def test_a_holder_that_lost_its_lock_is_told(bucket, monkeypatch):
     assert json.loads(bucket.read(f"lost/{outputs.LOCK}"))["token"] == "other"
 
 
+def test_a_bucket_that_does_not_answer_is_not_asked_again_at_the_end(bucket, monkeypatch):
+    """What ends a run for want of answers neither uploads nor unlocks: each would take minutes."""
+    monkeypatch.setattr(bucket_locks, "BEAT", 0.05)
+    name = f"silent/{outputs.LOCK}"
+    beats = []
+
+    def trouble(method, path):
+        beats.append(path)
+        return 403
+
+    with (
+        pytest.raises(BucketError, match="given up"),
+        mirror.opened("gs://runs-here/silent") as folder,
+        bucket_locks.held(address("silent")),
+    ):
+        (folder / "eval.json").write_text("1")
+        bucket.trouble = trouble
+        deadline = time.monotonic() + 30
+        while len(beats) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise BucketError("given up")
+    assert len(beats) >= 2 and all(outputs.LOCK in path for path in beats)
+    assert not any(method == "DELETE" for method, _ in bucket.requests)
+    assert name in bucket.names and "silent/eval.json" not in bucket.names
+
+
 def test_an_answer_that_was_lost_does_not_lose_the_lock(bucket):
     name = f"answer/{outputs.LOCK}"
     lock = bucket_locks.Lock(address(name))

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import refusals
@@ -72,6 +74,18 @@ def test_a_folder_arrives_with_its_tree_and_once(server, cache):
     # The stamp of a file is equal on every machine, so that runs agree on what they read.
     other = stage.local(address + "/", "", stage.Cache(cache.folder + "2", 1.0))
     assert {name: (other / name).stat().st_mtime_ns for name in contents} == times
+
+
+def test_the_list_of_a_folder_that_the_page_writes_is_read(server, cache, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+    command = re.search(r"`(find \. [^`]+)`", page)[1].replace("\n", " ")
+    (tmp_path / "d" / "images").mkdir(parents=True)
+    (tmp_path / "d" / "images" / "a b.png").write_bytes(b"1")
+    subprocess.run(["sh", "-c", command], cwd=tmp_path / "d", check=True)
+    for name in ("images/a b.png", "SHA256SUMS"):
+        server.files[f"d/{name}"] = (tmp_path / "d" / name).read_bytes()
+    root = stage.local(f"{server.address}/d", "data.root", cache)
+    assert (root / "images" / "a b.png").read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("ranges", [True, False])

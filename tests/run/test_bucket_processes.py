@@ -1,0 +1,89 @@
+"""A run of two processes in a bucket is that of two processes on a disk."""
+
+import signal
+
+import numpy as np
+import pytest
+from bucket_runs import assert_same_run, saved, whole
+from group import Groups, Phase
+from PIL import Image
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_network")]
+
+STEPS = 12
+SETTINGS = {"steps": STEPS, "eval_every": 6, "save_every": 4}
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
+    for number, one in enumerate(pixels):
+        Image.fromarray(one).save(folder / f"{number}.png")
+    return folder
+
+
+def test_two_processes_are_signalled_and_killed_go_on_and_use_the_run(bucket, tmp_path, images):
+    """The last process alone gets the signal, and is killed in a save when it had gone on."""
+
+    def train(workdir, **more):
+        return ("train", {"workdir": workdir, **SETTINGS, **more})
+
+    def used(workdir, output):
+        predict = {"workdir": workdir, "images": str(images), "output": output}
+        return [("evaluate", {"workdir": workdir}), ("predict", predict)]
+
+    name, local = "gs://runs-here/two/run", tmp_path / "run"
+    predicted = tmp_path / "predicted"
+    groups = Groups(tmp_path / "printed")
+    ended = groups.run(
+        Phase([train(str(local)), *used(str(local), str(predicted))], 2),
+        Phase([train(name, signalled=5)], 2),
+        # Between the saves at 8 and 12, of which the first is on its way.
+        Phase([train(name, signalled=9, number=signal.SIGKILL)], 2),
+    )
+    left = whole(bucket, "two/run")
+    # Twice into the run: each process uploads what it predicted, and may replace it.
+    ended += groups.run(Phase([train(name), *used(name, None), *used(name, None)], 2))
+    statuses = [[one.status for one in group] for group in ended]
+    printed = [(one.out[-800:], one.err[-2000:]) for group in ended for one in group]
+    assert statuses == [[0, 0], [143, 143], [1, -signal.SIGKILL], [0, 0]], printed
+    assert "SIGTERM: saved at step" in ended[1][0].out
+    assert "process 1 of 2" in ended[2][0].err and "has ended" in ended[2][0].err
+    assert f"continuing from step {left[-1]} of {STEPS}" in ended[3][0].out and left[-1] < STEPS
+    assert_same_run(local, bucket, "two/run")
+    assert not [name for name in bucket.names if name.endswith(".arm_jax.lock")]
+    files = [path for path in predicted.rglob("[!.]*") if path.is_file()]
+    assert len(files) > 9
+    for path in files:
+        there = bucket.read(f"two/run/predictions/{path.relative_to(predicted).as_posix()}")
+        assert there == path.read_bytes(), path
+    journal = bucket.read("two/run/predictions/.arm_jax.jsonl").decode()
+    assert all(f'"labels/{number}.png"' in journal for number in range(3))
+
+
+def test_a_bucket_that_denies_ends_both_processes_and_they_go_on(bucket, tmp_path):
+    """With several processes a failed save is not made again: all would have to agree on a step."""
+    train = {"workdir": "gs://runs-here/denied/run", **SETTINGS}
+    seen = set()
+
+    def trouble(method, path):
+        seen.update(filter(None, [saved(method, path)]))
+        return 403 if len(seen) > 1 else None
+
+    bucket.trouble = trouble
+    groups = Groups(tmp_path / "printed")
+    limits = {"arm_jax.run.mirror.PATIENCE": 1.0, "arm_jax.run.arrays.TRIES": 1}
+    (group,) = groups.run(Phase([("hurry", limits), ("train", train)], 2))
+    for one in group:
+        assert one.status in (1, 2), (one.out[-800:], one.err[-3000:])
+        assert "Traceback" not in one.err, one.err[-3000:]
+    told = [line for one in group for line in one.err.splitlines() if line.startswith("arm_jax:")]
+    assert any("cannot be saved: the bucket denies access (403)" in line for line in told), told
+    bucket.trouble = lambda method, path: None
+    (left,) = whole(bucket, "denied/run")
+    assert left == min(seen)
+    (group,) = groups.run(Phase([("train", train)], 2))
+    assert [one.status for one in group] == [0, 0], group[0].err[-3000:]
+    assert f"continuing from step {left} of {STEPS}" in group[0].out

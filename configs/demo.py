@@ -24,7 +24,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.model.output_stride = 16
     config.model.dtype = "float32"
     config.arm.lr_multiplier = "auto"
-    config.loss.class_weights = "balanced"
+    # Balanced by the labels, but three times as much for poles: these are two pixels wide, their
+    # coarse labels hold half of them, and without that they are hardly found (IoU 0.8 %).
+    config.loss.class_weights = (0.6, 1.5, 2.6, 0.9, 3.9, 1.4, 0.8, 12.0, 7.8, 1.75, 4.0)
     config.optimizer.kind = "adamw"
     config.optimizer.learning_rate = 0.002
     config.optimizer.weight_decay = 0.01

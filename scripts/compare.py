@@ -17,19 +17,21 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arm_jax.system import signals
 
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
-from jax.sharding import Mesh
-
 from arm_jax.reporting import markdown as tables
-from arm_jax.run import comparison, configs, grid, mirror
+from arm_jax.run import arguments as shared
+from arm_jax.run import configs, grid, mirror
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory, terminal
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
 
 METRICS = ("mIoU", "mAcc", "aAcc", "holder_ratio", "loss_ratio")
 # Column of the table -> its title and digits. `gain` is explained at `summary`.
@@ -44,18 +46,20 @@ COLUMNS = {
 
 
 @command_line.answered
-def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
+def main(argv: Sequence[str] | None = None, mesh: "Mesh | None" = None) -> int:
     parser = command_line.Parser(__doc__)
-    grid.add_rows(parser, seeds="0,1,2,3,4")
+    shared.add_rows(parser, seeds="0,1,2,3,4")
     arguments, overrides = command_line.parse(parser, argv)
     command = command_line.typed("scripts/compare.py", argv)
     outcomes: list[Outcome] = []
-    grid.claim(arguments.workdir)
     planned = cells(arguments.rows, arguments.seeds, arguments.workdir, overrides)
+    grid.claim(arguments.workdir)
     for cell in planned:
         outcomes.append(grid.run(cell, mesh))
         write(arguments.workdir, planned, outcomes, command)
     made = grid.made(outcomes, command)
+    from arm_jax.run import comparison  # JAX with it
+
     drawn = comparison.write(arguments.workdir, planned, outcomes, made, mesh)
     mirror.finish(arguments.workdir)
     terminal.say((arguments.workdir / "table.md").read_text())

@@ -26,7 +26,8 @@ from arm_jax.data.sources import Source
 from arm_jax.evaluation import inference, metrics
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.networks import Segmenter
-from arm_jax.run import inputs, restore
+from arm_jax.run import arguments as shared
+from arm_jax.run import inputs
 from arm_jax.settings.rows import DTYPES
 from arm_jax.system import command_line, terminal
 from arm_jax.system.errors import InputError
@@ -52,13 +53,13 @@ class Agreement:
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(__doc__)
-    restore.add_arguments(parser)
+    shared.add_run(parser)
     parser.add_argument("--dtype", default="bfloat16", choices=DTYPES[1:])
     parser.add_argument("--images", type=int, help="how many; all if not given")
     arguments, overrides = command_line.parse(parser, argv)
     if arguments.images is not None and arguments.images < 1:
         raise InputError(f"--images = {arguments.images}; it must be at least 1")
-    run = restore.from_arguments(arguments, overrides)
+    run = shared.run_of(arguments, overrides)
     exact, half = run.in_precision("float32"), run.in_precision(arguments.dtype)
     source = inputs.evaluation_source(run.experiment.config, run.classes)
     indices = records.spread(len(source), arguments.images or len(source))

@@ -14,6 +14,7 @@ on random values and on the run's evaluation images, or on those of --images.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arm_jax.system import signals
 
@@ -25,11 +26,14 @@ import numpy as np
 
 from arm_jax.data import bands
 from arm_jax.data.scenes import generate
-from arm_jax.evaluation.predictions import read_image
-from arm_jax.run import inputs, restore
+from arm_jax.run import arguments as shared
+from arm_jax.run import inputs
 from arm_jax.system import command_line, outputs
 from arm_jax.system.errors import InputError
-from arm_jax.weights import export, onnx_file, weight_names
+from arm_jax.weights import onnx_packages
+
+if TYPE_CHECKING:
+    from arm_jax.run.restore import Run
 
 WEIGHTS, STABLEHLO, ONNX = SUFFIXES = (".safetensors", ".stablehlo", ".onnx")
 # The options that an output takes.
@@ -44,7 +48,7 @@ COMPARED = 2  # evaluation images that an ONNX file is run on
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(__doc__)
-    restore.add_arguments(parser)
+    shared.add_run(parser)
     parser.add_argument("--names", help="arm_jax (default) or mmsegmentation")
     parser.add_argument("--dtype", help="of a program; the run's if none")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of images")
@@ -72,10 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option in ("--names", "--size", "--dtype", "--images"):
         if getattr(arguments, option[2:]) and option not in OPTIONS[output.suffix]:
             raise InputError(f"{option} does not go with {output}; leave it out")
-    if output.suffix == ONNX:
-        onnx_file.require()
     outputs.refuse_foreign_file(output)
-    run = restore.from_arguments(arguments, overrides)
+    if output.suffix == ONNX:
+        onnx_packages.require()
+    run = shared.run_of(arguments, overrides)
+    from arm_jax.weights import export, onnx_file, weight_names  # JAX with them
+
     if output.suffix == WEIGHTS:
         names = arguments.names or weight_names.OWN
         export.save_safetensors(run.model, output, names, run.classes)
@@ -93,12 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def images_to_compare(
-    run: restore.Run, size: tuple[int, int], given: Sequence[Path] | None
+    run: "Run", size: tuple[int, int], given: Sequence[Path] | None
 ) -> tuple[np.ndarray, str]:
     """uint8 (n, *size, 3) images to run a program on, and what they are.
 
     The given ones, or the run's first evaluation images; generated scenes where these are gone.
     """
+    from arm_jax.evaluation.predictions import read_image
+
     turn = run.experiment.config.data.orientation == "exif"
     if given:
         found = [read_image(path, turn, run.model.bands) for path in given]

@@ -37,7 +37,8 @@ from arm_jax.evaluation import boundary, inference
 from arm_jax.evaluation.predictions import read_image
 from arm_jax.networks import Segmenter
 from arm_jax.reporting import maps
-from arm_jax.run import inputs, mirror, restore
+from arm_jax.run import arguments as shared
+from arm_jax.run import inputs, mirror
 from arm_jax.system import command_line, names, outputs, terminal
 from arm_jax.system.errors import InputError
 
@@ -73,7 +74,7 @@ class Seen:
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(__doc__)
-    restore.add_arguments(parser)
+    shared.add_run(parser)
     parser.add_argument("--input", type=Path, help="a folder of images, unlabelled")
     parser.add_argument(
         "--output", type=names.local, help="where to; WORKDIR/low_confidence if none"
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = arguments.output or arguments.workdir / "low_confidence"
     if arguments.images < 1:
         raise InputError(f"--images = {arguments.images}; it must be at least 1")
-    run = restore.from_arguments(arguments, overrides)
+    run = shared.run_of(arguments, overrides)
     mirror.fetch(output, below=True)
     outputs.claim(output, "low_confidence")
     if arguments.input is None:

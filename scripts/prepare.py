@@ -15,8 +15,9 @@ if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
 from arm_jax.data import arguments as source_arguments
-from arm_jax.data import prepare
-from arm_jax.system import command_line, terminal
+from arm_jax.data import prepare, sources
+from arm_jax.data.layouts import Layout
+from arm_jax.system import command_line, names, terminal
 from arm_jax.system.errors import InputError
 
 
@@ -31,6 +32,7 @@ def main() -> int:
     source_arguments.add_meaning(parser)
     command_line.add_group(parser)
     arguments = parser.parse_args()
+    official(arguments)
     with command_line.together(arguments):
         folder = prepare.ensure(
             arguments.dataset,
@@ -40,6 +42,20 @@ def main() -> int:
         )
         terminal.say(str(folder))
     return 0
+
+
+def official(arguments: argparse.Namespace) -> None:
+    """Raise InputError where a benchmark's files are not there, before anything takes long."""
+    entry, name = sources.DATASETS.get(arguments.dataset), arguments.dataset
+    prepared = names.local(arguments.data_dir, "--data_dir") / name
+    if not isinstance(entry, Layout) or any(prepared.glob("*/*/dataset_info.json")):
+        return
+    if not arguments.source:
+        raise InputError(
+            f"name the folder of {name}'s official files by --source{sources.wanted(name)}"
+        )
+    if not names.local(arguments.source, "--source").exists():
+        raise InputError(f"--source={arguments.source}: no such folder{sources.wanted(name)}")
 
 
 def own(arguments: argparse.Namespace) -> object:

@@ -17,14 +17,15 @@ from arm_jax.system import signals
 if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
-from arm_jax.run import hub, restore
+from arm_jax.run import arguments as shared
+from arm_jax.run import repositories
 from arm_jax.system import command_line, outputs
 
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.Parser(__doc__)
-    restore.add_arguments(parser)
+    shared.add_run(parser)
     parser.add_argument("--to", required=True, metavar="OWNER/NAME", help="the repository")
     parser.add_argument(
         "--license", required=True, help="of the weights, by the Hub's name, such as apache-2.0"
@@ -33,12 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--private", action="store_true", help="of a new repository")
     parser.add_argument("--output", type=Path, help="write the files there, and send nothing")
     arguments, overrides = command_line.parse(parser, argv)
-    hub.check(arguments.to, arguments.license)
+    repositories.check(arguments.to, arguments.license)
     if arguments.output is None:
-        hub.reached(arguments.to)
+        repositories.reached(arguments.to)
     else:
+        shared.config_of(arguments, overrides)  # before anything is written
         outputs.claim(arguments.output, "a network to publish")
-    run = restore.from_arguments(arguments, overrides)
+    run = shared.run_of(arguments, overrides)
+    from arm_jax.run import hub  # JAX with it
+
     if arguments.output is not None:
         hub.write(run, arguments.output, arguments.to, arguments.license, arguments.data)
         print(f"wrote {arguments.output}")

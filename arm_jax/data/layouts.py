@@ -67,6 +67,7 @@ class DataSet(Entry):
       title: what people call it.
       unlabelled: splits whose labels are not public; the first is that of the test images.
       hint: what its folder should hold, for the message that there is none.
+      origin: how to get that, for the same message.
     """
 
     needs_root: bool = True
@@ -74,6 +75,7 @@ class DataSet(Entry):
     prepares: bool = False
     title: str = ""
     hint: str
+    origin: str = ""
     unlabelled: tuple[str, ...] = ()
 
     def kinds(self) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ class Opener(DataSet):
     needs_root: bool = True
     coarse_preset: str = ""
     hint: str = ""
+    origin: str = ""
     prepares: bool = False
 
     def kinds(self) -> tuple[str, ...]:
@@ -140,7 +143,7 @@ class Layout(DataSet):
     """A data set of image and label files, in folders or in zips of them.
 
     Attributes:
-      title, unlabelled: see `DataSet`.
+      title, origin, unlabelled: see `DataSet`.
       classes: of its labels.
       table: from stored label values to classes; None where they are equal.
       files: the arrangements in which it is found: the first whose folder of images is in the
@@ -158,6 +161,7 @@ class Layout(DataSet):
     files: tuple[Files, ...]
     splits: Mapping[str, str]
     hint: str
+    origin: str = ""
     without: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     readers: Mapping[str, Reader] = dataclasses.field(default_factory=dict)

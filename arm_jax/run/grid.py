@@ -4,7 +4,6 @@ What is complete is read from its folder, what was cut short continues, and the 
 after every run, so that a grid can be stopped at any time and started again.
 """
 
-import argparse
 import math
 import os
 import platform
@@ -13,15 +12,18 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jax.sharding import Mesh
 from ml_collections import FrozenConfigDict
 
-from arm_jax.run import configs, loop, metrics_log, mirror, patience, starts
+from arm_jax.run import configs, metrics_log, mirror, patience, starts
 from arm_jax.run import folder as run_folder
 from arm_jax.system import outputs, terminal
 from arm_jax.system.errors import Diverged, InputError
 from arm_jax.training.records import StepLine
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
 
 # The files that grids write beside their runs.
 TABLES = (
@@ -90,7 +92,7 @@ def folder_of(above: Path, name: str, *parts: str) -> Path:
     return above.joinpath(name.replace(":", "-").replace(",", "+"), *parts)
 
 
-def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
+def run(cell: Cell, mesh: "Mesh | None" = None) -> Outcome:
     """Train a cell unless it is complete, and read what it left.
 
     A run that diverges is an outcome. Everything else that `loop.train` raises goes through, so
@@ -103,6 +105,8 @@ def run(cell: Cell, mesh: Mesh | None = None) -> Outcome:
     if run_folder.is_run(cell.folder):
         configs.continued(cell.folder, cell.config, may_grow=False)
     if not is_complete(cell):
+        from arm_jax.run import loop  # JAX with it
+
         terminal.say(f"--- {cell.row}, seed {cell.seed}: {cell.folder}")
         try:
             loop.train(cell.config, cell.folder, mesh=mesh)
@@ -193,22 +197,3 @@ def made(outcomes: Sequence[Outcome], command: Sequence[str]) -> list[tuple[str,
 def claim(folder: Path) -> None:
     """Make `folder` that of a grid. Raises InputError if a file of its tables' names is there."""
     outputs.claim(folder, "a grid of runs", names=TABLES)
-
-
-def add_rows(parser: argparse.ArgumentParser, seeds: str) -> None:
-    """The arguments that all grids share: rows, `--seeds`, `--workdir`."""
-    parser.add_argument("rows", nargs="+", metavar="configs/x.py:row")
-    parser.add_argument(
-        "--seeds", type=integers, default=integers(seeds), help=f"e.g. 0,1,2 (default {seeds})"
-    )
-    parser.add_argument(
-        "--workdir", type=mirror.argument, required=True, help="one subfolder a run"
-    )
-
-
-def integers(text: str) -> list[int]:
-    """As the type of an argument: whole numbers, separated by commas."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} are no whole numbers, as in 0,1,2") from None

@@ -10,13 +10,9 @@ A repository holds what a run's folder does, as far as it takes to predict:
 `model.safetensors` alone is enough: its metadata state the network, its classes and its bands.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
-import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +22,17 @@ from arm_jax import experiment as experiments
 from arm_jax import settings
 from arm_jax.experiment import Experiment
 from arm_jax.networks import Segmenter
-from arm_jax.run import configs, model_card, restore, stated
+from arm_jax.run import configs, model_card, repositories, restore, stated
 from arm_jax.run import folder as run_folder
 from arm_jax.run.predicting import Predicts
 from arm_jax.settings.rows import NOTHING
 from arm_jax.system import files
-from arm_jax.system.errors import InputError, first_line
+from arm_jax.system.errors import InputError
 from arm_jax.weights import export, pretrained, weight_files
 from arm_jax.weights.weight_files import HUB
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 FILES = (WEIGHTS, configs.FILE, run_folder.CLASSES, CARD)
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_LICENSE = re.compile(r"[a-z0-9][a-z0-9.\-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +78,7 @@ def load(
         return restore.load(source, checkpoint, config=config)
     if checkpoint != "latest" or config is not None:
         raise InputError(f"{address} is one network with its settings; leave out the rest")
-    folder = _downloaded(address) if address.startswith(HUB) else path
+    folder = repositories.downloaded(address, FILES) if address.startswith(HUB) else path
     weights = weight_files.locate(path) if is_file else folder / WEIGHTS
     if not weights.is_file():
         raise InputError(f"{address} has no {WEIGHTS}, and is no network of this package")
@@ -116,7 +110,7 @@ def write(run: restore.Run, folder: Path, repository: str, license: str, data: s
     Raises:
       InputError: the folder cannot be written, or a name or identifier is not valid.
     """
-    check(repository, license)
+    repositories.check(repository, license)
     values = _without_paths(settings.flat(run.experiment.config))
     card = model_card.text(run, settings.frozen(values), repository, license, data)
     export.save_safetensors(run.model, folder / WEIGHTS, classes=run.classes)
@@ -126,17 +120,6 @@ def write(run: restore.Run, folder: Path, repository: str, license: str, data: s
         CARD: card,
     }.items():
         files.write(folder / name, text, errors="backslashreplace")
-
-
-def check(repository: str, license: str) -> None:
-    """Raise InputError for a name of a repository or a license that cannot be one."""
-    if not _REPOSITORY.fullmatch(repository):
-        raise InputError(f"--to {repository}: give the repository as OWNER/NAME")
-    if not _LICENSE.fullmatch(license):
-        raise InputError(
-            f"--license {license}: give an identifier of the Hub, such as apache-2.0 or"
-            " cc-by-nc-4.0, or other"
-        )
 
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
@@ -170,11 +153,11 @@ def push(
     Raises:
       InputError: there is no token, it may not write there, or the Hub cannot be reached.
     """
-    api = reached(repository)
+    api = repositories.reached(repository)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write(run, folder, repository, license, data)
-        with _answered(repository):
+        with repositories.answered(repository):
             api.create_repo(repository, private=private, exist_ok=True)
             done = api.upload_folder(
                 repo_id=repository,
@@ -183,61 +166,3 @@ def push(
                 commit_message=f"Step {run.step:,}, by arm_jax",
             )
     return str(done.commit_url)
-
-
-def reached(repository: str) -> Any:
-    """The Hub's client, once it has answered. Raises InputError as `push`, within seconds."""
-    from huggingface_hub import HfApi, get_token
-
-    if not get_token():
-        raise InputError(
-            f"--to {repository}: there is no token of the Hub; make one that may write, then set"
-            " HF_TOKEN or run `hf auth login`"
-        )
-    api = HfApi(endpoint=_endpoint())
-    with _answered(repository):
-        api.whoami()
-    return api
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT")
-
-
-def _downloaded(address: str) -> Path:
-    """The folder of a repository's files, from the Hub or, without a network, from its cache."""
-    from huggingface_hub import snapshot_download
-
-    repository, _, revision = address.removeprefix(HUB).partition("@")
-    if not _REPOSITORY.fullmatch(repository):
-        raise InputError(f"{address}: write {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION")
-    with _answered(address):
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision or None,
-                allow_patterns=list(FILES),
-                endpoint=_endpoint(),
-            )
-        )
-
-
-@contextlib.contextmanager
-def _answered(what: str) -> Iterator[None]:
-    """Raise InputError for what the Hub refuses, or where it does not answer."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        with weight_files.quiet_client():
-            yield
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        reasons = {
-            401: "the Hub knows no such repository, or not the token; check both",
-            403: "the token may not do that; make one that may, and set HF_TOKEN",
-            404: "the Hub knows no such repository or revision, or it is private",
-        }
-        raise InputError(f"{what}: {reasons.get(status or 0, first_line(error))}") from None
-    # The client raises its own errors, its HTTP library's and the system's.
-    except Exception as error:
-        raise InputError(f"{what}: the Hub cannot be reached ({first_line(error)})") from None

@@ -90,6 +90,11 @@ def _mixed(config: FrozenConfigDict) -> MixedSource:
                 raise InputError("it has no image")
         except InputError as error:
             hint = ""
+            if not config.data.root and not names.local(data.root, "data.root").is_dir():
+                hint = (
+                    ". data.root, the folder above those of the sources, is not given; name it by"
+                    " --config.data.root=FOLDER"
+                )
             if labelled and "label" in str(error):
                 with contextlib.suppress(InputError):
                     _training(its, data.root, data.train_split, data.train_images, False)

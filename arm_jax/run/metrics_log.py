@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from arm_jax import settings
@@ -35,7 +34,7 @@ class MetricsLog:
           config: the run's, whose `tracker` names the trackers; None for none.
         """
         self._path = workdir / FILE
-        self._writes = jax.process_index() == 0
+        self._writes = processes.is_first()
         self._kept: list[dict[str, Any]] = []
         if self._writes:
             self._kept = self._take_over(start_step)

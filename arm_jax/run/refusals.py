@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ml_collections import FrozenConfigDict
 
-from arm_jax.data import chosen, sources, trees
+from arm_jax.data import check as check_labels
+from arm_jax.data import chosen, shares, sources, trees
 from arm_jax.run import configs, inputs, mirror, trackers
 from arm_jax.system import addresses, names
 from arm_jax.system.buckets import Place
@@ -19,6 +20,7 @@ from arm_jax.weights import published, weight_files
 
 ONE_SOURCE = ("review", "relabel")
 ONE_PROCESS = ("report", "relabel", "server")
+FEW = 32  # labels, which are counted in tenths of a second
 
 # The modes that use an option; the others take no notice of it, which nobody means who gives it.
 OPTIONS = {
@@ -80,7 +82,24 @@ def check(
         return
     # What lies at an address is staged when all else is known to be right.
     if not inputs.addresses_of(config, mode):
-        inputs.evaluation_source(config, inputs.training_source(config).classes)
+        training = inputs.training_source(config)
+        inputs.evaluation_source(config, training.classes)
+        few_labels(training)
+
+
+def few_labels(training: sources.Source) -> None:
+    """Raise InputError where a handful of labels leaves fewer than two classes to train on.
+
+    Labels that cannot be read, and many labels, are the run's own check's, which lists them.
+    """
+    if len(training) > FEW:
+        return
+    try:
+        checked = check_labels.check(training, name="training", progress=False)
+    except InputError:
+        return
+    if checked is not None:
+        shares.judge(training.classes, {"training": checked})
 
 
 def first_weights(config: FrozenConfigDict, folder: str | Path) -> None:

@@ -4,9 +4,7 @@ run = arm_jax.load("runs/mine", checkpoint="best")
 labels = run.predict("photograph.jpg")
 """
 
-import argparse
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,27 +116,6 @@ def opened(
     run = load(
         folder, checkpoint, config=config, mesh=sharding.make_mesh() if all_devices else None
     )
-    terminal.say("\n".join([f"restored step {run.step} of {run.folder}", *run.remarks]))
-    return run
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a script that uses a trained run."""
-    parser.add_argument(
-        "--workdir", type=mirror.argument, required=True, help="the folder of the run"
-    )
-    parser.add_argument("--checkpoint", default="latest", help="latest, best, or a step")
-    parser.add_argument("--config", help="a file of configs/; the run's own settings if not given")
-
-
-def from_arguments(arguments: argparse.Namespace, overrides: Sequence[str]) -> Run:
-    """The run that `add_arguments` names, with overrides `--config.KEY=VALUE`.
-
-    Raises InputError as `load` and `configs.load`.
-    """
-    folder = arguments.workdir
-    config = configs.load(arguments.config, overrides, folder)
-    run = load(folder, arguments.checkpoint, config=config)
     terminal.say("\n".join([f"restored step {run.step} of {run.folder}", *run.remarks]))
     return run
 

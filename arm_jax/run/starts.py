@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from arm_jax.run import json_lines
 
 FILE = "versions.jsonl"
@@ -30,6 +28,8 @@ PACKAGES = (
 
 def versions() -> dict[str, Any]:
     """What this start ran on."""
+    import jax
+
     found = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

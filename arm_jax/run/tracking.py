@@ -2,16 +2,17 @@
 
 import io
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import jax
 import numpy as np
 
 from arm_jax.data.labels import Classes
-from arm_jax.evaluation.metrics import Scores
-from arm_jax.theorem import Histogram
 from arm_jax.training import records
 from arm_jax.training.records import Line
+
+if TYPE_CHECKING:
+    from arm_jax.evaluation.metrics import Scores
+    from arm_jax.theorem import Histogram
 
 # A field of a line of metrics.jsonl, or a rate, and where it is drawn.
 GROUPS = {
@@ -61,14 +62,14 @@ def grouped(line: Line, rates: Mapping[str, float]) -> dict[str, float]:
     return {GROUPS[name]: value for name, value in {**values, **rates}.items()}
 
 
-def by_class(scores: Scores, classes: Classes) -> dict[str, float]:
+def by_class(scores: "Scores", classes: Classes) -> dict[str, float]:
     """The IoU in percent of each class that has one."""
     named = zip(classes.names, scores.IoU.tolist(), strict=True)
     return {f"eval/IoU/{name}": iou for name, iou in named if not np.isnan(iou)}
 
 
 def pictures(
-    samples: Any, classes: Classes, histogram: Histogram, p: float, title: str
+    samples: Any, classes: Classes, histogram: "Histogram", p: float, title: str
 ) -> dict[str, bytes]:
     """The contact sheet of an evaluation, and W(v) with L(v), as PNGs.
 
@@ -80,6 +81,8 @@ def pictures(
       title: of the figures.
     """
     # Matplotlib takes a second to import, and nothing else in training needs it.
+    import jax
+
     from arm_jax.reporting import curves, pictures
 
     figures = {}

@@ -5,12 +5,12 @@ kind of line.
 """
 
 from collections.abc import Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-import jax
-import jax.numpy as jnp
+if TYPE_CHECKING:  # commands that refuse, or read a log, do without JAX
+    import jax
 
-from arm_jax.theorem import Histogram
+    from arm_jax.theorem import Histogram
 
 N = TypeVar("N")  # jax.Array on the devices, float or int on the host
 
@@ -28,13 +28,13 @@ class Terms(NamedTuple):
       completion: the loss of the unlabelled pixels, over all of them; None if they have none.
     """
 
-    total: jax.Array
-    loss: jax.Array
-    mean_loss: jax.Array
-    auxiliary_loss: jax.Array
-    labelled: jax.Array
-    histogram: Histogram
-    completion: jax.Array | None = None
+    total: "jax.Array"
+    loss: "jax.Array"
+    mean_loss: "jax.Array"
+    auxiliary_loss: "jax.Array"
+    labelled: "jax.Array"
+    histogram: "Histogram"
+    completion: "jax.Array | None" = None
 
 
 class Window(NamedTuple, Generic[N]):
@@ -61,6 +61,8 @@ class Window(NamedTuple, Generic[N]):
 
     @classmethod
     def empty(cls) -> "Window[jax.Array]":
+        import jax.numpy as jnp
+
         return Window(*4 * (jnp.float32(0),), *5 * (jnp.int32(0),))
 
 

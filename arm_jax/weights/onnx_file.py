@@ -4,7 +4,6 @@ Needs the extra `onnx`: pip install "arm_jax[onnx]".
 """
 
 import dataclasses
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from arm_jax.networks import Segmenter
 from arm_jax.system import files
 from arm_jax.system.errors import InputError, first_line
 from arm_jax.version import __version__
-from arm_jax.weights import export, onnx_graph
+from arm_jax.weights import export, onnx_graph, onnx_packages
 from arm_jax.weights.onnx_graph.operations import OPERATIONS
 
 OPERATORS = 18  # the version of ONNX's operators: ONNX Runtime 1.14 and later
@@ -69,7 +68,7 @@ def program(model: Segmenter, size: tuple[int, int], classes: Classes | None = N
       InputError: ONNX is not installed, the network is of half precision or too large, or has what
         cannot be expressed.
     """
-    require()
+    onnx_packages.require()
     from onnx import checker, helper
 
     dtype = model.head.classifier.dtype
@@ -122,7 +121,7 @@ def difference(
     Raises:
       InputError: ONNX Runtime is not installed, or refuses the program.
     """
-    require()
+    onnx_packages.require()
     import onnxruntime as runtime
 
     options = runtime.SessionOptions()
@@ -187,15 +186,3 @@ def save(
         )
     files.write(path, data)
     return found
-
-
-def require() -> None:
-    """Raise InputError where ONNX or ONNX Runtime is not installed."""
-    for package in ("onnx", "onnxruntime"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise InputError(
-                f"an ONNX file needs {package} ({first_line(error)}); pip install"
-                " 'arm_jax[onnx]', or in a checkout -e '.[onnx]'"
-            ) from None

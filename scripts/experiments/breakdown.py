@@ -37,6 +37,7 @@ from matplotlib.figure import Figure
 from arm_jax import settings
 from arm_jax.reporting import curves, pictures
 from arm_jax.reporting import markdown as tables
+from arm_jax.run import arguments as shared
 from arm_jax.run import configs, grid, mirror
 from arm_jax.run.grid import Cell, Outcome
 from arm_jax.system import command_line, files, host_memory
@@ -59,7 +60,7 @@ AVERAGED: dict[str, tuple[str, float, int] | None] = {
 @command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser = command_line.Parser(__doc__)
-    grid.add_rows(parser, seeds="0")
+    shared.add_rows(parser, seeds="0")
     parser.add_argument("--flips", default="0,1,3,10,20", help="percent (default 0,1,3,10,20)")
     parser.add_argument(
         "--coarsen", default="medium", help="preset of the labels, for configs that name none"
@@ -67,10 +68,11 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     arguments, overrides = command_line.parse(parser, argv)
     command = command_line.typed("scripts/experiments/breakdown.py", argv)
     folder = arguments.workdir
+    planned = list(cells(arguments, overrides))
     grid.claim(folder)
     points: list[dict[str, Any]] = []
     outcomes = []
-    for flip, cell in cells(arguments, overrides):
+    for flip, cell in planned:
         outcome = grid.run(cell, mesh)
         outcomes.append(outcome)
         points.append(point(flip, cell, outcome))

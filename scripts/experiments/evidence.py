@@ -34,6 +34,7 @@ from jax.sharding import Mesh
 
 from arm_jax import settings
 from arm_jax.reporting import markdown
+from arm_jax.run import arguments as shared
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell
 from arm_jax.system import command_line, files, host_memory, locks, terminal
@@ -75,12 +76,14 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser.add_argument("--rows", default=";".join(ROWS), help="rows, separated by ;")
     parser.add_argument(
         "--claims",
-        type=grid.integers,
+        type=shared.integers,
         default=[],
         help="add the rows of these tables of the paper, as in 1,2,4,5",
     )
     parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of labels")
-    parser.add_argument("--seeds", type=grid.integers, default=list(range(10)), help="as in 0,1,2")
+    parser.add_argument(
+        "--seeds", type=shared.integers, default=list(range(10)), help="as in 0,1,2"
+    )
     parser.add_argument("--root", default="", help="folder of the data; the config's by default")
     parser.add_argument("--workdir", type=Path, required=True, help="one subfolder a run")
     parser.add_argument("--minutes", type=float, help="begin no run after so long")
@@ -88,8 +91,8 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     arguments, overrides = command_line.parse(parser, argv)
     command = command_line.typed("scripts/experiments/evidence.py", argv)
     folder, start = arguments.workdir, time.monotonic()
-    grid.claim(folder)
     runs = list(plan(arguments, overrides))
+    grid.claim(folder)
     for run in runs:
         late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
         if run.key in read(folder) or arguments.table or late:

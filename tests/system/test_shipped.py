@@ -53,7 +53,7 @@ def test_a_run_is_named_by_its_config():
 def test_the_usual_folder_of_a_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ARM_JAX_DATA", raising=False)
-    with pytest.raises(InputError, match=r"ARM_JAX_DATA.* is not set.*leftImg8bit"):
+    with pytest.raises(InputError, match=r"ARM_JAX_DATA.* is not set.*leftImg8bit.*register at"):
         sources.open_source("cityscapes")
     (tmp_path / "data/cityscapes").mkdir(parents=True)
     assert sources.usual_root("cityscapes") == Path("data/cityscapes")

@@ -225,7 +225,7 @@ def build(config: ConfigDict, classes: Classes) -> Experiment:
     if weights and weights != "balanced" and len(weights) != classes.number:
         raise InputError(
             f"loss.class_weights = {weights!r} are {len(weights)} numbers for {classes.number}"
-            f" classes; give one for each of {', '.join(classes.names)}"
+            f" classes; give balanced, or one for each of {', '.join(classes.names)}"
         )
     chosen = config.optimizer
     fall = {

@@ -11,6 +11,9 @@ from ml_collections import ConfigDict
 
 from arm_jax.configs import base, street_scenes
 
+# For classes of any number, too.
+SMOKE = {**base.SMOKE, "loss.class_weights": "balanced"}
+
 
 def get_config(argument: str | None = None) -> ConfigDict:
     config = street_scenes.get_config()
@@ -34,4 +37,4 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.log_every = 50
     config.eval_every = 550
     config.save_every = 550
-    return base.apply_rows(config, argument)
+    return base.apply_rows(config, argument, {"smoke": SMOKE})

@@ -23,7 +23,7 @@ if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
 
-from arm_jax.data import agreement, bands, leaks, records, shares, sources
+from arm_jax.data import agreement, bands, leaks, records, sampled, shares, sources
 from arm_jax.data import arguments as source_arguments
 from arm_jax.data.survey import Survey, survey
 from arm_jax.system import command_line, names, outputs, processes, terminal
@@ -55,7 +55,15 @@ def check_splits(arguments: argparse.Namespace) -> int:
         raise InputError(f"records that cannot be used: {len(problems)}, first {problems[0]}")
     counted = {split or "all": one.checked() for split, one in found.items()}
     classes = next(iter(found.values())).classes
+    for split, one in found.items():
+        if one.classes.names != classes.names:
+            raise InputError(
+                f"{split}: has the classes {', '.join(one.classes.names)}, and"
+                f" {next(iter(found))} has {', '.join(classes.names)}; list them in one order by"
+                " --classes"
+            )
     table, remarks = shares.judge(classes, counted, write=source_arguments.override)
+    sampled.agree([s for s, _ in surveyed.values()], [one.pixels for one in counted.values()])
     (_, (training, _)), *others = surveyed.items()
     for split, (source, _) in others:
         if leak := leaks.remark(training, source):

@@ -160,7 +160,10 @@ TOOLS = [
     (["compare", "configs/demo.py", *NO_RUN, "--config.stepz=3"], "did you mean steps?"),
     (["apply-review", *NO_RUN, "--decisions=x.csv"], "config.json"),
     (["check", "folders", "--root=nowhere"], "nowhere"),
-    (["prepare", "camvid", "--data_dir=x", "--source=nowhere"], "--source=nowhere: no such folder; CamVid is"),
+    (
+        ["prepare", "camvid", "--data_dir=x", "--source=nowhere"],
+        "--source=nowhere: no such folder; CamVid is",
+    ),
     (["coarsen", "camvid", "--preset=hard", "--out=x", "--root=nowhere"], "nowhere"),
     (["trian"], "no command 'trian'"),
 ]

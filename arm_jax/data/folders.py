@@ -147,6 +147,11 @@ class FolderSource(FileSource):
             return None
         return place.label_root, files, self._reading.meaning.table
 
+    def palettes(self) -> list[tuple[str, bytes]]:
+        """File and palette that the label images of the split agree with; none without one."""
+        hidden = isinstance(self._labels, NoLabels)
+        return [self._reading.palette] if self._reading.palette and not hidden else []
+
     def about(self) -> list[str]:
         """Lines on what the labels are, what defines their meaning, and what was left alone."""
         reading, classes = self._reading, self.classes

@@ -67,6 +67,7 @@ def file_for(place: Places, names: Sequence[str]) -> Many | None:
         )
     if not chosen:
         _refuse_table(folders)
+        _refuse_tasks(paths)
     return chosen[0] if chosen else None
 
 
@@ -79,6 +80,21 @@ def _refuse_table(folders: Sequence[Path]) -> None:
                 raise InputError(
                     f"{path}: is VIA's CSV, which is not read; export annotations as JSON"
                 )
+
+
+def _refuse_tasks(paths: Sequence[Path]) -> None:
+    """Raise InputError for Label Studio's own list of tasks, whose export as COCO is read."""
+    for path in paths:
+        with open(path, "rb") as file:
+            if not file.read(1 << 6).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
+                continue
+        content = File(read_bytes(path), str(path), ".json").json
+        tasks = [one for one in content[:1] if isinstance(one, dict)]
+        if any({"annotations", "data"} <= one.keys() or "annotator" in one for one in tasks):
+            raise InputError(
+                f"{path}: is Label Studio's own JSON, which is not read; export polygons as COCO,"
+                " and brush labels as Brush labels to COCO"
+            )
 
 
 def _collected(path: Path) -> tuple[Collection, Collected] | None:

@@ -64,6 +64,11 @@ def about(source: Source) -> list[str]:
     return source.about() if hasattr(source, "about") else []
 
 
+def palettes(source: Source) -> list[tuple[str, bytes]]:
+    """Of label images whose numbers have colours: file and palette, one of each folder."""
+    return source.palettes() if hasattr(source, "palettes") else []
+
+
 def image(source: Source, index: int) -> Any:
     """The image of a record alone, as `encoded` has it."""
     return source.image(index) if hasattr(source, "image") else encoded(source, index)["image"]

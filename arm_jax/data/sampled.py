@@ -14,7 +14,7 @@ from arm_jax.data import images
 from arm_jax.data.formats import pixels
 from arm_jax.data.formats.contract import File, Reading
 from arm_jax.data.labels import Meaning, Table
-from arm_jax.data.records import spread
+from arm_jax.data.records import Source, palettes, spread
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import read_bytes
 
@@ -38,6 +38,23 @@ def settle(
     if not numbered and not reading.masks:
         reading = replace(reading, palette=_palette(own))
     return reading, notes
+
+
+def agree(found: Sequence[Source], counted: Sequence[Sequence[int]]) -> None:
+    """Raise InputError where the palettes of splits, or of folders, number the classes differently.
+
+    Each is read by its numbers alone, so that nothing else would show it.
+
+    Args:
+      found: sources of the same classes.
+      counted: labelled pixels of each class, of one source or several; a class that one of them
+        does not have may have any colour.
+    """
+    classes = found[0].classes.number
+    first, *others = [one for source in found for one in palettes(source)] or [("", b"")]
+    used = [k for k in range(classes) if all(counts[k] for counts in counted)]
+    for other in others:
+        pixels.compare_palettes(other, first, classes, lambda: used)
 
 
 def _files(paths: Sequence[Path]) -> list[File]:

@@ -1,5 +1,6 @@
 """A folder of files or a zip of one, read alike: names, bytes, and a stamp that shows changes."""
 
+import itertools
 import os
 import zipfile
 from functools import cached_property
@@ -97,7 +98,7 @@ class Zip:
         return {"file": self.file, "_prefix": self._prefix}
 
     def names(self) -> list[str]:
-        return sorted(
+        found = sorted(
             names.inside(name[len(self._prefix) :], str(self.file))
             for name in self._archive.namelist()
             if name.startswith(self._prefix)
@@ -105,6 +106,10 @@ class Zip:
             and not name.startswith("__MACOSX")
             and not Path(name).name.startswith(".")
         )
+        # Of two entries the last would be read, and a folder that it is unpacked into keeps one.
+        if twice := next((one for one, other in itertools.pairwise(found) if one == other), None):
+            raise InputError(f"{self.path(twice)}: is in the zip twice; pack it again with one")
+        return found
 
     def read(self, name: str) -> bytes:
         try:

@@ -9,7 +9,16 @@ import numpy as np
 
 from arm_jax.data import coarsen, scenes
 from arm_jax.data.labels import STREET_SCENES
-from arm_jax.data.records import Source, about, encoded, fingerprint, image, inspect, named
+from arm_jax.data.records import (
+    Source,
+    about,
+    encoded,
+    fingerprint,
+    image,
+    inspect,
+    named,
+    palettes,
+)
 
 
 class ScenesSource:
@@ -74,6 +83,10 @@ class Wrapper:
         """What the source underneath found."""
         return about(self._source)
 
+    def palettes(self) -> list[tuple[str, bytes]]:
+        """Those of the source underneath."""
+        return palettes(self._source)
+
     def fingerprint(self) -> str:
         """That of the source underneath."""
         return fingerprint(self._source)
@@ -105,6 +118,10 @@ class JoinedSource(Wrapper):
     def about(self) -> list[str]:
         """What the sources found, each line once."""
         return list(dict.fromkeys(line for source in self._sources for line in about(source)))
+
+    def palettes(self) -> list[tuple[str, bytes]]:
+        """Those of all sources."""
+        return [one for source in self._sources for one in palettes(source)]
 
     def _find(self, index: int) -> tuple[Source, int]:
         if not 0 <= index < len(self):
@@ -200,6 +217,10 @@ class UnlabelledSource(Wrapper):
 
     def about(self) -> list[str]:
         """No line: whatever the labels are, they are hidden."""
+        return []
+
+    def palettes(self) -> list[tuple[str, bytes]]:
+        """None."""
         return []
 
     def fingerprint(self) -> str:

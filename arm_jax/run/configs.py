@@ -3,6 +3,7 @@
 Nothing here needs JAX, so that a mistake is answered before it has started.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from arm_jax import settings
 from arm_jax.settings import mixture
 from arm_jax.settings.rows import NETWORK, NOTHING, TRAINING
-from arm_jax.system import config_files
+from arm_jax.system import config_files, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.system.values import Flag
 
@@ -119,22 +120,24 @@ def read(workdir: str | Path) -> dict[str, Any]:
     """What a run recorded: every setting by its dotted key.
 
     A setting that the run's version did not have yet has its default; one that this version does
-    not have any more is left out.
+    not have is left out, with a warning, since it may be a mistake in a file that was edited.
 
     Raises:
-      InputError: the file cannot be read, or holds a value that is not valid.
+      InputError: the file cannot be read, has a key twice, or holds a value that is not valid.
     """
     path = Path(workdir) / FILE
     if not path.exists():
         raise InputError(f"{path} does not exist; give --workdir the folder of a trained run")
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(), object_pairs_hook=_once)
         if not isinstance(stored, dict):
             raise ValueError("it holds no settings")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read ({error}); is this the folder of a run?"
         ) from error
+    for key in stored.keys() - settings.BY_KEY.keys():
+        _warn_of_unknown(path.absolute(), key)
     values = {}
     for setting in settings.BY_KEY.values():
         try:
@@ -144,6 +147,23 @@ def read(workdir: str | Path) -> dict[str, Any]:
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object. Raises ValueError for a key that is there twice, of which JSON takes the last."""
+    keys = [key for key, _ in pairs]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise ValueError(f"{twice!r} is there twice; leave one of them out")
+    return dict(pairs)
+
+
+@functools.cache
+def _warn_of_unknown(path: Path, key: str) -> None:
+    """Once for each key, however often the file is read."""
+    terminal.say(
+        f"warning: {path}: {key!r} is no setting of this version and is left out;"
+        f" {settings.nearest(key)}"
+    )
 
 
 def continued(workdir: str | Path, now: ConfigDict, *, may_grow: bool = True) -> list[str]:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from arm_jax import networks, settings
-from arm_jax.data import leaks, shares, sources
+from arm_jax.data import leaks, sampled, shares, sources
 from arm_jax.data.check import Checked
 from arm_jax.data.labels import Classes
 from arm_jax.data.mixed import MixedSource
@@ -232,6 +232,7 @@ def labels(
     remarks: list[str] = []
     if "training" in found:
         table, remarks = shares.judge(training.classes, found)
+        sampled.agree((training, evaluation), [one.pixels for one in found.values()])
         lines = [table]
     remarks += shares.remarks_on_images(
         training,

@@ -84,10 +84,14 @@ def frozen(config: ConfigDict, changes: Mapping[str, Any] | None = None) -> Froz
 def find(key: str) -> Setting:
     """The row of a key. Raises InputError for an unknown one, with the nearest."""
     if key not in BY_KEY:
-        near = difflib.get_close_matches(key, BY_KEY, n=1)
-        hint = f"did you mean {near[0]}?" if near else "--mode show lists them all"
-        raise InputError(f"--config.{key}: the config has no such key; {hint}")
+        raise InputError(f"--config.{key}: the config has no such key; {nearest(key)}")
     return BY_KEY[key]
+
+
+def nearest(key: str) -> str:
+    """Which key may be meant by one that there is not, to end a message with."""
+    near = difflib.get_close_matches(key, BY_KEY, n=1)
+    return f"did you mean {near[0]}?" if near else "--mode show lists them all"
 
 
 def valid(key: str, value: Any) -> Any:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", default="200,1000", help="T of the runs")
     parser.add_argument("--seeds", default="0")
     arguments, overrides = command_line.parse(parser, argv)
-    print("| config | T | seed | logged at T / 10 | last batches | at best |")
+    print("| config | T | seed | logged at T / 10 | last batches | at each optimum |")
     print("|---|---|---|---|---|---|", flush=True)
     for name in arguments.configs:
         for steps in map(int, arguments.steps.split(",")):

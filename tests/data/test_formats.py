@@ -245,6 +245,10 @@ def test_shapes_and_attributes_of_via(tmp_path):
     (tmp_path / "via_region_data.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="whose attributes id, colour do not tell its class"):
         opened(tmp_path, "", classes=("road", "car"))[0]
+    regions["0"]["region_attributes"] = {"type": {"car": True, "road": True}}
+    (tmp_path / "via_region_data.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="a region with car, road ticked, where one class is"):
+        opened(tmp_path, "", classes=("road", "car"))[0]
 
 
 @pytest.mark.parametrize(

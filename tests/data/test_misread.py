@@ -10,9 +10,10 @@ import pytest
 from label_kinds import COLORS, NAMES, SIZE
 from PIL import Image
 
-from arm_jax.data import check, leaks, shares
+from arm_jax.data import check, leaks, sampled, shares
 from arm_jax.data.folders import FolderSource
 from arm_jax.system.errors import InputError
+from scripts import check_dataset
 
 
 def opened(root, split="train", classes=NAMES, **options):
@@ -41,6 +42,25 @@ def test_palettes_that_number_the_classes_differently_are_refused(tmp_path):
         np.testing.assert_array_equal(by_color[k]["label"], label_kinds.label())
     by_number = opened(tmp_path, table={0: 0, 1: 1, 2: 2, 255: 255})
     assert (by_number[1]["label"] != label_kinds.label()).any()
+
+
+def test_palettes_of_two_splits_that_number_the_classes_differently_are_refused(
+    tmp_path, capsys, monkeypatch
+):
+    """Each split agrees with itself: nothing but the other one shows it."""
+    renumbered(tmp_path, ((0, 1, 2), (0, 1, 2), (1, 2, 0)))
+    arguments = ["check_dataset", "folders", f"--root={tmp_path}", "--classes=road,building,sky"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert check_dataset.main() == 2
+    assert "the number 0 has the colour (70, 70, 70), and" in capsys.readouterr().err
+    values = "--label-values=((0,0),(1,1),(2,2),(255,255))"
+    monkeypatch.setattr("sys.argv", [*arguments, values])
+    assert check_dataset.main() == 0
+
+
+def test_a_class_that_one_split_lacks_may_have_any_colour_there(tmp_path):
+    renumbered(tmp_path, ((0, 1, 2), (0, 1, 2), (1, 2, 0)))
+    sampled.agree((opened(tmp_path), opened(tmp_path, "val")), ((9, 9, 9), (0, 0, 0)))
 
 
 def test_palettes_may_differ_where_no_class_is(tmp_path):
@@ -213,4 +233,32 @@ def test_the_label_that_a_list_names_is_the_one_that_is_read(tmp_path):
     with pytest.raises(
         InputError, match=r"a\.png: is the label by its name, but the list .*b\.png"
     ):
+        opened(tmp_path)
+
+
+def test_splits_that_list_the_classes_in_two_orders_are_refused(tmp_path, capsys, monkeypatch):
+    """Without class names in a config, each file numbers them by itself."""
+    label_kinds.coco(tmp_path)
+    whole = tmp_path / "annotations.json"
+    for split, step in (("train", 1), ("val", -1)):
+        content = json.loads(whole.read_text())
+        content["categories"] = content["categories"][::step]
+        for k, category in enumerate(content["categories"]):
+            for one in content["annotations"]:
+                if one["category_id"] == category["id"]:
+                    one["category_id"] = 100 + k
+            category["id"] = 100 + k
+        (tmp_path / f"instances_{split}.json").write_text(json.dumps(content))
+    whole.unlink()
+    monkeypatch.setattr("sys.argv", ["check_dataset", "folders", f"--root={tmp_path}"])
+    assert check_dataset.main() == 2
+    assert "; list them in one order by --classes" in capsys.readouterr().err
+
+
+def test_label_studios_own_json_is_named(tmp_path):
+    label_kinds.index(tmp_path)
+    shutil.rmtree(tmp_path / "labels")
+    tasks = [{"id": 1, "annotations": [{"result": []}], "data": {"image": "/data/a.png"}}]
+    (tmp_path / "project-1.json").write_text(json.dumps(tasks))
+    with pytest.raises(InputError, match=r"project-1\.json: is Label Studio's own JSON"):
         opened(tmp_path)

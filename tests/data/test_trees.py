@@ -3,6 +3,7 @@
 import os
 import time
 import unicodedata
+import zipfile
 
 import numpy as np
 import pytest
@@ -119,3 +120,12 @@ def test_a_file_that_vanishes_after_the_check_is_named(root):
     for read in (source.__getitem__, source.encoded, source.inspect):
         with pytest.raises(InputError, match=r"two\.png: cannot be read \(No such file"):
             read(1)
+
+
+def test_a_zip_that_has_a_file_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("labels/a.png", b"one")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("labels/a.png", b"two")
+    with pytest.raises(InputError, match=r"a\.zip:labels/a\.png: is in the zip twice"):
+        Zip(tmp_path / "a.zip").names()

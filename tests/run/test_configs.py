@@ -34,18 +34,21 @@ def test_without_a_file_the_settings_are_those_of_the_run(recorded):
     assert "has no config.json" in refusal(configs.load, None, [], folder / "checkpoints")
 
 
-def test_what_an_older_or_newer_version_recorded_is_read(recorded):
+def test_what_an_older_or_newer_version_recorded_is_read(recorded, capsys):
     folder, config = recorded
     stored = json.loads((folder / "config.json").read_text())
     del stored["arm.p"]
     (folder / "config.json").write_text(json.dumps(stored | {"arm.points": 3}))
-    assert configs.read(folder) == settings.flat(config)
+    assert configs.read(folder) == settings.flat(config) == configs.read(folder)
+    warned = "config.json: 'arm.points' is no setting of this version and is left out; did you mean"
+    assert capsys.readouterr().out.count(warned) == 1
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "config.json cannot be read"),
+        ('{"steps": 3, "steps": 4}', "'steps' is there twice"),
         ("[1]", "it holds no settings"),
         ("\x00\xff", "config.json cannot be read"),
         ('{"arm.p": 0.5}', "config.json: arm.p = 0.5; it must be a number of at least 1"),

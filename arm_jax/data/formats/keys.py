@@ -176,6 +176,7 @@ READERS: dict[str, Callable[[str], Key | None]] = {
     "classes.txt": _names,
     "labels.txt": _names,
     "data.yaml": _yaml,
+    "data.yml": _yaml,
     "config.json": _mapillary,
     "config_v2.0.json": _mapillary,
     "config_v1.2.json": _mapillary,

@@ -1,6 +1,7 @@
 """Images with a value for every pixel: class indices, colours, and masks of 0 and 255."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -166,30 +167,42 @@ def _compare_palettes(file: File, reading: Reading) -> None:
 
     Programs that reduce colours to a palette number them anew in every file.
     """
-    if reading.palette is None:
+    if reading.palette is None or palette(file) == reading.palette[1]:
         return
-    other, expected = reading.palette
-    mine = palette(file)
-    both = min(len(mine), len(expected)) // 3
-    if not both or mine[: 3 * both] == expected[: 3 * both]:
-        return
+
+    def used() -> list[int]:
+        return np.unique(images.decode_label(file.data, file.path)).tolist()
+
+    compare_palettes((file.path, palette(file)), reading.palette, reading.classes.number, used)
+
+
+def compare_palettes(
+    mine: tuple[str, bytes], other: tuple[str, bytes], classes: int, used: Callable[[], list[int]]
+) -> None:
+    """Raise InputError where a number that is a class has another colour in a second palette.
+
+    Args:
+      mine, other: file and palette, RGB in bytes.
+      classes: how many there are.
+      used: function that gives the numbers that matter; called where the palettes differ.
+    """
+    both = min(len(mine[1]), len(other[1])) // 3
     first, second = (
         np.frombuffer(colors[: 3 * both], np.uint8).reshape(both, 3).astype(int)
-        for colors in (mine, expected)
+        for _, colors in (mine, other)
     )
-    differ = np.flatnonzero(np.abs(first - second).max(1) > _ALIKE)
-    used = np.unique(images.decode_label(file.data, file.path))
-    for number in np.intersect1d(differ[differ < reading.classes.number], used).tolist():
+    differ = np.flatnonzero(np.abs(first - second).max(1, initial=0) > _ALIKE)
+    differ = differ[differ < classes]
+    if not len(differ):
+        return
+    for number in np.intersect1d(differ, used()).astype(int).tolist():
+        identity = ",".join(f"({k},{k})" for k in range(min(classes, 20)))
         raise InputError(
-            f"{file.path}: the number {number} has the colour {tuple(first[number].tolist())}, and"
-            f" {tuple(second[number].tolist())} in {other}: the palettes number the classes"
+            f"{mine[0]}: the number {number} has the colour {tuple(first[number].tolist())}, and"
+            f" {tuple(second[number].tolist())} in {other[0]}: the palettes number the classes"
             " differently; give the colour of each class as data.colors, or, if the numbers are"
-            f" right, say so by data.label_values, as {_identity(reading)}"
+            f" right, say so by data.label_values, as ({identity},...)"
         )
-
-
-def _identity(reading: Reading) -> str:
-    return "(" + ",".join(f"({k},{k})" for k in range(min(reading.classes.number, 20))) + ",...)"
 
 
 def _is_index(file: File, reading: Reading) -> bool:

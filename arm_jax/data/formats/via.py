@@ -82,7 +82,12 @@ def _label(attributes: Mapping[str, Any]) -> str:
         )
     (value,) = given.values()
     if isinstance(value, dict):  # of checkboxes, those that are ticked
-        (value,) = [name for name, ticked in value.items() if ticked]
+        ticked = [str(name) for name, on in value.items() if on]
+        if len(ticked) != 1:
+            raise ValueError(
+                f"a region with {', '.join(ticked) or 'nothing'} ticked, where one class is meant"
+            )
+        value = ticked[0]
     return str(value)
 
 

@@ -109,7 +109,7 @@ class FolderSource(FileSource):
         if key is not None:
             reading = _explained(reading, key)
         self.notes = found.notes
-        self._place = place
+        self._place, self._numbered = place, bool(table)
         self._reading, self._key, self._many = reading, key, found.many
         if found.many is None:
             tree: Tree = Folder(place.labels)
@@ -168,11 +168,19 @@ class FolderSource(FileSource):
             lines.append(f"0 is {classes.names[0]} and 255 is {classes.names[1]}")
         if self._key is not None:
             lines.append(f"classes are explained by {self._key.path}")
-        if set(formats) - {pixels.INDEX.title, pixels.MASK.title, OrNone.TITLE}:
-            undrawn = reading.undrawn
+        undrawn = reading.undrawn
+        if set(formats) <= {pixels.INDEX.title, pixels.MASK.title, OrNone.TITLE}:
+            if undrawn != classes.ignore and self._key is None:
+                lines.append(
+                    f"data.undrawn = {classes.names[undrawn]!r} has no effect: every pixel of these"
+                    " labels has a number, which data.label_values may give another meaning"
+                )
+        else:
             meant = "ignored" if undrawn == classes.ignore else classes.names[undrawn]
             over = {"later": "later shapes over earlier ones", "small": "small ones over large"}
             lines.append(f"what nobody drew is {meant}; {over[reading.overlaps]}")
+        if self._numbered and set(formats) <= {pixels.COLORED.title, OrNone.TITLE}:
+            lines.append("data.label_values has no effect: the labels are colours, not numbers")
         return lines + list(self.notes)
 
 

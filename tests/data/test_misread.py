@@ -262,3 +262,15 @@ def test_label_studios_own_json_is_named(tmp_path):
     (tmp_path / "project-1.json").write_text(json.dumps(tasks))
     with pytest.raises(InputError, match=r"project-1\.json: is Label Studio's own JSON"):
         opened(tmp_path)
+
+
+def test_settings_without_effect_on_these_labels_are_named(tmp_path):
+    label_kinds.index(tmp_path / "numbers")
+    assert (
+        opened(tmp_path / "numbers", undrawn="road")
+        .about()[1]
+        .startswith("data.undrawn = 'road' has no effect: every pixel of these labels has a number")
+    )
+    label_kinds.rgb_with_colors(tmp_path / "painted")
+    source = opened(tmp_path / "painted", colors=COLORS, table={0: 1, 1: 0, 2: 2})
+    assert "data.label_values has no effect: the labels are colours, not numbers" in source.about()

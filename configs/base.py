@@ -5,6 +5,9 @@ this one and change what they need. Pass single values on the command line:
 `--config.batch_size=8 --config.arm.p=3`.
 """
 
+import difflib
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from arm_jax import settings
@@ -24,14 +27,31 @@ def apply_rows(config: ConfigDict, argument: str | None, rows: dict | None = Non
       rows: name -> {dotted key: value}, what each row of a table changes.
 
     Raises:
-      ValueError: for an unknown row; it lists those there are.
+      ValueError: for an unknown row, with the nearest and all others; for one of which nothing is
+        left, since later ones change the same. `smoke` may undo any.
     """
     rows = {**ROWS, "smoke": SMOKE, **(rows or {})}
-    for name in filter(None, (argument or "").split(",")):
+    names = [name for name in (argument or "").split(",") if name]
+    for name in names:
         if name not in rows:
-            raise ValueError(f"no row {name!r} in this config; there are {', '.join(rows)}")
+            near = difflib.get_close_matches(name.strip().lower(), rows, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"no row {name!r} in this config; {hint}there are {', '.join(rows)}")
         config.update_from_flattened_dict(rows[name])
+    for place, name in enumerate(names):
+        later = {key: other for other in names[place + 1 :] for key in rows[other]}
+        undone = [key for key, value in rows[name].items() if _other(later, key, value, rows)]
+        if undone and len(undone) == len(rows[name]) and "smoke" not in later.values():
+            raise ValueError(
+                f"row {name!r} has no effect before {later[undone[0]]!r}, which changes"
+                f" {undone[0]} as well; leave one of them out"
+            )
     return config
+
+
+def _other(later: dict[str, str], key: str, value: Any, rows: dict) -> bool:
+    """Whether a later row gives the key another value."""
+    return key in later and rows[later[key]][key] != value
 
 
 # Labels corrected and completed by a teacher, and weighed at their edges.

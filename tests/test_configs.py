@@ -51,6 +51,25 @@ def test_every_config_has_every_row(name):
         assert {k for k in plain if changed[k] != plain[k]} <= set(changes), row
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("lineer", "no row 'lineer' in this config; did you mean linear\\? there are base, arm"),
+        ("linear,kl", "row 'linear' has no effect before 'kl', which changes arm.kind as well"),
+        ("norm1,tta,norm3", "row 'norm1' has no effect before 'norm3'"),
+    ],
+)
+def test_rows_that_are_unknown_or_undone_by_others_are_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        load("demo", rows)
+
+
+def test_rows_that_leave_something_of_each_other_are_combined():
+    assert load("demo", "recipe,arm").targets.edge_weight == 8.0
+    assert load("demo", "norm1,smoke").arm.p == 1.0
+    assert load("demo", "resnet50,smoke").steps == 2
+
+
 def test_cityscapes_coarse_is_section_4_2():
     config = load("cityscapes_coarse")
     assert (config.steps, config.batch_size) == (40_000, 16)

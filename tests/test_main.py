@@ -55,7 +55,10 @@ def test_mistakes_are_one_line_with_status_two(tmp_path, arguments, message):
     ("config", "message"),
     [
         ("configs/nowhere.py", "configs/nowhere.py: no such file; configs has ade20k.py"),
-        ("configs/demo.py:lineer", "no row 'lineer' in this config; there are base, arm, linear"),
+        (
+            "configs/demo.py:lineer",
+            "no row 'lineer' in this config; did you mean linear?",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_loaded_is_one_line(tmp_path, config, message):

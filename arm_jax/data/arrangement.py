@@ -91,7 +91,12 @@ def _unlabelled(
 ) -> InputError:
     if many is None and place.beside and len(missing) == len(by_id):
         # No label anywhere: the folder of labels is what lacks.
-        return absent(place.root / place.label_folder)
+        if not (place.root / place.label_folder).exists():
+            return absent(place.root / place.label_folder)
+        return InputError(
+            f"{place.images}: is taken for images and for labels, and holds but one file of each"
+            " name; correct data.image_folder or data.label_folder"
+        )
     lacks = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
     folder = place.labels
     if len(missing) == len(by_id) and folder == place.label_root and not place.inner:

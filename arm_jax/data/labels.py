@@ -23,8 +23,9 @@ MOST_CLASSES = 254
 class Classes:
     """Names and colours (RGB, 0..255) of the classes, in index order, and the ignore value.
 
-    Raises InputError when names and colours differ in number, when a name occurs twice, when there
-    are fewer than two classes or more than a byte can hold, or when the ignore value is a class.
+    Raises InputError when names and colours differ in number, when a name is blank or occurs
+    twice, when there are fewer than two classes or more than a byte can hold, or when the ignore
+    value is a class.
     """
 
     names: tuple[str, ...]
@@ -41,6 +42,9 @@ class Classes:
                 f"{len(self.names)} class names but {len(self.colors)} colours are given; "
                 "give one colour for each class"
             )
+        if not all(name.strip() for name in self.names):
+            listed = ",".join(self.names)
+            raise InputError(f"the class names {listed} have a blank one; name it, or remove it")
         double = sorted({name for name in self.names if self.names.count(name) > 1})
         if double:
             raise InputError(f"class name {double[0]!r} is given twice; names must differ")

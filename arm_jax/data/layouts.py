@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from arm_jax.data import trees
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.matching import match
 from arm_jax.data.pairs import FileSource, Reader
@@ -186,8 +187,19 @@ class Layout(DataSet):
         return locate(root, folder, self.hint)
 
     def _found(self, root: Path) -> Files:
-        *others, last = self.files
-        return next((f for f in others if (root / f.images.split("/")[0]).is_dir()), last)
+        """The first arrangement of which a folder is there, or else lies in a zip; or the last."""
+        if len(self.files) == 1:
+            return self.files[0]
+        tops = [
+            {files.images.split("/")[0].format(split=folder) for folder in self.splits.values()}
+            or {files.images.split("/")[0]}
+            for files in self.files
+        ]
+        for there in (lambda top: (root / top).is_dir(), lambda top: trees.has(root, top)):
+            for files, folders in zip(self.files, tops, strict=True):
+                if any(map(there, folders)):
+                    return files
+        return self.files[-1]
 
     def _open_one(self, root: Path, split: str, kind: str) -> FileSource:
         files = self._found(root)

@@ -64,6 +64,8 @@ def places(root: Path, split: str, image_folder: str, label_folder: str) -> Plac
 
 
 def _image_place(root: Path, split: str, folder: str) -> tuple[Path, tuple[str, ...] | None]:
+    if root.is_file():
+        raise InputError(f"{root}: is a file, and data of one's own are a folder; unpack it")
     for name in dict.fromkeys((folder, "JPEGImages")):
         if (root / name / split).is_dir():
             return root / name / split, None

@@ -26,7 +26,7 @@ from arm_jax.data.wrappers import (
     UnlabelledSource,
     WithoutFold,
 )
-from arm_jax.system import addresses
+from arm_jax.system import addresses, names
 from arm_jax.system.errors import InputError
 from arm_jax.system.registry import Registry
 from arm_jax.system.staging import stage
@@ -148,7 +148,8 @@ def usual_root(dataset: str) -> Path:
     True
     """
     above = os.environ.get(DATA_VARIABLE)
-    places = [*([Path(above).expanduser() / dataset] if above else []), Path("data") / dataset]
+    named = [names.local(above, f"${DATA_VARIABLE} =") / dataset] if above else []
+    places = [*named, Path("data") / dataset]
     for place in places:
         if place.is_dir():
             return place

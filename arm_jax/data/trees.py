@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import tarfile
 import zipfile
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,14 @@ from typing import Protocol
 from arm_jax.system import names
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import MOST_BYTES, check_regular, read_bytes
+
+# What file servers and archivers keep beside a user's files, under the same names.
+_SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
+
+
+def _shown(part: str) -> bool:
+    """Whether a part of a path is one that a user sees."""
+    return not part.startswith(".") and part not in _SYSTEM_FOLDERS
 
 
 class Tree(Protocol):
@@ -48,14 +57,14 @@ class Folder:
         above = {str(self.root): [os.path.realpath(self.root)]}  # of each folder, itself included
         for folder, folders, files in os.walk(self.root, onerror=refuse, followlinks=True):
             chain, kept = above.pop(folder), []
-            for name in sorted(name for name in folders if not name.startswith(".")):
+            for name in sorted(filter(_shown, folders)):
                 real = os.path.realpath(os.path.join(folder, name))
                 if real not in chain:
                     kept.append(name)
                     above[os.path.join(folder, name)] = [*chain, real]
             folders[:] = kept
             relative = Path(folder).relative_to(self.root)
-            found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
+            found += [(relative / name).as_posix() for name in files if _shown(name)]
         return sorted(found)
 
     def read(self, name: str) -> bytes:
@@ -91,11 +100,18 @@ class Zip:
             return zipfile.ZipFile(self.file)
         # Damaged, of a version to come, no file: each raises an error of another kind.
         except Exception as error:
+            if self.file.is_file() and tarfile.is_tarfile(self.file):
+                raise InputError(
+                    f"{self.file}: is a tar archive, which cannot be read in place; unpack it"
+                ) from None
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{self.file}: is no whole zip ({reason}); fetch it again") from None
 
     def __getstate__(self) -> dict:
         return {"file": self.file, "_prefix": self._prefix}
+
+    def holds_any(self) -> bool:
+        return any(name.startswith(self._prefix) for name in self._archive.namelist())
 
     def names(self) -> list[str]:
         found = sorted(
@@ -103,8 +119,7 @@ class Zip:
             for name in self._archive.namelist()
             if name.startswith(self._prefix)
             and not name.endswith("/")
-            and not name.startswith("__MACOSX")
-            and not Path(name).name.startswith(".")
+            and all(map(_shown, name[len(self._prefix) :].split("/")))
         )
         # Of two entries the last would be read, and a folder that it is unpacked into keeps one.
         if twice := next((one for one, other in itertools.pairwise(found) if one == other), None):
@@ -121,7 +136,7 @@ class Zip:
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{self.path(name)}: cannot be read ({reason}); fetch the zip again"
+                f"{self.path(name)}: cannot be read ({reason}); fetch the zip again, or unpack it"
             ) from None
 
     def stamp(self, name: str) -> tuple[int, ...]:
@@ -141,12 +156,9 @@ def locate(root: str | Path, folder: str, hint: str) -> Tree:
     root = Path(root).expanduser()
     if (root / folder).is_dir():
         return Folder(root / folder)
-    if root.is_file():
-        archives = [root]
-    elif root.is_dir():
-        archives = sorted(root.glob("*.zip"))
-    else:
+    if not root.exists():
         raise InputError(f"{root}: no such folder or zip; {hint}")
+    archives = _archives(root)
     for archive in archives:
         tree = Zip(archive, folder)
         if tree.names():
@@ -157,3 +169,12 @@ def locate(root: str | Path, folder: str, hint: str) -> Tree:
         + (f", nor have {searched}" if searched else "")
         + f"; {hint}"
     )
+
+
+def _archives(root: Path) -> list[Path]:
+    return [root] if root.is_file() else sorted(root.glob("*.zip"))
+
+
+def has(root: Path, folder: str) -> bool:
+    """Whether a zip lying in the folder `root`, or `root`, a zip, has files below `folder`."""
+    return any(Zip(archive, folder).holds_any() for archive in _archives(root))

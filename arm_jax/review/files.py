@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,10 +165,13 @@ def read_decisions(path: Path) -> list[Decision]:
         message has the number of the line.
     """
     text = files.read_bytes(path).decode("utf-8-sig", "surrogateescape")
+    usual = csv.field_size_limit(len(text) + 1)  # a large region has a hundred thousand corners
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
     except csv.Error as error:
         raise InputError(f"{path}: is no CSV ({error}); use the file that the page saved") from None
+    finally:
+        csv.field_size_limit(usual)
     head = lines[0] if lines else []
     needed = [name for name in COLUMNS if name not in ("group", "pixels", "given")]
     missing = [name for name in needed if name not in head]
@@ -178,7 +182,8 @@ def read_decisions(path: Path) -> list[Decision]:
         )
     found = []
     for number, cells in enumerate(lines[1:], 2):
-        row = dict(zip(head, cells, strict=False))
+        # A spreadsheet leaves out the empty cells at the end of a row.
+        row = dict(itertools.zip_longest(head, cells[: len(head)], fillvalue=""))
         if not any(cells):
             continue
         word = row.get("decision", "").strip().lower()
@@ -205,7 +210,7 @@ def _decision(path: Path, number: int, row: Mapping[str, str], accepted: bool) -
             for part in row["region"].split(";")
             if part.strip()
         )
-        if any(np.abs(ring).max(initial=0) > 1 << 20 for ring in rings):
+        if not rings or any(np.abs(ring).max(initial=0) > 1 << 20 for ring in rings):
             raise ValueError
         score = float(row["score"].replace(",", "."))
         if not np.isfinite(score):

@@ -69,9 +69,9 @@ def show(row: str | None, overrides: Sequence[str] = (), workdir: str | Path | N
     """
     if row is None:
         return "\n".join(_every(load(row, overrides, workdir) if workdir else None))
+    now = settings.flat(load(row, overrides))
     file = row.partition(":")[0]
     base = settings.flat(settings.frozen(config_files.load(f"{file}:base")))
-    now = settings.flat(load(row, overrides))
     changes = [
         f"  {row.key:<28}{base[row.key]!r:>12} -> {now[row.key]!r:<14}  {row.help}"
         for row in settings.BY_KEY.values()

@@ -6,6 +6,7 @@ confidence/   the likelihood of the network's class, times 255
 changes.html  the classes and images that changed most
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from arm_jax import settings, targets
-from arm_jax.data import check, records
+from arm_jax.data import check, places, records
+from arm_jax.data.formats import keys
 from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import relabel as relabels
@@ -81,17 +83,34 @@ def relabel(
         run.classes,
         _seen(used.review.folds),
     )
-    labels = target / "labels"
-    root = names.local(used.data.root, "data.root")
-    inside = labels.is_relative_to(root)
-    named = labels.relative_to(root).as_posix() if inside else labels.as_posix()
-    overrides = [f"--config.data.label_folder={named}"]
-    if used.data.label_values:
-        overrides.append("--config.data.label_values=()")
-    if used.data.coarsen:
-        overrides.append("--config.data.coarsen=")
-    terminal.say(f"the largest changes are in {page}\nto train on them: {' '.join(overrides)}")
+    overrides = " ".join(_overrides(used, target / "labels", run.classes))
+    terminal.say(f"the largest changes are in {page}\nto train on them: {overrides}")
     return target
+
+
+def _overrides(used: ConfigDict, labels: Path, classes: Classes) -> list[str]:
+    """What reads the new labels as class indices, whatever says what numbers and colours mean."""
+    data = used.data
+    root = names.local(data.root, "data.root")
+    found = [f"--config.data.label_folder={(_below(labels, root) or labels.absolute()).as_posix()}"]
+    there = [
+        places.places(root, part, data.image_folder, data.label_folder).for_keys()
+        for part in data.train_split.split("+")
+    ]
+    if data.colors or any(map(keys.find, there)):
+        pairs = ",".join(f"({k},{k})" for k in (*range(classes.number), classes.ignore))
+        found.append(f"--config.data.label_values='({pairs})'")
+    elif data.label_values:
+        found.append("--config.data.label_values=()")
+    if data.coarsen:
+        found.append("--config.data.coarsen=")
+    return found
+
+
+def _below(path: Path, root: Path) -> Path | None:
+    """From `root` to what lies below it; None for a path elsewhere."""
+    whole, above = (Path(os.path.abspath(one)) for one in (path, root))
+    return whole.relative_to(above) if whole.is_relative_to(above) else None
 
 
 def _judges(
@@ -172,8 +191,8 @@ def _labels_to_evaluate_on(
     data = used.data
     root = names.local(data.root, "data.root")
     other = names.local(data.eval_root, "data.eval_root") if data.eval_root else root
-    inside = target.is_relative_to(root)
-    place = other / target.relative_to(root) if inside else target
+    inside = _below(target, root)
+    place = target if inside is None else other / inside
     parts = set(data.eval_split.split("+"))
     trained = parts & set(data.train_split.split("+"))
     if trained and place == target:

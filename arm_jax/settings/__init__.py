@@ -232,6 +232,8 @@ def _refuse_bands(values: Mapping[str, Any], refuse: Callable[[str, str], None])
         return
     if not isinstance(channels, int) and len(set(channels)) != len(channels):
         refuse("data.channels", "names a band twice; give each a name of its own")
+    if not isinstance(channels, int) and any(name.isdecimal() for name in channels):
+        refuse("data.channels", "holds no number of bands from 1 to 512, and no names of bands")
     for key in ("data.mean", "data.deviation"):
         if not values[key]:
             refuse(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from arm_jax.system import files, names, shipped
+from arm_jax.system import addresses, files, names, shipped
 from arm_jax.system.errors import InputError
 
 MOST_BYTES = 1 << 20
@@ -27,6 +27,8 @@ def load(row: str) -> ConfigDict:
       InputError: there is no such file or row, or the file cannot be executed; the message names
         the file, the line and what to do.
     """
+    if addresses.is_address(row):
+        names.local(row, "--config")  # which raises
     file, _, rows = row.partition(":")
     path = _found(names.local(file, "--config"))
     title = f"--config={row}"

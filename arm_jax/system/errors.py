@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import signal
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -56,18 +57,55 @@ class InputError(ValueError):
 
 
 def of_system(error: BaseException) -> str | None:
-    """One line for what the system refused, a path or room on a disk; None for other errors.
+    """One line for what the system refused, a path or room on a disk, or what JAX refuses of the
+    environment; None for other errors.
 
     The last resort: whoever opens a file knows better what it is and what to do.
     """
-    if not isinstance(error, OSError) or not error.strerror:
+    if not isinstance(error, OSError):
+        return _of_jax(error)
+    if not error.strerror:
         return None
     if error.filename is not None:
         name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
         return shortened(printable(f"{name}: {error.strerror}; correct the path or what is there"))
     if error.errno in _DISK:
         return f"{error.strerror}: a file cannot be written; free some space or choose another disk"
+    if isinstance(error, FileNotFoundError):  # of os.getcwd(), which names none
+        return "the current folder is not there any more; change to another one"
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        return f"{error.strerror}: nobody reads the output any more; write it to a file"
     return None
+
+
+def _of_jax(error: BaseException) -> str | None:
+    """What JAX refuses of its environment: JAX_... variables while it is imported, and devices that
+    are not there when they are first asked for."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else trace.tb_frame.f_globals.get("__name__")
+    if where == "jax._src.config":
+        return shortened(printable(f"{error}; correct or unset this environment variable"))
+    if where != "jax._src.xla_bridge":
+        return None
+    asked = os.environ.get("JAX_PLATFORMS")
+    reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "JAX finds no such device"
+    remedy = (
+        f"JAX_PLATFORMS={asked} asks for it: unset that for the devices that there are"
+        if asked
+        else "correct JAX's environment variables"
+    )
+    return shortened(printable(f"{reason}; {remedy}"))
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that has lost its reader."""
+    if not hasattr(select, "poll"):
+        return False
+    found = select.poll()
+    found.register(1, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in found.poll(0))
 
 
 class Diverged(RuntimeError):

@@ -10,6 +10,7 @@ as well, but none by the name of one of the run's own.
 """
 
 import contextlib
+import errno
 import glob
 import os
 from collections.abc import Iterable
@@ -118,6 +119,8 @@ def check(
     folder = paths.local(folder)
     try:
         real = folder.resolve()
+        if real.is_dir() and not os.access(real, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission, or a disk that is only read")
         found = journals.of(real)
         if found.command not in (None, command):
             raise InputError(

@@ -165,6 +165,7 @@ def start() -> None:
     So ends an error of the system that nobody has explained; `python -X dev` shows where.
     """
     global _listener
+    _open_standard_files()
     if _listener is None:
         _listener = Listener().__enter__()
     # The helper of `multiprocessing` would tell what a process left that had no time to clean up;
@@ -198,6 +199,19 @@ def start() -> None:
         os._exit(128 + number)
 
     sys.excepthook = hook
+
+
+def _open_standard_files() -> None:
+    """Those that whoever started the process has closed: bars write to them, and the next file
+    that is opened would get their number, to which libraries print."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 @contextlib.contextmanager

@@ -128,10 +128,10 @@ def look(
         width=settings.near,
     )
     never = jnp.float32(jnp.inf)
-    always = jnp.where(beliefs.begun & doubted, 0.0, never)
     known = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
     last = known.shape[0] - 1
     doubted &= jnp.take(known, jnp.minimum(labels.astype(jnp.int32), last))
+    always = jnp.where(beliefs.begun & doubted, 0.0, never)
     limit = jnp.where(beliefs.begun & doubted, limit, never)
     sure = jnp.where(beliefs.begun, settings.complete_above, never)
     missing = seen & ~drawn

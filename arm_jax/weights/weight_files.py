@@ -102,7 +102,9 @@ def locate(source: str | Path, cache: stage.Cache | None = None) -> Path:
     else:
         path = Path(source).expanduser()
     if not path.is_file():
-        raise InputError(f"{path}: no such file of pretrained weights")
+        # As a repository of the Hub is called.
+        hub = f" ({HUB}{source} names that of the Hub)" if str(source).count("/") == 1 else ""
+        raise InputError(f"{path}: no such file of pretrained weights{hub}")
     return path
 
 

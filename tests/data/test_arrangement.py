@@ -211,6 +211,12 @@ def test_images_of_one_name_need_their_folder_in_the_file(tmp_path):
         opened(tmp_path)
 
 
+def test_one_folder_for_images_and_labels_that_has_one_file_of_each_name_is_named(tmp_path):
+    save(tmp_path / "labels" / "train" / "a.png", label_kinds.image())
+    with pytest.raises(InputError, match=r"labels/train: is taken for images and for labels"):
+        opened(tmp_path, image_folder="labels")
+
+
 def test_splits_are_joined(tmp_path):
     label_kinds.roboflow_masks(tmp_path)
     source = opened(tmp_path, "train+val")

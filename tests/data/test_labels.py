@@ -66,6 +66,8 @@ def test_palette_is_black_outside_the_classes():
     [
         (("a",), ((0, 0, 0),), 255, "1 class names"),
         (("a", "a"), ((0, 0, 0),) * 2, 255, "'a' is given twice"),
+        (("a", ""), ((0, 0, 0),) * 2, 255, "class names a, have a blank one"),
+        (("a", " ", "b"), ((0, 0, 0),) * 3, 255, "have a blank one"),
         (("a", "b"), ((0, 0, 0),), 255, "2 class names but 1 colours"),
         (("a", "b"), ((0, 0, 0),) * 2, 1, "ignore = 1"),
         (("a", "b"), ((0, 0, 0),) * 2, 256, "ignore = 256"),

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -184,6 +185,13 @@ def test_camvid_in_both_layouts(tmp_path):
         np.testing.assert_array_equal(a[0]["image"], b[0]["image"])
         assert (a[0]["label"] == 255).any() and 11 not in a[0]["label"]
     assert len(sources.open_source("camvid", root=tmp_path / "own", split="train+val")) == 2
+    for layout in ("segnet", "own"):
+        packed = shutil.make_archive(
+            str(tmp_path / f"{layout}_zip" / "all"), "zip", tmp_path / layout
+        )
+        for root in (packed, tmp_path / f"{layout}_zip"):
+            zipped = sources.open_source("camvid", root=root, split="test")
+            np.testing.assert_array_equal(zipped[0]["label"], a[0]["label"])
     with pytest.raises(InputError, match="CamVid is read as train/ and trainannot/"):
         sources.open_source("camvid", root=tmp_path)
 

@@ -1,6 +1,7 @@
 """Folders of files: what is no file is never waited for, and every name can be reported."""
 
 import os
+import tarfile
 import time
 import unicodedata
 import zipfile
@@ -129,3 +130,26 @@ def test_a_zip_that_has_a_file_twice_is_refused(tmp_path):
             archive.writestr("labels/a.png", b"two")
     with pytest.raises(InputError, match=r"a\.zip:labels/a\.png: is in the zip twice"):
         Zip(tmp_path / "a.zip").names()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_what_systems_keep_beside_files_is_left_out(tmp_path, kind):
+    hidden = (".DS_Store", "._a.png", "@eaDir/a.png", ".cache/a.png", "__MACOSX/b/a.png")
+    write(tmp_path / "x/b/a.png", np.eye(4))
+    for name in hidden:
+        write(tmp_path / "x" / name.replace(".DS_Store", ".a.png"), np.eye(4))
+    tree = Folder(tmp_path / "x")
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            for path in (tmp_path / "x").rglob("*.png"):
+                archive.write(path, path.relative_to(tmp_path / "x"))
+        tree = Zip(tmp_path / "x.zip")
+    assert tree.names() == ["b/a.png"]
+
+
+def test_a_tar_archive_is_to_be_unpacked(root):
+    with tarfile.open(root / "x.tar.gz", "w:gz") as archive:
+        archive.add(root / "images", "images")
+    for read in (Zip(root / "x.tar.gz").names, lambda: FolderSource(root / "x.tar.gz", "", "ab")):
+        with pytest.raises(InputError, match=r"x.tar.gz: is a .*; unpack it$"):
+            read()

@@ -2,17 +2,19 @@
 
 import shutil
 import types
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from arm_jax import settings
+from arm_jax.data import colors
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import Classes
 from arm_jax.evaluation import relabel as relabels
 from arm_jax.reporting import relabelled
-from arm_jax.run import refusals, relabel
+from arm_jax.run import inputs, refusals, relabel
 from arm_jax.system.errors import InputError
 from configs import base
 
@@ -155,3 +157,34 @@ def test_one_setting_finds_the_labels_to_train_and_to_evaluate_on(tmp_path):
     assert pair[0] == "train" and place == tmp_path / "b" / "labels_relabelled"
     with pytest.raises(InputError, match="would have the same files"):
         found(tmp_path / "elsewhere")
+
+
+def test_new_labels_are_read_as_class_indices_also_beside_a_class_file(tmp_path, monkeypatch):
+    """The numbers of the file are those of the old labels."""
+    label, _ = case()
+    (tmp_path / "images/train").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "images/train/x.png"), label)
+    for folder, shift in (("labels", 1), ("new/labels", 0)):
+        (tmp_path / folder / "train").mkdir(parents=True)
+        colors.write_label(
+            tmp_path / folder / "train/x.png", np.where(label < 3, label + shift, 255), CLASSES
+        )
+    (tmp_path / "_classes.csv").write_text("Pixel Value, Class\n1, sky\n2, road\n3, car\n")
+    changes = {"data.dataset": "folders", "data.root": str(tmp_path), "data.train_split": "train"}
+    changes |= {"data.classes": CLASSES.names, "data.coarsen": ""}
+    config = settings.frozen(base.get_config("smoke"), changes)
+    monkeypatch.chdir(tmp_path)  # a path from here is not one from the root
+    for labels in (tmp_path / "new/labels", Path("new/labels")):
+        overrides = relabel._overrides(config, labels, CLASSES)
+        assert overrides == [
+            "--config.data.label_folder=new/labels",
+            "--config.data.label_values='((0,0),(1,1),(2,2),(255,255))'",
+        ]
+    after = settings.overridden(config, [one.replace("'", "") for one in overrides])
+    for its in (config, after):
+        source = inputs.labelled_as_training(its, "train")
+        np.testing.assert_array_equal(source[0]["label"], label)
+    monkeypatch.chdir("/")
+    (tmp_path / "_classes.csv").unlink()
+    elsewhere = relabel._overrides(config, Path("x/labels"), CLASSES)
+    assert elsewhere == ["--config.data.label_folder=/x/labels"]

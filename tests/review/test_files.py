@@ -108,6 +108,7 @@ def test_a_spreadsheet_s_semicolons_and_byte_order_mark_are_read(tmp_path):
         (lambda line: line.__setitem__(8, "1 2 3"), "row 2: its region"),
         (lambda line: line.__setitem__(8, "1 99999999999999999999"), "row 2: its region"),
         (lambda line: line.__setitem__(5, "nan"), "row 2: its region or score"),
+        (lambda line: line.__setitem__(8, ""), "row 2: its region or score"),
     ],
 )
 def test_a_row_that_cannot_be_understood_is_named(tmp_path, change, message):
@@ -119,6 +120,27 @@ def test_a_row_that_cannot_be_understood_is_named(tmp_path, change, message):
         csv.writer(file).writerows(lines)
     with pytest.raises(InputError, match=message):
         files.read_decisions(path)
+
+
+def test_a_decision_in_the_first_column_needs_no_empty_cells_at_the_end(tmp_path):
+    path = tmp_path / "review.csv"
+    files.write_csv(path, ITEMS, CLASSES)
+    lines = [[line[-1], *line[:-1]] for line in decided(path, ["accept"] * len(ITEMS))]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([lines[0], *(line[:-2] for line in lines[1:])])
+    assert [(one.image, one.other, one.digest) for one in files.read_decisions(path)] == [
+        (name, "", "") for name in NAMES
+    ]
+
+
+def test_a_region_of_many_corners_is_read(tmp_path):
+    path = tmp_path / "review.csv"
+    files.write_csv(path, ITEMS[:1], CLASSES)
+    lines = decided(path, ["accept"])
+    lines[1][8] = " ".join(f"{x} {x % 7}" for x in range(40_000))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    assert files.read_decisions(path)[0].rings[0].shape == (40_000, 2)
 
 
 def test_another_csv_is_refused(tmp_path):

@@ -23,7 +23,11 @@ def test_a_row_is_loaded_as_the_command_line_would():
 @pytest.mark.parametrize(
     ("row", "overrides", "message"),
     [
-        (f"{CONFIG}:lineer", [], ": no row 'lineer' in this config; there are base, arm, linear"),
+        (
+            f"{CONFIG}:lineer",
+            [],
+            ": no row 'lineer' in this config; did you mean linear?",
+        ),
         ("configs/nowhere.py", [], "--config=configs/nowhere.py: no such file"),
         (
             CONFIG,

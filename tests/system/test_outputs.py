@@ -175,3 +175,12 @@ def test_a_single_file_takes_away_what_a_killed_process_left_of_it(tmp_path):
     with files.whole(tmp_path / "w.bin") as temporary:
         temporary.write_bytes(b"all")
     assert not left.exists() and other.exists()
+
+
+def test_a_claimed_folder_that_cannot_be_written_any_more_is_refused_before_the_work(
+    tmp_path, monkeypatch
+):
+    outputs.claim(tmp_path, "a run")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write all
+    with pytest.raises(InputError, match=r"cannot be written \(no permission, or a disk that is"):
+        outputs.claim(tmp_path, "a run")

@@ -97,22 +97,54 @@ except KeyboardInterrupt as error:
     assert len(lines) == 1 and lines[0].startswith("arm_jax: SIGTERM: stopped;")
 
 
+SYSTEM = {
+    "GONE": "import os, tempfile; os.chdir(x := tempfile.mkdtemp()); os.rmdir(x)",
+    "UNREAD": "import os; r, w = os.pipe(); os.dup2(w, 1); os.close(r)",
+    "JAX_CONFIG": "exec('raise ValueError(\"no flag\")', {'__name__': 'jax._src.config'})",
+    "JAX_DEVICES": "import os; os.environ['JAX_PLATFORMS'] = 'moon'; "
+    "exec('assert False', {'__name__': 'jax._src.xla_bridge'})",
+}
+
+
 @pytest.mark.parametrize(
     ("code", "line"),
     [
         ("open('nowhere/x')", "nowhere/x: No such file or directory; correct"),
         ("open('x' * 300)", "xxx: File name too long; correct"),
         ("import os; os.write(os.open('/dev/full', 1), b'x')", "No space left on device: a file"),
+        ("GONE; os.getcwd()", "the current folder is not there any more; change"),
+        ("UNREAD; print('x', flush=True)", "Broken pipe: nobody reads the output any more"),
+        ("JAX_CONFIG", "no flag; correct or unset this environment variable"),
+        ("JAX_DEVICES", "JAX finds no such device; JAX_PLATFORMS=moon asks for it: unset that"),
+        ("raise BrokenPipeError(32, 'of a socket')", None),
         ("raise OSError('of a library')", None),
         ("raise ValueError", None),
     ],
 )
 def test_what_the_system_refuses_and_nobody_explained_is_one_line(code, line):
+    for name, meant in SYSTEM.items():
+        code = code.replace(name, meant)
     status, _, lines = end(start(code))
     if line is None:
         assert status == 1 and lines[0].startswith("Traceback")
     else:
         assert status == 2 and len(lines) == 1 and line in lines[0]
+
+
+def test_standard_files_that_were_closed_are_there_and_no_other_file_gets_their_number(tmp_path):
+    code = """
+import sys
+from arm_jax.system import signals
+signals.start()
+print("x")
+print("y", file=sys.stderr)
+file = open(sys.argv[1], "w")
+file.write(str(file.fileno()))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "x")]
+    closed = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command]
+    assert subprocess.run(closed, timeout=60).returncode == 0
+    assert int((tmp_path / "x").read_text()) > 2
 
 
 def test_a_deferred_signal_is_noted_and_the_second_of_the_keyboard_ends_at_once():

@@ -331,8 +331,10 @@ def test_labels_of_images_that_are_right_are_neither_corrected_nor_counted(kind)
     assert (found[:, :4] == 255).all() and known.completed == 0
 
 
-def test_labels_of_a_class_that_the_teacher_does_not_find_are_left_and_complete_nothing():
+@pytest.mark.parametrize("kind", ["class", "posterior"])
+def test_labels_of_a_class_that_the_teacher_does_not_find_are_left_and_complete_nothing(kind):
     """Else a class that the network has not learnt yet would be corrected away for good."""
+    changes = {"targets.correct": kind}
     labels = np.zeros((64, 96), np.int64)
     labels[:, 32:64], labels[:, 64:] = 1, 255
     for found_of_1, changed in ((12, False), (20, True)):
@@ -340,14 +342,14 @@ def test_labels_of_a_class_that_the_teacher_does_not_find_are_left_and_complete_
         believed[:found_of_1, 32:64] = 1  # of 64 rows: the rest is taken for class 0
         believed[:, 64:] = 1
         share = found_of_1 / 64
-        found, known = _looked(labels, believed, 0.95, {"targets.known_above": 0.25})
+        found, known = _looked(labels, believed, 0.95, changes | {"targets.known_above": 0.25})
         np.testing.assert_allclose(known.found / known.drawn, [1.0, share], rtol=1e-6)
         assert (found[60, 50] == 0) == changed  # corrected
         assert (found[60, 80] == 1) == changed  # completed
-    assert _looked(labels, believed, 0.95, {"targets.known_above": 0.5})[0][60, 50] == 1
+    assert _looked(labels, believed, 0.95, changes | {"targets.known_above": 0.5})[0][60, 50] == 1
     # Class 0, which is found, is corrected as ever, here into what is not known.
     believed[20:44, 10:22] = 1
-    assert _looked(labels, believed, 0.95, {"targets.known_above": 0.5})[0][30, 16] == 1
+    assert _looked(labels, believed, 0.95, changes | {"targets.known_above": 0.5})[0][30, 16] == 1
 
 
 def test_the_teacher_s_likelihoods_are_freed_of_class_weights(monkeypatch):

@@ -229,8 +229,37 @@ def without_weights(scores: jax.Array, weights: Sequence[float]) -> jax.Array:
     """
     if not weights:
         return scores
-    weighed = jnp.log(jnp.array([weight or 1.0 for weight in weights], scores.dtype))
-    return scores - weighed.reshape((1,) * (scores.ndim - 1) + weighed.shape)
+    return _divided(scores, jnp.array([weight or 1.0 for weight in weights], scores.dtype))
+
+
+def adjusted(scores: jax.Array, drawn: jax.Array, exponent: float) -> jax.Array:
+    """The scores of a teacher that corrects: likelihoods divided by (share of the class)^exponent.
+
+    What is drawn wrongly is mostly a small thing as part of the large one around it. A teacher that
+    learnt such labels gives rare classes less than they are due, so that its corrections to rare
+    classes are right more often than those to common ones of the same likelihood. The form is the
+    logit adjustment of Menon et al. 2021 (arXiv 2007.07314), there with exponent 1 for classes that
+    are to count alike; what it gains here is in docs/targets.md.
+
+    Args:
+        scores: (..., C), logits.
+        drawn: (C,) drawn pixels of each class, at least 0. A class that nobody drew is not divided.
+        exponent: in [0, 1]; 0 for none.
+
+    >>> p = jax.nn.softmax(adjusted(jnp.log(jnp.array([0.6, 0.4])), jnp.array([9.0, 1.0]), 0.5))
+    >>> print(p.round(3))
+    [0.333 0.667]
+    """
+    if not exponent:
+        return scores
+    shares = jnp.where(drawn > 0, drawn / jnp.maximum(jnp.sum(drawn), 1.0), 1.0)
+    return _divided(scores, shares**exponent)
+
+
+def _divided(scores: jax.Array, factors: jax.Array) -> jax.Array:
+    """The scores (..., C) of which each class's likelihood is divided by its factor (C,)."""
+    logs = jnp.log(factors).astype(scores.dtype)
+    return scores - logs.reshape((1,) * (scores.ndim - 1) + logs.shape)
 
 
 def known(found: jax.Array, drawn: jax.Array, share: float) -> jax.Array:

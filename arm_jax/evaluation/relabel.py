@@ -63,6 +63,7 @@ def judge(
     ignore: int = 255,
     near: float | None = None,
     known: np.ndarray | None = None,
+    drawn_pixels: Sequence[int] = (),
 ) -> Belief:
     """What a network believes of a label, by the thresholds of the section `targets`.
 
@@ -75,6 +76,7 @@ def judge(
       ignore: the label of pixels that have none.
       near: how sure the network must be near an edge; None for `correct_above_near`.
       known: (C,) bool, see `targets.known`; None for all classes.
+      drawn_pixels: of each class in the training labels, for `targets.adjust`; () without it.
     """
     drawn, believed = label != ignore, p.argmax(-1).astype(np.uint8)
     certainty = p.max(-1)
@@ -88,7 +90,9 @@ def judge(
     known = np.ones(p.shape[-1], bool) if known is None else known
     doubted = drawn & known[np.minimum(label, len(known) - 1)]
     its = (jnp.asarray(believed), jnp.asarray(certainty))
-    found = targets.corrected(jnp.asarray(label), *its, limit, jnp.asarray(doubted))
+    r = adjusted(p, drawn_pixels, settings.adjust)
+    rival = (jnp.asarray(r.argmax(-1).astype(np.uint8)), jnp.asarray(r.max(-1)))
+    found = targets.corrected(jnp.asarray(label), *rival, limit, jnp.asarray(doubted))
     missing = jnp.asarray(~drawn & known[believed])
     found = targets.completed(found, *its, settings.complete_above, missing)
     new = np.asarray(jax.device_get(found))
@@ -102,9 +106,19 @@ def without_weights(p: np.ndarray, weights: Sequence[float]) -> np.ndarray:
 
     As `targets.without_weights` does with scores.
     """
-    if not weights:
+    return _divided(p, [weight or 1.0 for weight in weights]) if weights else p
+
+
+def adjusted(p: np.ndarray, pixels: Sequence[int], exponent: float) -> np.ndarray:
+    """Likelihoods (..., C) that correct, as `targets.adjusted` makes scores; () for as they are."""
+    if not exponent or not pixels:
         return p
-    p = p / np.array([weight or 1.0 for weight in weights], np.float32)
+    total = sum(pixels)
+    return _divided(p, [(number / total) ** exponent if number else 1.0 for number in pixels])
+
+
+def _divided(p: np.ndarray, factors: Sequence[float]) -> np.ndarray:
+    p = p / np.array(factors, np.float32)
     return p / p.sum(-1, keepdims=True)
 
 

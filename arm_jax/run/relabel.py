@@ -151,23 +151,24 @@ def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.B
     state, near, known = run.state.beliefs, _near_threshold(run, limits), None
     if state is not None:
         known = np.asarray(targets.known(state.found, state.drawn, limits.known_above))
-    weights = _class_weights(run)
+    pixels = _pixels(run, limits)
+    weights = run.experiment.class_weights(pixels)
     terminal.say(f"near edges   within {limits.near:g} px, corrects above {near:.2g}")
 
     def belief(record: dict) -> relabels.Belief:
         p = relabels.without_weights(run.probabilities(record["image"]), weights)
-        return relabels.judge(p, record["label"], limits, run.classes.ignore, near, known)
+        label, ignore = record["label"], run.classes.ignore
+        return relabels.judge(p, label, limits, ignore, near, known, pixels)
 
     return belief
 
 
-def _class_weights(run: restore.Run) -> tuple[float, ...]:
-    """The factors on the loss that the run was trained with; () for none."""
-    pixels: tuple[int, ...] = ()
-    if run.experiment.config.loss.class_weights == "balanced":
-        source = inputs.training_source(run.experiment.config)
-        pixels = check.pixels(source, check.check(source, name="training", cache=run.folder))
-    return run.experiment.class_weights(pixels)
+def _pixels(run: restore.Run, limits: ConfigDict) -> tuple[int, ...]:
+    """Of each class in the training labels, where class weights or `adjust` ask for it; else ()."""
+    if run.experiment.config.loss.class_weights != "balanced" and not limits.adjust:
+        return ()
+    source = inputs.training_source(run.experiment.config)
+    return check.pixels(source, check.check(source, name="training", cache=run.folder))
 
 
 def _seen(number: int) -> str:

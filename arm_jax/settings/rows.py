@@ -237,6 +237,8 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
      "Take that, or a threshold by where the teacher contradicts the labels."),
     ("targets.known_above", 0.5, FRACTION, TRAINING,
      "Share of a class's labels that the teacher must find to correct it and to complete with it."),
+    ("targets.adjust", 0.0, FRACTION, TRAINING,
+     "Exponent a: likelihoods divided by (share of the class)^a correct labels; 0 for none."),
     ("targets.near", 6.0, Real(0), TRAINING,
      "Pixels from an edge that are near it, in the resized image."),
     ("targets.complete", "none", Choice(("none", "class", "soft", "posterior")), TRAINING,

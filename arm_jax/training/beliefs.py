@@ -142,8 +142,9 @@ def look(
         p = jnp.exp(log_softmax(scores))
         labels, found = maps["labels"], maps["labels"]
         if settings.correct in ("class", "soft"):
+            r = jnp.exp(log_softmax(targets.adjusted(scores, beliefs.drawn, settings.adjust)))
             found = targets.corrected(
-                found, jnp.argmax(p, -1), jnp.max(p, -1), maps["limit"], maps["drawn"]
+                found, jnp.argmax(r, -1), jnp.max(r, -1), maps["limit"], maps["drawn"]
             )
         elif settings.correct == "posterior":
             q = _posterior(p, labels, maps["drawn"], table, settings.sharpness)
@@ -249,7 +250,8 @@ def _learned(
         sampled(x) for x in (labels, distance, doubted, drawn, may_be_wrong)
     )
     p = jnp.exp(log_softmax(scores))
-    believed, certainty = jnp.argmax(p, -1), jnp.max(p, -1)
+    r = jnp.exp(log_softmax(targets.adjusted(scores, beliefs.drawn, settings.adjust)))
+    believed, certainty = jnp.argmax(r, -1), jnp.max(r, -1)
 
     def share(pixels: jax.Array, of: jax.Array) -> tuple[jax.Array, jax.Array]:
         number = jnp.sum(of, dtype=jnp.float32)

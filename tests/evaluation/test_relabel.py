@@ -20,7 +20,7 @@ from configs import base
 
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 200), (90, 90, 90), (200, 0, 0)), 255)
 SETTINGS = types.SimpleNamespace(
-    near=2.0, correct_above=0.6, correct_above_near=0.85, complete_above=0.9
+    near=2.0, correct_above=0.6, correct_above_near=0.85, complete_above=0.9, adjust=0.0
 )
 
 
@@ -65,6 +65,20 @@ def test_an_unknown_class_is_left_and_class_weights_are_no_belief():
     skewed /= skewed.sum(-1, keepdims=True)
     np.testing.assert_allclose(relabels.without_weights(skewed, weights), p, rtol=1e-5)
     assert relabels.without_weights(p, ()) is p
+
+
+def test_rare_classes_correct_with_less_and_complete_as_before():
+    label, p = case()
+    label[label == 2] = 1
+    seldom = np.full_like(p, [0.1, 0.6, 0.3])
+    eager = types.SimpleNamespace(**{**vars(SETTINGS), "adjust": 0.5, "complete_above": 0.5})
+    pixels = (500, 490, 10)
+    r = relabels.adjusted(seldom, pixels, 0.5)
+    expected = np.array([0.1 / 0.5**0.5, 0.6 / 0.49**0.5, 0.3 / 0.01**0.5])
+    np.testing.assert_allclose(r[0, 0], expected / expected.sum(), rtol=1e-6)
+    found = relabels.judge(seldom, label, eager, drawn_pixels=pixels)
+    assert np.all(found.label[0, 20:] == 2) and np.all(found.label[20:] == 1)
+    assert np.all(relabels.judge(seldom, label, eager).label[0, 20:] == 0)
 
 
 def test_the_folder_trains_by_one_setting_and_the_old_labels_stay(tmp_path):

@@ -352,6 +352,36 @@ def test_labels_of_a_class_that_the_teacher_does_not_find_are_left_and_complete_
     assert _looked(labels, believed, 0.95, changes | {"targets.known_above": 0.5})[0][30, 16] == 1
 
 
+def test_rare_classes_correct_with_less_and_complete_as_before():
+    """By the shares of the classes among what was drawn: class 2 is a twentieth of it."""
+    labels = np.zeros((64, 96), np.int64)
+    labels[:, 32:64], labels[:, 64:], labels[52:, 32:] = 1, 255, 2
+    drawn = np.bincount(labels[labels != 255], minlength=3).astype(np.float32)
+    scores = np.log(np.full((1, 64, 96, 3), [0.5, 0.1, 0.4], np.float32))
+    changes = {"targets.correct": "class", "targets.complete": "class", "targets.start": 0.0}
+    changes |= {"targets.average": 0.5, "targets.complete_above": 0.45, "targets.known_above": 0.0}
+    for exponent, into, missing in ((0.0, 1, 0), (1.0, 2, 0)):
+        config = tiny.method({**changes, "targets.adjust": exponent}).config
+        empty = nnx.State({})
+        known = beliefs.Beliefs.create(empty, empty, config.targets, 3)
+        for step in range(2):  # in the first, nobody has drawn anything yet
+            given, known = beliefs.look(
+                known,
+                jnp.asarray(scores),
+                jnp.asarray(labels[None], jnp.uint8),
+                jnp.asarray([labels.shape], jnp.int32),
+                jnp.int32(step),
+                config,
+            )
+        found = np.asarray(given.believed[0])
+        assert found[20, 50] == into and found[20, 80] == missing
+    r = np.array([0.5, 0.1, 0.4]) / (drawn / drawn.sum()) ** 0.5
+    got = jax.nn.softmax(targets.adjusted(jnp.asarray(scores[0, 0, 0]), jnp.asarray(drawn), 0.5))
+    np.testing.assert_allclose(got, r / r.sum(), rtol=1e-5)
+    same = targets.adjusted(jnp.asarray(scores), jnp.asarray(drawn), 0.0)
+    np.testing.assert_array_equal(same, scores)
+
+
 def test_the_teacher_s_likelihoods_are_freed_of_class_weights(monkeypatch):
     seen = []
 

@@ -10,7 +10,7 @@ from group import Groups, Phase
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_network")]
 
-SETTINGS = {"steps": 30, "eval_every": 30, "save_every": 3}
+SETTINGS = {"steps": 30, "eval_every": 30, "save_every": 3, "log_images": False}
 # Seconds after which a request that stands still is made again.
 STILL = {"arm_jax.system.buckets.ANSWER": 2.0}
 # One request is made twice, so that saves fail within seconds.

@@ -11,53 +11,60 @@ from PIL import Image
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_network")]
 
 STEPS = 12
-SETTINGS = {"steps": STEPS, "eval_every": 6, "save_every": 4}
+SETTINGS = {"steps": STEPS, "eval_every": STEPS, "save_every": 4, "log_images": False}
 
 
-@pytest.fixture
-def images(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
+def train(workdir, **more):
+    return ("train", {"workdir": workdir, **SETTINGS, **more})
+
+
+def used(workdir, images, output):
+    predict = {"workdir": workdir, "images": str(images), "output": output}
+    return [("evaluate", {"workdir": workdir}), ("predict", predict)]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with images, an undisturbed `run` on a disk, and what it predicts of them."""
+    above = tmp_path_factory.mktemp("here")
+    (above / "images").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
     for number, one in enumerate(pixels):
-        Image.fromarray(one).save(folder / f"{number}.png")
-    return folder
+        Image.fromarray(one).save(above / "images" / f"{number}.png")
+    run = str(above / "run")
+    tasks = [train(run), *used(run, above / "images", str(above / "predicted"))]
+    (group,) = Groups(above / "printed").run(Phase(tasks, 2))
+    assert [one.status for one in group] == [0, 0], group[0].err[-3000:]
+    return above
 
 
-def test_two_processes_are_signalled_and_killed_go_on_and_use_the_run(bucket, tmp_path, images):
+def test_two_processes_are_signalled_and_killed_go_on_and_use_the_run(bucket, tmp_path, here):
     """The last process alone gets the signal, and is killed in a save when it had gone on."""
-
-    def train(workdir, **more):
-        return ("train", {"workdir": workdir, **SETTINGS, **more})
-
-    def used(workdir, output):
-        predict = {"workdir": workdir, "images": str(images), "output": output}
-        return [("evaluate", {"workdir": workdir}), ("predict", predict)]
-
-    name, local = "gs://runs-here/two/run", tmp_path / "run"
-    predicted = tmp_path / "predicted"
+    name = "gs://runs-here/two/run"
     groups = Groups(tmp_path / "printed")
     ended = groups.run(
-        Phase([train(str(local)), *used(str(local), str(predicted))], 2),
         Phase([train(name, signalled=5)], 2),
         # Between the saves at 8 and 12, of which the first is on its way.
         Phase([train(name, signalled=9, number=signal.SIGKILL)], 2),
     )
     left = whole(bucket, "two/run")
     # Twice into the run: each process uploads what it predicted, and may replace it.
-    ended += groups.run(Phase([train(name), *used(name, None), *used(name, None)], 2))
+    twice = 2 * used(name, here / "images", None)
+    ended += groups.run(Phase([train(name), *twice], 2))
     statuses = [[one.status for one in group] for group in ended]
     printed = [(one.out[-800:], one.err[-2000:]) for group in ended for one in group]
-    assert statuses == [[0, 0], [143, 143], [1, -signal.SIGKILL], [0, 0]], printed
-    assert "SIGTERM: saved at step" in ended[1][0].out
-    assert "process 1 of 2" in ended[2][0].err and "has ended" in ended[2][0].err
-    assert f"continuing from step {left[-1]} of {STEPS}" in ended[3][0].out and left[-1] < STEPS
-    assert_same_run(local, bucket, "two/run")
+    assert statuses == [[143, 143], [1, -signal.SIGKILL], [0, 0]], printed
+    assert "SIGTERM: saved at step" in ended[0][0].out
+    assert "process 1 of 2" in ended[1][0].err and "has ended" in ended[1][0].err
+    assert f"continuing from step {left[-1]} of {STEPS}" in ended[2][0].out and left[-1] < STEPS
+    assert_same_run(here / "run", bucket, "two/run")
     assert not [name for name in bucket.names if name.endswith(".arm_jax.lock")]
-    files = [path for path in predicted.rglob("[!.]*") if path.is_file()]
+    files = [path for path in (here / "predicted").rglob("[!.]*") if path.is_file()]
     assert len(files) > 9
     for path in files:
-        there = bucket.read(f"two/run/predictions/{path.relative_to(predicted).as_posix()}")
+        there = bucket.read(
+            f"two/run/predictions/{path.relative_to(here / 'predicted').as_posix()}"
+        )
         assert there == path.read_bytes(), path
     journal = bucket.read("two/run/predictions/.arm_jax.jsonl").decode()
     assert all(f'"labels/{number}.png"' in journal for number in range(3))
@@ -65,7 +72,7 @@ def test_two_processes_are_signalled_and_killed_go_on_and_use_the_run(bucket, tm
 
 def test_a_bucket_that_denies_ends_both_processes_and_they_go_on(bucket, tmp_path):
     """With several processes a failed save is not made again: all would have to agree on a step."""
-    train = {"workdir": "gs://runs-here/denied/run", **SETTINGS}
+    training = train("gs://runs-here/denied/run")
     seen = set()
 
     def trouble(method, path):
@@ -75,7 +82,7 @@ def test_a_bucket_that_denies_ends_both_processes_and_they_go_on(bucket, tmp_pat
     bucket.trouble = trouble
     groups = Groups(tmp_path / "printed")
     limits = {"arm_jax.run.mirror.PATIENCE": 1.0, "arm_jax.run.arrays.TRIES": 1}
-    (group,) = groups.run(Phase([("hurry", limits), ("train", train)], 2))
+    (group,) = groups.run(Phase([("hurry", limits), training], 2))
     for one in group:
         assert one.status in (1, 2), (one.out[-800:], one.err[-3000:])
         assert "Traceback" not in one.err, one.err[-3000:]
@@ -84,6 +91,6 @@ def test_a_bucket_that_denies_ends_both_processes_and_they_go_on(bucket, tmp_pat
     bucket.trouble = lambda method, path: None
     (left,) = whole(bucket, "denied/run")
     assert left == min(seen)
-    (group,) = groups.run(Phase([("train", train)], 2))
+    (group,) = groups.run(Phase([training], 2))
     assert [one.status for one in group] == [0, 0], group[0].err[-3000:]
     assert f"continuing from step {left} of {STEPS}" in group[0].out

@@ -277,7 +277,7 @@ def test_two_workers_of_ray_train_smoke(tmp_path, request):
         },
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run" / "report.html").exists()

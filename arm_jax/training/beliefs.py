@@ -121,6 +121,7 @@ def look(
         beliefs, scores, labels, distance, doubted, drawn, may_be_wrong, step, config
     )
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
+    drawn_as = beliefs.drawn
     limit = targets.thresholds(
         distance,
         inside=settings.correct_above,
@@ -142,7 +143,7 @@ def look(
         p = jnp.exp(log_softmax(scores))
         labels, found = maps["labels"], maps["labels"]
         if settings.correct in ("class", "soft"):
-            r = jnp.exp(log_softmax(targets.adjusted(scores, beliefs.drawn, settings.adjust)))
+            r = jnp.exp(log_softmax(targets.adjusted(scores, drawn_as, settings.adjust)))
             found = targets.corrected(
                 found, jnp.argmax(r, -1), jnp.max(r, -1), maps["limit"], maps["drawn"]
             )

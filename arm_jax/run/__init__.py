@@ -12,6 +12,8 @@ retries      when a save in a bucket that failed is made again
 restore      a folder to the trained players
 loop         training; prefetch, progress, stragglers and signals are its parts
 inputs       the labelled images that a config names
+arguments    of scripts that use runs
+repositories names and files at the Hugging Face Hub; hub makes and loads them
 refusals     what a command line cannot have, answered before JAX is imported
 describe     what a run is about to do, in words
 page         what the page of a run shows

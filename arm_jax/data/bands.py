@@ -43,7 +43,7 @@ def decode(data: bytes, name: str, number: int) -> np.ndarray:
         )
     if header.bands and header.bands != number:
         raise other_number(name, header.bands, number)
-    pixels = _decoded(header.unturned(data), name, header)
+    pixels = _decoded(header.opaque(header.unturned(data)), name, header)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] != number:

@@ -60,6 +60,7 @@ _TIFF_STARTS = {b"II*\0": ("<", False), b"MM\0*": (">", False)}
 _TIFF_STARTS |= {b"II+\0": ("<", True), b"MM\0+": (">", True)}  # BigTIFF
 _MOST_TAGS = 1000  # of a TIFF; files have about twenty
 _ORIENTATION = 274  # the tag of EXIF and of TIFF
+_EXTRA_SAMPLES = 338  # of TIFF: what the bands behind the colours are, 2 for a transparency
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Header:
       photometric: TIFF's meaning of the samples; 0 is inverted grey, 5 is CMYK. -1 elsewhere.
       lossy: whether neighbouring pixels were mixed when it was saved.
       noted_at: where a TIFF's orientation lies in the file; 0 elsewhere.
+      alpha_at: where a TIFF states that its fourth band is a transparency that its colours are not
+        multiplied by yet; 0 elsewhere.
       palette: of a PNG, red, green and blue in bytes for each stored number; b"" without one.
     """
 
@@ -88,6 +91,7 @@ class Header:
     photometric: int = -1
     lossy: bool = False
     noted_at: int = 0
+    alpha_at: int = 0
     palette: bytes = b""
 
     @property
@@ -100,8 +104,17 @@ class Header:
         """The file without a TIFF's orientation, which decoders obey whether told to or not."""
         if self.orientation == 1 or not self.noted_at:
             return data
-        one = struct.pack(_TIFF_STARTS[data[:4]][0] + "H", 1)
-        return data[: self.noted_at] + one + data[self.noted_at + 2 :]
+        return _stating(data, self.noted_at, 1)
+
+    def opaque(self, data: bytes) -> bytes:
+        """The file whose fourth band is no transparency: OpenCV multiplies the others by one."""
+        return _stating(data, self.alpha_at, 0) if self.alpha_at else data
+
+
+def _stating(data: bytes, at: int, value: int) -> bytes:
+    """A TIFF with another number of 16 bits in its directory."""
+    number = struct.pack(_TIFF_STARTS[data[:4]][0] + "H", value)
+    return data[:at] + number + data[at + 2 :]
 
 
 def read(data: bytes, name: str) -> Header:
@@ -235,7 +248,7 @@ def _tiff(data: bytes | mmap.mmap) -> Header:
         raise ValueError(f"a TIFF of {count} tags")
     place += 8 if big else 2
     tags: dict[int, int] = {}
-    noted_at = 0
+    noted_at = alpha_at = 0
     for _ in range(count):
         tag, kind, number = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, place)
         if kind in (1, 3, 4, 16):
@@ -246,6 +259,8 @@ def _tiff(data: bytes | mmap.mmap) -> Header:
             (tags[tag],) = struct.unpack_from(order + form, data, at)
             if tag == _ORIENTATION and form == "H":
                 noted_at = at
+            if (tag, form, number, tags[tag]) == (_EXTRA_SAMPLES, "H", 1, 2):
+                alpha_at = at
         place += 20 if big else 12
     orientation = tags.get(_ORIENTATION, 1) if noted_at else 1
     compression = tags.get(259, 1)
@@ -259,6 +274,7 @@ def _tiff(data: bytes | mmap.mmap) -> Header:
         photometric=tags.get(262, 1),
         lossy=compression in (6, 7, 34712, 50001),  # JPEG, JPEG 2000, WebP
         noted_at=noted_at,
+        alpha_at=alpha_at,
     )
 
 

@@ -103,7 +103,7 @@ def _by_opencv(data: bytes, name: str, header: Header) -> np.ndarray | None:
     if header.bands < 4 or header.photometric == 5:
         return cv2.imdecode(encoded, _COLOR)
     # OpenCV would multiply the colours by the fourth band, which need not be a transparency.
-    image = cv2.imdecode(encoded, _STORED)
+    image = cv2.imdecode(np.frombuffer(header.opaque(data), np.uint8), _STORED)
     if image is None or image.ndim != 3 or image.shape[2] < 3:
         return None
     if image.dtype == np.uint16:

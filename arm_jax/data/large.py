@@ -128,7 +128,9 @@ class LargeTiff:
                 f"{path}: has {self._number} bands, and the network sees three; train with"
                 f" data.channels = {self._number}, or save those that are red, green and blue"
             )
-        if not self._channels and int(page.photometric) not in (0, 1, 2, 6):
+        # Colours as brightness and two differences are decoded with a JPEG alone.
+        known = (0, 1, 2, 6) if int(page.compression) in (6, 7) else (0, 1, 2)
+        if not self._channels and int(page.photometric) not in known:
             raise InputError(f"{path}: is neither grey nor RGB; save it as RGB")
 
     def _damaged(self, error: Exception) -> InputError:
@@ -206,8 +208,9 @@ class LargeTiff:
         data = handle.read(page.databytecounts[index])
         if len(data) < page.databytecounts[index]:
             raise ValueError("it is cut off")
-        decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables)
-        tile = np.zeros(shape[1:], self._dtype) if decoded is None else decoded[0]
+        # One that a sparse file leaves out has no bytes, and none but its background.
+        decoded, _, shape = page.decode(data or None, index, jpegtables=page.jpegtables)
+        tile = np.full(shape[1:], page.nodata, self._dtype) if decoded is None else decoded[0]
         self._cache[index] = tile
         while sum(kept.nbytes for kept in self._cache.values()) > _CACHE_BYTES:
             self._cache.popitem(last=False)

@@ -92,6 +92,8 @@ class Predicts:
                 f"an image must be a path or an array of {bands.dtype} (height, width,"
                 f" {bands.number}), not {kind} {np.shape(image)}"
             )
+        if not all(image.shape):
+            raise InputError(f"an image must have pixels, not the shape {image.shape}")
         return image
 
     def in_precision(self, dtype: str) -> Segmenter:

@@ -24,7 +24,7 @@ tifffile = pytest.importorskip("tifffile")
 def tiff(pixels, **options):
     file = io.BytesIO()
     layout = {"planarconfig": "contig"} if pixels.ndim == 3 else {}
-    tifffile.imwrite(file, pixels, photometric="minisblack", **layout | options)
+    tifffile.imwrite(file, pixels, **{"photometric": "minisblack"} | layout | options)
     return file.getvalue()
 
 
@@ -65,6 +65,14 @@ def test_other_files_too_in_the_order_red_green_blue_alpha():
             images.decode_image(data, "x", channels=wrong)
     with pytest.raises(InputError, match=r"^x: "):
         images.decode_image(data[:-40], "x", channels=4)
+
+
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha", "unspecified"])
+def test_no_decoder_multiplies_colours_by_the_fourth_band_whatever_it_is_called(extra):
+    there = pixels(4, np.uint8)
+    data = tiff(there, photometric="rgb", extrasamples=[extra])
+    np.testing.assert_array_equal(images.decode_image(data, "x"), there[..., :3])
+    np.testing.assert_array_equal(images.decode_image(data, "x", channels=4), there)
 
 
 def test_floats_and_damaged_files_are_one_line():

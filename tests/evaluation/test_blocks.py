@@ -4,6 +4,7 @@ import itertools
 import resource
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from arm_jax.evaluation.blocks import Blocks, spans
 from arm_jax.evaluation.predict import predict_images
 from arm_jax.evaluation.protocol import Protocol, window_starts
 from arm_jax.networks.input import Bands
+from arm_jax.run.predicting import Predicts
 from arm_jax.system.errors import InputError
 
 tifffile = pytest.importorskip("tifffile")
@@ -80,6 +82,26 @@ def test_every_part_is_what_the_whole_image_has_there(tmp_path, number, dtype, o
             found = image.read(top, left, height, width)
             np.testing.assert_array_equal(found, whole[top : top + height, left : left + width])
             assert found.dtype == whole.dtype
+
+
+def test_tiles_that_a_sparse_tiff_leaves_out_are_background(tmp_path):
+    path, there = tmp_path / "a.tif", pixels()
+    tifffile.imwrite(path, there, photometric="rgb", tile=(64, 64), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        tags = file.pages[0].tags
+        for tag in (tags["TileOffsets"], tags["TileByteCounts"]):
+            tag.overwrite([0, *tag.value[1:]])
+    with opened(path) as image:
+        found = image.read(0, 0, *SIZE)
+    assert (found[:64, :64] == 0).all()
+    np.testing.assert_array_equal(found[64:], there[64:])
+
+
+def test_brightness_and_differences_are_no_colours_but_in_a_jpeg(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels(), photometric="ycbcr", compression="zlib")
+    with pytest.raises(InputError, match=r"a.tif: is neither grey nor RGB; save it as RGB"):
+        opened(path)
 
 
 @pytest.mark.parametrize(
@@ -270,3 +292,12 @@ if __name__ == "__main__":  # what the test above measures
         progress=False,
     )
     print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def test_an_array_without_pixels_is_no_image():
+    class Trained(Predicts):
+        model = types.SimpleNamespace(bands=Bands())
+
+    for shape in ((0, 4, 3), (4, 0, 3)):
+        with pytest.raises(InputError, match="an image must have pixels, not the shape"):
+            Trained().predict(np.zeros(shape, np.uint8))

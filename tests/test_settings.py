@@ -136,6 +136,8 @@ REFUSED = [
     ("patience=-1", "patience = -1; it must be a whole number of at least 0"),
     ("arm.p=nan", "arm.p = 'nan'; it must be a number of at least 1"),
     ("arm.p=1e999", "arm.p = inf"),
+    ("arm.p=1e39", "arm.p: 1e+39 is beyond what 32 bits hold, 3.4e+38"),
+    ("data.channels=0", "data.channels = ('0',) holds no number of bands from 1 to 512"),
     ("arm.isolated=-0.1", "arm.isolated = -0.1; it must be a number from 0 to 1"),
     ("batch_size=True", "batch_size = True; it must be a whole number of at least 1"),
     ("batch_size=2.0", "batch_size = 2.0"),

@@ -115,11 +115,11 @@ class Checkpoints:
     def _find(self, which: str) -> int:
         steps = checkpoint_files.steps(self.folder)
         if which.isdecimal() and int(which) in steps:
-            damage = find_damage(self.folder / which)
+            folder = self.folder / str(int(which))
+            damage = find_damage(folder)
             if damage:
                 raise InputError(
-                    f"{self.folder / which} is damaged ({damage}); use another checkpoint, there"
-                    f" are {steps}"
+                    f"{folder} is damaged ({damage}); use another checkpoint, there are {steps}"
                 )
             return int(which)
         order = sorted(steps, reverse=True)

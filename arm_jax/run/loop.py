@@ -58,7 +58,8 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Mesh | None = None) 
     config = consistency.checked(config)
     trackers.require(config.tracker)
     # Refuses a batch that cannot be split.
-    sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
+    number = sharding.local_batch_size(config.batch_size, mesh, parts=config.accumulate)
+    memory.refuse_batch(number, config.augment.crop)
     compilation.keep_in(config.compilation_cache)
     with mirror.opened(workdir) as folder, run_folder.writing(folder):
         return _train(config, folder, mesh)

@@ -1,6 +1,7 @@
 """What to do when the memory of a device, or of the machine, does not suffice."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,3 +34,24 @@ def explained(doing: str, remedies: Mapping[str, Any]) -> Iterator[None]:
             f"{doing} needs more memory than there is ({text[:160] or 'MemoryError'}); change one"
             f" of {settings}, by --config.KEY=VALUE"
         ) from error
+
+
+def refuse_batch(number: int, size: tuple[int, int]) -> None:
+    """Raise InputError for crops of which nothing but the bytes is larger than the machine's memory.
+
+    A program for a batch of another size takes minutes to compile before it cannot be executed.
+
+    Args:
+      number: of crops on this machine at a time.
+      size: height and width of each.
+    """
+    if not hasattr(os, "sysconf"):
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = 4 * number * size[0] * size[1]  # three colours and a label
+    if needed > there > 0:
+        raise InputError(
+            f"{number:,} crops of {size[0]:,}x{size[1]:,} have {needed:,} bytes before anything is"
+            f" computed, and this machine has {there:,}; choose a smaller batch_size or"
+            " augment.crop"
+        )

@@ -29,6 +29,9 @@ class Kind(Protocol):
     def describe(self, plural: bool = False) -> str: ...
 
 
+FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest number of the arrays that settings become
+
+
 @dataclass(frozen=True)
 class Whole:
     """A whole number from `low` to `high`; a truth value is none. None: no limit."""
@@ -75,6 +78,8 @@ class Real:
             raise ValueError
         if self.above is not None and number <= self.above:
             raise ValueError
+        if abs(number) > FLOAT32:
+            raise Explained(f"{number:g} is beyond what 32 bits hold, {FLOAT32:.3g}")
         return number
 
     def parse(self, text: str) -> float:

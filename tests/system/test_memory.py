@@ -48,3 +48,10 @@ def test_shared_memory_that_is_too_small_for_the_workers_is_refused_before_they_
     ):
         workers.check_shared_memory(2, 16 << 20, tmp_path)
     workers.check_shared_memory(2, 16 << 20, tmp_path / "absent")
+
+
+def test_a_batch_whose_bytes_alone_are_too_many_is_refused():
+    memory.refuse_batch(16, (512, 1024))
+    for number, size in ((10**9, (32, 32)), (1, (10**6, 10**6))):
+        with pytest.raises(InputError, match=r"bytes before anything is computed.*batch_size"):
+            memory.refuse_batch(number, size)

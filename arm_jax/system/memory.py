@@ -37,7 +37,7 @@ def explained(doing: str, remedies: Mapping[str, Any]) -> Iterator[None]:
 
 
 def refuse_batch(number: int, size: tuple[int, int]) -> None:
-    """Raise InputError for crops of which nothing but the bytes is larger than the machine's memory.
+    """Raise InputError for crops whose bytes alone are more than the machine has memory for.
 
     A program for a batch of another size takes minutes to compile before it cannot be executed.
 

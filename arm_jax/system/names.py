@@ -4,6 +4,7 @@ An archive, a list, a JSON file or a prepared data set may hold any name. What i
 such a name goes through here, so that none leads out of the folder that it belongs to.
 """
 
+import contextlib
 import os
 from pathlib import Path, PureWindowsPath
 
@@ -90,6 +91,8 @@ def below(root: str | Path, name: str, title: str = "") -> Path:
     real = Path(root).resolve()
     try:
         target = path.parent.resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.parent.stat()  # `resolve` of Python 3.13 raises nothing for a loop
     except (OSError, RuntimeError) as error:  # a loop of links
         raise InputError(f"{path}: its folder cannot be found ({error})") from error
     if target != real and real not in target.parents:

@@ -1,6 +1,7 @@
 """scripts/benchmarks/compiled_gate.py and compiled_table.py, with a compiler that is made up."""
 
 import importlib
+import importlib.metadata
 import json
 import runpy
 from pathlib import Path
@@ -28,12 +29,15 @@ def scripts(monkeypatch):
     }
 
 
+VERSION = importlib.metadata.version("jax")
+
+
 @pytest.fixture
 def compiler(scripts, monkeypatch):
     """Rows -> the text that compiling them gives, or the error that it raises; `jobs` compiled."""
     child = scripts["aot.child"]
     jobs, answers = [], {}
-    packages = {name: "0.10.2" for name in ("jax", "jaxlib", "jax-cuda13-plugin")}
+    packages = {name: VERSION for name in ("jax", "jaxlib", "jax-cuda13-plugin")}
     text = GOLDEN.read_text().replace("size=32x64 stride=2x2", "size=3x3 stride=2x2")
 
     def run(job, folder, until="end", timeout=0):
@@ -147,7 +151,7 @@ def test_the_table_goes_on_where_it_stopped(scripts, compiler, tmp_path, capsys)
 
     capsys.readouterr()
     assert table.main([str(path), "--markdown"]) == 0
-    older, newer = capsys.readouterr().out.split("**jax 0.10.2**")
+    older, newer = capsys.readouterr().out.split(f"**jax {VERSION}**")
     assert "| demo | 1 GiB, 0.0" in newer and "compiled" not in newer
     assert "| grid | fails: Used 23.5G of 15.7G \\| hbm | fails" in newer
     assert "**jax 0.9.1**" in older and "| grid |  |  |" in older

@@ -10,7 +10,8 @@ from pathlib import Path
 from ml_collections import FrozenConfigDict
 
 from arm_jax import consistency
-from arm_jax.run import grid, restore
+from arm_jax.run import folder as run_folder
+from arm_jax.run import grid, inputs, restore
 from arm_jax.system.errors import Diverged, InputError
 
 
@@ -28,16 +29,27 @@ def trained(run: restore.Run) -> Iterator[restore.Run]:
 
     Raises:
       Diverged: the training of one did.
-      InputError: a folder holds a run of other settings.
+      InputError: a folder holds a run of other settings, or on another number of images: their
+        numbers say which were left out.
     """
     config = run.experiment.config
-    above = run.folder / "folds" / str(config.review.folds)
-    folders = [_trained(config, fold, above / str(fold + 1)) for fold in range(config.review.folds)]
+    data, number = config.data, config.review.folds
+    images = len(inputs.labelled_as_training(config, data.train_split, data.train_images))
+    above = run.folder / "folds" / str(number)
+    folders = [above / str(fold + 1) for fold in range(number)]
+    for fold, folder in enumerate(folders):
+        _train(config, fold, folder)
+        then, now = run_folder.read_images(folder), sum(n % number != fold for n in range(images))
+        if then not in (None, now):
+            raise InputError(
+                f"{folder} was trained on {then:,} images, and without this fold there are"
+                f" {now:,} by now; remove {above}, and the folds are trained anew"
+            )
     for folder in folders:
         yield restore.load(folder)
 
 
-def _trained(config: FrozenConfigDict, fold: int, folder: Path) -> Path:
+def _train(config: FrozenConfigDict, fold: int, folder: Path) -> None:
     number = config.review.folds
     steps = config.review.fold_steps or max(1, config.steps // number)
     changes = {
@@ -55,4 +67,3 @@ def _trained(config: FrozenConfigDict, fold: int, folder: Path) -> Path:
     outcome = grid.run(cell)
     if outcome.diverged:
         raise Diverged(f"{cell.row}: {outcome.diverged}")
-    return folder

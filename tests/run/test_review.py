@@ -18,7 +18,7 @@ from arm_jax import settings
 from arm_jax.data import scenes
 from arm_jax.data.labels import STREET_SCENES
 from arm_jax.review import files
-from arm_jax.run import configs, inputs, relabel, restore, review
+from arm_jax.run import configs, folds, inputs, relabel, restore, review
 from arm_jax.run import folder as run_folder
 from arm_jax.run.checkpoints import Checkpoints
 from arm_jax.system.errors import InputError
@@ -324,6 +324,22 @@ def test_every_image_is_judged_by_a_network_that_has_not_seen_its_label(
     source = inputs.labelled_as_training(settings.frozen(config), "train")
     assert [judges[source[n]["image"].tobytes()] for n in range(6)] == [(0, 2), (1, 2)] * 3
     assert "one of 2 networks that was not trained" in (target / "changes.html").read_text()
+
+
+def test_folds_that_were_trained_on_another_number_of_images_judge_nothing(tmp_path, monkeypatch):
+    """By its number modulo 3 an image would be judged by a network that has learnt its label."""
+    changes = {"review.folds": 3, "data.train_images": 7}
+    config = settings.frozen(base.get_config("smoke"), changes)
+    run = types.SimpleNamespace(experiment=types.SimpleNamespace(config=config), folder=tmp_path)
+    monkeypatch.setattr(folds.grid, "run", lambda cell: types.SimpleNamespace(diverged=""))
+    monkeypatch.setattr(folds.restore, "load", lambda folder: folder.name)
+    for fold, number in (("1", 4), ("2", 5), ("3", 5)):
+        (tmp_path / "folds/3" / fold).mkdir(parents=True)
+        (tmp_path / "folds/3" / fold / "classes.json").write_text(f'{{"images": {number}}}')
+    assert list(folds.trained(run)) == ["1", "2", "3"]
+    (tmp_path / "folds/3/2/classes.json").write_text('{"images": 6}')
+    with pytest.raises(InputError, match=r"folds/3/2 was trained on 6 images.* 5 by now; remove"):
+        list(folds.trained(run))
 
 
 def test_a_fold_is_left_out_of_training(data):

@@ -48,9 +48,9 @@ def test_two_processes_are_signalled_and_killed_go_on_and_use_the_run(bucket, tm
         Phase([train(name, signalled=9, number=signal.SIGKILL)], 2),
     )
     left = whole(bucket, "two/run")
+    evaluate, predict = used(name, here / "images", None)
     # Twice into the run: each process uploads what it predicted, and may replace it.
-    twice = 2 * used(name, here / "images", None)
-    ended += groups.run(Phase([train(name), *twice], 2))
+    ended += groups.run(Phase([train(name), evaluate, predict, predict], 2))
     statuses = [[one.status for one in group] for group in ended]
     printed = [(one.out[-800:], one.err[-2000:]) for group in ended for one in group]
     assert statuses == [[143, 143], [1, -signal.SIGKILL], [0, 0]], printed

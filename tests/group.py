@@ -67,8 +67,6 @@ class Groups:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
         environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"  # it forks
         environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
-        # Each process needs the same hundred small programs, half of its work if it compiles them.
-        environment["JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
         done = subprocess.run(
             [sys.executable, __file__, plan],

@@ -87,6 +87,7 @@ def test_frozen_parts_stay_bit_equal_and_all_others_move(accumulate):
     assert sum(momenta) == sum(x.size for x in jax.tree.leaves(state.params))
 
 
+@pytest.mark.slow
 def test_a_frozen_step_takes_fewer_operations_and_one_on_features_fewer_still():
     batch, parts = tiny.batch(), PARTS[:4]
     steps = Step((), batch), Step(parts, batch), Step(parts, batch, features=True)

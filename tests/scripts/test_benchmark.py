@@ -53,7 +53,8 @@ def run(script, arguments, capsys):
     return status, *capsys.readouterr()
 
 
-@pytest.mark.parametrize("whole_step", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("whole_step", [False, True])
 def test_training_is_measured_whole_in_parts_and_against_others(
     whole_step, scripts, tmp_path, monkeypatch, capsys
 ):

@@ -68,6 +68,7 @@ def test_splitting_keeps_each_device_to_what_it_holds_and_joining_undoes_it():
     np.testing.assert_array_equal(accumulation._join(split, 3), x)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_step_in_parts():
     """README recommends the two together for small cards."""
     runs = [tiny.Run({"accumulate": 2}, remat=remat) for remat in (False, True)]

@@ -207,6 +207,8 @@ def _fit(
     """
     if tensor.dtype.kind in "cOSUmM":
         raise ValueError(f"holds {tensor.dtype} and no real numbers")
+    if tensor.dtype.kind in "iub":
+        raise ValueError(f"holds {tensor.dtype}, as a quantised network does; give its floats")
     with np.errstate(over="ignore"):
         values = tensor.astype(np.float32)
     if not np.isfinite(values).all():

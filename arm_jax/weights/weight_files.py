@@ -145,6 +145,9 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if file.read(256).lstrip().startswith(b"<"):
+                reason = "it is a web page: the server asks for a login, or the address is of one"
         raise InputError(f"{path}: not a readable safetensors file ({reason[:200]})") from None
 
 

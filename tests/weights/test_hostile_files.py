@@ -240,6 +240,7 @@ def test_weights_of_another_output_stride_are_loaded_with_a_word(tmp_path):
     [
         (lambda v: v.astype(complex), "holds complex128 and no real numbers"),
         (lambda v: v.astype(object), "holds object and no real numbers"),
+        (lambda v: v.astype(np.int8), "holds int8, as a quantised network does"),
         (lambda v: v.astype(str), "holds <U32 and no real numbers"),
         (lambda v: v.astype(np.float64) * 1e300, "is not finite"),
         (lambda v: v[None], r"is \(1, "),
@@ -254,6 +255,13 @@ def test_a_tensor_of_other_numbers_is_refused_by_name(change, words):
     state[key] = change(np.ones_like(state[key]))
     with pytest.raises(InputError, match=rf"{key} {words}"):
         pretrained.load(model, state)
+
+
+def test_a_web_page_in_the_place_of_weights_is_called_that(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_text("\n<!DOCTYPE html><html>log in</html>")
+    with pytest.raises(InputError, match=r"not a readable safetensors file \(it is a web page: "):
+        pretrained.load(least(), path)
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])

@@ -67,17 +67,13 @@ def _read(folder: Folder, like: Any) -> tuple[Any, dict]:
     """
     import orbax.checkpoint as ocp
 
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=0,
-        active_processes={0} if jax.process_count() > 1 else None,
-        barrier_sync_key_prefix="restore",
-    )
+    options = alone("restore")
     handler = ocp.CompositeCheckpointHandler(
-        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
-        state=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-        input=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+        composite_options=ocp.CompositeOptions(multiprocessing_options=options),
+        state=ocp.StandardCheckpointHandler(multiprocessing_options=options),
+        input=ocp.JsonCheckpointHandler(multiprocessing_options=options),
     )
-    reader = ocp.Checkpointer(handler, multiprocessing_options=alone)
+    reader = ocp.Checkpointer(handler, multiprocessing_options=options)
     try:
         restored = reader.restore(
             for_orbax(folder),
@@ -96,6 +92,17 @@ def _read(folder: Folder, like: Any) -> tuple[Any, dict]:
     finally:
         reader.close()
     return restored["state"], restored["input"]
+
+
+def alone(purpose: str) -> "ocp.options.MultiprocessingOptions":
+    """What tells Orbax that the first process works without the others, if there are any."""
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix=purpose
+    )
 
 
 def drop_echoes() -> None:

@@ -11,7 +11,10 @@ one; evaluation and prediction, which change nothing, pass over it.
 
 In a bucket nothing can be renamed: a checkpoint has its name from the start, and is complete once
 `commit_success.txt` is there, which Orbax writes last. A save that fails there is made again, see
-`retries`, as long as one process is enough to decide on that.
+`retries`.
+
+Of several processes the first alone saves: all hold the same state, and so none has to agree with
+another on when a save is made again.
 """
 
 import contextlib
@@ -57,11 +60,12 @@ class Checkpoints:
         self._saving: int | None = None
         self._failed = self._owes = False
         self._retries: Retries | None = None
+        self._writes = not read_only and jax.process_index() == 0
         if isinstance(place, Place):
             arrays.limit_tries()
-            if not read_only and jax.process_count() == 1:
+            if self._writes:
                 self._retries = Retries(place / "checkpoints")
-        self._manager = None if read_only else self._create_manager()
+        self._manager = self._create_manager() if self._writes else None
 
     def _create_manager(self) -> "ocp.CheckpointManager":
         import orbax.checkpoint as ocp
@@ -73,10 +77,13 @@ class Checkpoints:
         best = policies.BestN(
             get_metric_fn=checkpoint_files.miou, n=1, keep_checkpoints_without_metrics=False
         )
+        folder = arrays.for_orbax(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)  # Orbax makes none for one of several processes
         return ocp.CheckpointManager(
-            arrays.for_orbax(self.folder),
+            folder,
             options=ocp.CheckpointManagerOptions(
-                create=True,
+                create=False,
+                multiprocessing_options=arrays.alone("save"),
                 cleanup_tmp_directories=True,
                 best_fn=checkpoint_files.miou,  # without it Orbax would not write the scores
                 preservation_policy=policies.AnyPreservationPolicy([newest, best]),
@@ -86,8 +93,6 @@ class Checkpoints:
         )
 
     def _write_digests(self) -> None:
-        if jax.process_index() != 0:
-            return
         if isinstance(self.folder, Place):
             # What the run logged up to this step is there before the checkpoint counts.
             bucket_locks.check(self.folder.parent.address)
@@ -149,14 +154,25 @@ class Checkpoints:
         """Start saving; the arrays are copied first, so the caller may donate them at once.
 
         In a bucket the save may be left for later, see `owes_a_save`; but where it is the `last`
-        one of this start, this returns when it is complete there.
+        one of this start, this returns when it is complete there. Every process must call this for
+        the last one.
 
         Raises InputError when this or the last checkpoint cannot be written, as on a full disk; in
-        a bucket, only after `retries.PATIENCE`.
+        a bucket, only after `retries.PATIENCE`. In the first process alone, or in all for the last.
         """
-        if self._retries is not None:
-            self._save_with_retries(self._retries, step, state, input_position, miou, last)
-            return
+
+        def saved() -> None:
+            if self._retries is not None:
+                self._save_with_retries(self._retries, step, state, input_position, miou, last)
+            elif self._writes:
+                self._save(step, state, input_position, miou)
+
+        if last:
+            processes.once(saved)
+        else:
+            saved()
+
+    def _save(self, step: int, state: Any, input_position: dict, miou: float | None) -> None:
         assert self._manager is not None
         with self._explained():
             # The last one first, whose step is still named.
@@ -182,7 +198,7 @@ class Checkpoints:
     @property
     def owes_a_save(self) -> bool:
         """Whether a save was due that failed, or that an earlier one left no time for, and can be
-        made now. To be asked after each step.
+        made now. To be asked after each step; in the first process alone it may be so.
 
         Raises InputError when nothing could be saved for `retries.PATIENCE` seconds, or another
         process has taken the folder over.
@@ -259,9 +275,10 @@ class Checkpoints:
 
         Raises InputError as `save`.
         """
-        assert self._manager is not None
+        if self._manager is None:
+            return
         folder = self.folder / str(step)
-        if jax.process_index() == 0 and not digests.lists(folder, METRICS):
+        if not digests.lists(folder, METRICS):
             self._saving = step
             with self._explained():
                 if isinstance(folder, Path):
@@ -286,10 +303,17 @@ class Checkpoints:
         return state, position
 
     def wait(self) -> None:
-        """Block until the last save is complete on disk. Raises InputError as `save`."""
-        if self._manager is not None:
-            with self._explained():
-                self._manager.wait_until_finished()
+        """Block until the last save is complete on disk; every process must call this.
+
+        Raises InputError, in all of them, as `save`.
+        """
+
+        def waited() -> None:
+            if self._manager is not None:
+                with self._explained():
+                    self._manager.wait_until_finished()
+
+        processes.once(waited)
 
     def close(self) -> None:
         """Finish the last save and stop the background threads. Raises InputError as `save`."""

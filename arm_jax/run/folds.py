@@ -4,15 +4,20 @@
 images is left out of fold n modulo K. `--mode review` and `--mode relabel` share them.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ml_collections import FrozenConfigDict
 
 from arm_jax import consistency
+from arm_jax.data import records
 from arm_jax.run import folder as run_folder
 from arm_jax.run import grid, inputs, restore
+from arm_jax.system import files, processes
 from arm_jax.system.errors import Diverged, InputError
+
+NAMES = "images.txt"  # a digest of the names of the images that the folds share out
 
 
 def check(config: FrozenConfigDict, images: int) -> None:
@@ -29,13 +34,17 @@ def trained(run: restore.Run) -> Iterator[restore.Run]:
 
     Raises:
       Diverged: the training of one did.
-      InputError: a folder holds a run of other settings, or on another number of images: their
-        numbers say which were left out.
+      InputError: a folder holds a run of other settings, or on other images: their numbers say
+        which were left out.
     """
     config = run.experiment.config
     data, number = config.data, config.review.folds
-    images = len(inputs.labelled_as_training(config, data.train_split, data.train_images))
+    source = inputs.labelled_as_training(config, data.train_split, data.train_images)
+    images = len(source)
     above = run.folder / "folds" / str(number)
+    processes.once(
+        lambda: _check_names(above, [records.named(source, n)[0] for n in range(images)])
+    )
     folders = [above / str(fold + 1) for fold in range(number)]
     for fold, folder in enumerate(folders):
         _train(config, fold, folder)
@@ -47,6 +56,21 @@ def trained(run: restore.Run) -> Iterator[restore.Run]:
             )
     for folder in folders:
         yield restore.load(folder)
+
+
+def _check_names(above: Path, names: Sequence[str]) -> None:
+    """Keep a digest of the images' names, in order, beside the folds; raise where it is another."""
+    digest = hashlib.blake2b("\n".join(names).encode("utf-8", "surrogatepass"), digest_size=16)
+    path = above / NAMES
+    if path.is_file():
+        if path.read_text().strip() != digest.hexdigest():
+            raise InputError(
+                f"{above} was trained on images of other names or in another order, so that it is"
+                " not known which were left out; remove it, and the folds are trained anew"
+            )
+        return
+    above.mkdir(parents=True, exist_ok=True)
+    files.write(path, digest.hexdigest() + "\n")
 
 
 def _train(config: FrozenConfigDict, fold: int, folder: Path) -> None:

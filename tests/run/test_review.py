@@ -326,7 +326,7 @@ def test_every_image_is_judged_by_a_network_that_has_not_seen_its_label(
     assert "one of 2 networks that was not trained" in (target / "changes.html").read_text()
 
 
-def test_folds_that_were_trained_on_another_number_of_images_judge_nothing(tmp_path, monkeypatch):
+def test_folds_that_were_trained_on_other_images_judge_nothing(tmp_path, monkeypatch):
     """By its number modulo 3 an image would be judged by a network that has learnt its label."""
     changes = {"review.folds": 3, "data.train_images": 7}
     config = settings.frozen(base.get_config("smoke"), changes)
@@ -339,6 +339,9 @@ def test_folds_that_were_trained_on_another_number_of_images_judge_nothing(tmp_p
     assert list(folds.trained(run)) == ["1", "2", "3"]
     (tmp_path / "folds/3/2/classes.json").write_text('{"images": 6}')
     with pytest.raises(InputError, match=r"folds/3/2 was trained on 6 images.* 5 by now; remove"):
+        list(folds.trained(run))
+    monkeypatch.setattr(folds.records, "named", lambda source, number: (f"other {number}", ""))
+    with pytest.raises(InputError, match=r"folds/3 was trained on images of other names"):
         list(folds.trained(run))
 
 

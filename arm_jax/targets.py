@@ -247,8 +247,8 @@ def adjusted(scores: jax.Array, drawn: jax.Array, exponent: float) -> jax.Array:
         exponent: in [0, 1]; 0 for none.
 
     >>> p = jax.nn.softmax(adjusted(jnp.log(jnp.array([0.6, 0.4])), jnp.array([9.0, 1.0]), 0.5))
-    >>> print(p.round(3))
-    [0.333 0.667]
+    >>> print([f"{one:.3f}" for one in p])
+    ['0.333', '0.667']
     """
     if not exponent:
         return scores

@@ -163,7 +163,11 @@ def usual_root(dataset: str) -> Path:
 
 
 def wanted(dataset: str) -> str:
-    """What the folder of a data set should hold and how to get that, to end a message with."""
+    """What the folder of a data set should hold and how to get that, to end a message with.
+
+    >>> "leftImg8bit_trainvaltest.zip" in wanted("cityscapes")
+    True
+    """
     entry = DATASETS[dataset]
     return "".join(f"; {part}" for part in (entry.hint, entry.origin) if part)
 

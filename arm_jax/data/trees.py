@@ -18,7 +18,8 @@ _SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
 
 def _shown(part: str) -> bool:
     """Whether a part of a path is one that a user sees."""
-    return not part.startswith(".") and part not in _SYSTEM_FOLDERS
+    # ".." leads elsewhere, which whoever opens the file refuses.
+    return part == ".." or (not part.startswith(".") and part not in _SYSTEM_FOLDERS)
 
 
 class Tree(Protocol):

@@ -26,11 +26,18 @@ STILL = 30
 
 
 def to_save(state: Any, position: dict) -> "ocp.args.Composite":
-    """What Orbax is to save: a train state and the position of the input."""
+    """What Orbax is to save: a train state and the position of the input.
+
+    Of several processes, all of which hold the whole state, one saves it: as numpy arrays, since
+    Orbax waits for the others at arrays that lie on devices of all.
+    """
     import orbax.checkpoint as ocp
 
+    arrays = present(state)
+    if jax.process_count() > 1:
+        arrays = jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), arrays)
     return ocp.args.Composite(
-        state=ocp.args.StandardSave(present(state)), input=ocp.args.JsonSave(position)
+        state=ocp.args.StandardSave(arrays), input=ocp.args.JsonSave(position)
     )
 
 

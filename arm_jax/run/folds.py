@@ -63,7 +63,7 @@ def _check_names(above: Path, names: Sequence[str]) -> None:
     digest = hashlib.blake2b("\n".join(names).encode("utf-8", "surrogatepass"), digest_size=16)
     path = above / NAMES
     if path.is_file():
-        if path.read_text().strip() != digest.hexdigest():
+        if path.read_bytes().strip() != digest.hexdigest().encode():
             raise InputError(
                 f"{above} was trained on images of other names or in another order, so that it is"
                 " not known which were left out; remove it, and the folds are trained anew"

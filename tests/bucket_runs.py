@@ -34,6 +34,20 @@ def saved(method, path):
     return int(found[1]) if found and method == "POST" else None
 
 
+class Denials:
+    """Trouble of a bucket: from the first checkpoint on it denies everything, `number` times."""
+
+    def __init__(self, number):
+        self.left, self._begun = number, False
+
+    def __call__(self, method, path):
+        self._begun = self._begun or bool(saved(method, path))
+        if not (self._begun and self.left):
+            return None
+        self.left -= 1
+        return 403
+
+
 def whole(bucket, name):
     """The steps of the whole checkpoints of a run, in order."""
     pattern = re.compile(re.escape(name) + r"/checkpoints/(\d+)/commit_success\.txt")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from bucket_runs import FILES, assert_same_run, forget, saved
+from bucket_runs import FILES, Denials, assert_same_run, forget, saved
 from flax import nnx
 from PIL import Image
 from safetensors.numpy import load_file
@@ -179,19 +179,10 @@ def test_training_goes_on_while_the_bucket_is_gone(
 ):
     config = small(monkeypatch)
     loop.train(config, tmp_path / "run", mesh=sharding.one_device())
-    denied = [0]
-
-    def trouble(method, path):
-        """Denies everything, from the first checkpoint on, forty times."""
-        if denied[0] < 40 and (denied[0] or saved(method, path)):
-            denied[0] += 1
-            return 403
-        return None
-
-    bucket.trouble = trouble
+    bucket.trouble = denials = Denials(40)
     capsys.readouterr()
     loop.train(config, "gs://runs-here/away", mesh=sharding.one_device())
-    assert denied[0] == 40
+    assert denials.left == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "arm_jax:" in line]
     assert len(told) == 1 and "cannot be saved: the bucket denies access (403)" in told[0]
     assert_same_run(tmp_path / "run", bucket, "away", ("metrics.jsonl", "eval.json"))

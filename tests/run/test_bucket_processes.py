@@ -4,7 +4,7 @@ import signal
 
 import numpy as np
 import pytest
-from bucket_runs import assert_same_run, saved, whole
+from bucket_runs import Denials, assert_same_run, saved, whole
 from group import Groups, Phase
 from PIL import Image
 
@@ -87,19 +87,11 @@ def hurried(**more):
 
 def test_two_processes_go_on_while_the_bucket_denies(bucket, tmp_path, here):
     """The first one alone saves, and makes the save again; all end with the same weights."""
-    denied = [0]
-
-    def trouble(method, path):
-        if denied[0] < 40 and (denied[0] or saved(method, path)):
-            denied[0] += 1
-            return 403
-        return None
-
-    bucket.trouble = trouble
+    bucket.trouble = denials = Denials(40)
     groups = Groups(tmp_path / "printed")
     (group,) = groups.run(Phase([hurried(), train("gs://runs-here/away/run")], 2))
     assert [one.status for one in group] == [0, 0], [one.err[-3000:] for one in group]
-    assert denied[0] == 40
+    assert denials.left == 0
     told = [line for one in group for line in one.err.splitlines() if "cannot be saved" in line]
     assert len(told) == 1 and "the bucket denies access (403)" in told[0], told
     assert "Training goes on" in told[0]

@@ -11,7 +11,7 @@ which labels are reported for which class.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -122,24 +122,45 @@ def edge_weights(
     return stop_gradient(raw * (count / jnp.maximum(jnp.sum(raw), 1.0)))
 
 
-def thresholds(
-    distance: jax.Array, *, inside: float, near: jax.Array | float, width: float
-) -> jax.Array:
-    """How sure the teacher must be to contradict a label: `near` up to `width` pixels from an edge.
+# Up to this many times the width of what is near an edge lies what is behind it; then comes far.
+BEHIND = 7 / 3
 
+
+def thresholds(
+    distance: jax.Array,
+    *,
+    inside: float,
+    near: jax.Array | float,
+    far: jax.Array | float,
+    width: float,
+) -> jax.Array:
+    """How sure the teacher must be to contradict a label, by the distance to the drawn edge.
+
+    `near` up to `width` pixels from an edge, `inside` up to 7/3 of that, and from there on `far`.
     Close to an edge, a contradiction means nothing: on fine labels, a teacher contradicts a tenth
     of the pixels there, and is wrong. Inside of what was drawn it is rare unless labels are wrong.
 
-    >>> print(thresholds(jnp.array([0.5, 9.0]), inside=0.6, near=0.85, width=6.0))
-    [0.85 0.6 ]
+    >>> d = jnp.array([0.5, 9.0, 20.0])
+    >>> print(thresholds(d, inside=0.6, near=0.85, far=0.9, width=6.0))
+    [0.85 0.6  0.9 ]
     """
-    return jnp.where(distance <= width, jnp.float32(near), jnp.float32(inside))
+    behind = jnp.where(distance <= BEHIND * width, jnp.float32(inside), jnp.float32(far))
+    return jnp.where(distance <= width, jnp.float32(near), behind)
+
+
+def fixed_limits(settings: Any) -> dict[str, float]:
+    """For `thresholds`: those of the section `targets`, without a rule."""
+    inside, near = settings.correct_above, settings.correct_above_near
+    return {"near": near, "inside": inside, "far": inside, "width": settings.near}
 
 
 # Between these ratios of contradictions, `near_threshold` falls from the first to the second.
 RATIOS = (0.18, 0.33)
 THRESHOLDS = (0.95, 0.7)
-# What counts as a contradiction for it: the teacher gives another class more than this.
+# The same of `far_threshold`, which falls from this to the one inside.
+FAR_RATIOS = (0.1, 0.3)
+SURE_FAR = 0.9
+# What counts as a contradiction for both: the teacher gives another class more than this.
 CONTRADICTS = 0.6
 
 
@@ -166,9 +187,39 @@ def near_threshold(near: jax.Array, beyond: jax.Array) -> jax.Array:
     >>> print(near_threshold(jnp.float32(0.12), jnp.float32(0.06)))
     0.7
     """
-    ratio = beyond / jnp.maximum(near, 1e-6)
-    wrong = jnp.clip((ratio - RATIOS[0]) / (RATIOS[1] - RATIOS[0]), 0.0, 1.0)
-    return jnp.float32(THRESHOLDS[0]) + jnp.float32(THRESHOLDS[1] - THRESHOLDS[0]) * wrong
+    return _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, *THRESHOLDS)
+
+
+def far_threshold(near: jax.Array, far: jax.Array, inside: float) -> jax.Array:
+    """How sure the teacher must be far from a drawn edge, by where it contradicts the labels.
+
+    Outlines that are drawn badly make labels wrong near edges, and a whole object of a wrong class
+    as often in its middle. Where the teacher contradicts far from edges much less often than near
+    them, these few contradictions are mostly its own mistakes.
+
+    Args:
+        near: as for `near_threshold`.
+        far: () the same share of the drawn pixels farther than 7/3 of that distance.
+        inside: the threshold between the two.
+
+    Returns:
+        () float32: 0.9 up to a ratio of 0.1, `inside` from 0.3 on, on a line in between; never
+        less than `inside`.
+
+    >>> print(far_threshold(jnp.float32(0.2), jnp.float32(0.01), 0.6))
+    0.9
+    >>> print(far_threshold(jnp.float32(0.1), jnp.float32(0.05), 0.6))
+    0.6
+    """
+    return _fallen(far / jnp.maximum(near, 1e-6), FAR_RATIOS, max(SURE_FAR, inside), inside)
+
+
+def _fallen(
+    ratio: jax.Array, ratios: tuple[float, float], first: float, second: float
+) -> jax.Array:
+    """`first` up to the first ratio, `second` from the second one on, on a line in between."""
+    way = jnp.clip((ratio - ratios[0]) / (ratios[1] - ratios[0]), 0.0, 1.0)
+    return jnp.float32(first) + jnp.float32(second - first) * way
 
 
 def corrected(

@@ -1,6 +1,6 @@
 """What a trained network believes of the labels that it was trained on, as labels beside them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def judge(
     label: np.ndarray,
     settings: Any,
     ignore: int = 255,
-    near: float | None = None,
+    limits: Mapping[str, Any] | None = None,
     known: np.ndarray | None = None,
     drawn_pixels: Sequence[int] = (),
 ) -> Belief:
@@ -74,19 +74,15 @@ def judge(
       label: uint8 (h, w).
       settings: the config's section `targets`.
       ignore: the label of pixels that have none.
-      near: how sure the network must be near an edge; None for `correct_above_near`.
+      limits: for `targets.thresholds`, as from `beliefs.limits`; None for those of the settings.
       known: (C,) bool, see `targets.known`; None for all classes.
       drawn_pixels: of each class in the training labels, for `targets.adjust`; () without it.
     """
     drawn, believed = label != ignore, p.argmax(-1).astype(np.uint8)
     certainty = p.max(-1)
-    distance = targets.edge_distance(jnp.asarray(label)[None], reach=int(settings.near) + 1)[0]
-    limit = targets.thresholds(
-        distance,
-        inside=settings.correct_above,
-        near=settings.correct_above_near if near is None else near,
-        width=settings.near,
-    )
+    reach = int(targets.BEHIND * settings.near) + 2
+    distance = targets.edge_distance(jnp.asarray(label)[None], reach=reach)[0]
+    limit = targets.thresholds(distance, **(limits or targets.fixed_limits(settings)))
     known = np.ones(p.shape[-1], bool) if known is None else known
     doubted = drawn & known[np.minimum(label, len(known) - 1)]
     its = (jnp.asarray(believed), jnp.asarray(certainty))

@@ -134,31 +134,36 @@ def _judges(
         yield judge, [[n for n, its in enumerate(one) if its == fold] for one in of]
 
 
-def _near_threshold(run: restore.Run, limits: ConfigDict) -> float:
-    """How sure a run must be of another class near an edge, by `targets.near_rule`."""
+def _limits(run: restore.Run, limits: ConfigDict) -> dict[str, float]:
+    """How sure a run must be of another class, by `targets.near_rule`."""
     if limits.near_rule == "fixed":
-        return limits.correct_above_near
+        return targets.fixed_limits(limits)
     if run.state.beliefs is None:
         raise InputError(
             f"targets.near_rule = {limits.near_rule!r}, but the run of {run.folder} had no teacher"
             " that counts contradictions; use targets.near_rule = 'fixed'"
         )
-    return float(beliefs.near_threshold(run.state.beliefs, limits))
+    found = beliefs.limits(run.state.beliefs, limits)
+    return {name: float(value) for name, value in found.items()}
 
 
 def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.Belief]:
     """What a run believes of a record, by the section `targets` and what its teacher knew."""
-    state, near, known = run.state.beliefs, _near_threshold(run, limits), None
+    state, sure, known = run.state.beliefs, _limits(run, limits), None
     if state is not None:
         known = np.asarray(targets.known(state.found, state.drawn, limits.known_above))
     pixels = _pixels(run, limits)
     weights = run.experiment.class_weights(pixels)
-    terminal.say(f"near edges   within {limits.near:g} px, corrects above {near:.2g}")
+    terminal.say(
+        f"corrects     above {sure['near']:.2g} within {limits.near:g} px of an edge,"
+        f" {sure['inside']:.2g} behind that, {sure['far']:.2g} beyond"
+        f" {targets.BEHIND * limits.near:g} px"
+    )
 
     def belief(record: dict) -> relabels.Belief:
         p = relabels.without_weights(run.probabilities(record["image"]), weights)
         label, ignore = record["label"], run.classes.ignore
-        return relabels.judge(p, label, limits, ignore, near, known, pixels)
+        return relabels.judge(p, label, limits, ignore, sure, known, pixels)
 
     return belief
 

@@ -15,8 +15,6 @@ from arm_jax.training.teacher import Beliefs
 
 # Before this share of T the teacher's likelihoods show nothing about how labels are reported.
 COUNTED_FROM = 0.05
-# How far behind what is near an edge lies what `targets.near_threshold` compares it with.
-BEYOND = 7 / 3
 # Of the running shares that are logged, a step.
 _DECAY = 0.98
 
@@ -50,11 +48,17 @@ def teaches(settings: Any) -> bool:
     return settings.correct != "none" or settings.complete != "none"
 
 
-def near_threshold(beliefs: Beliefs, settings: Any) -> jax.Array | float:
-    """How sure the teacher must be near an edge, by `targets.near_rule`."""
+def limits(beliefs: Beliefs, settings: Any) -> dict[str, jax.Array | float]:
+    """How sure the teacher must be, for `targets.thresholds`, by `targets.near_rule`."""
+    found = targets.fixed_limits(settings)
     if settings.near_rule == "fixed":
-        return settings.correct_above_near
-    return targets.near_threshold(beliefs.contradicted_near, beliefs.contradicted_beyond)
+        return found
+    seen, inside = beliefs.contradicted_near, settings.correct_above
+    return {
+        **found,
+        "near": targets.near_threshold(seen, beliefs.contradicted_beyond),
+        "far": targets.far_threshold(seen, beliefs.contradicted_far, inside),
+    }
 
 
 def inside(extent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -103,7 +107,7 @@ def look(
     drawn = seen & (labels != ignore)
     reach = targets.edge_reach(settings.edge_weight, settings.edge_decay)
     if scores is not None:
-        reach = max(reach, math.ceil(BEYOND * settings.near) + 1)
+        reach = max(reach, math.ceil(targets.BEHIND * settings.near) + 1)
     distance = targets.edge_distance(labels, seen, reach=reach)
     weights = None
     if settings.edge_weight:
@@ -122,12 +126,7 @@ def look(
     )
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
     drawn_as = beliefs.drawn
-    limit = targets.thresholds(
-        distance,
-        inside=settings.correct_above,
-        near=near_threshold(beliefs, settings),
-        width=settings.near,
-    )
+    limit = targets.thresholds(distance, **limits(beliefs, settings))
     never = jnp.float32(jnp.inf)
     known = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
     last = known.shape[0] - 1
@@ -267,7 +266,8 @@ def _learned(
         return jnp.sum(its & pixels[..., None], (0, 1, 2), dtype=jnp.float32)
 
     near = doubted & (distance <= settings.near)
-    beyond = doubted & ~near & (distance <= BEYOND * settings.near)
+    beyond = doubted & ~near & (distance <= targets.BEHIND * settings.near)
+    far = doubted & ~near & ~beyond
     agreement, any_drawn = share(believed == labels, drawn)
     rise = targets.rising(beliefs.rise, agreement, step, config.steps)
     rise = jax.tree.map(lambda new, old: jnp.where(any_drawn, new, old), rise, beliefs.rise)
@@ -289,6 +289,7 @@ def _learned(
         contradicted=running(beliefs.contradicted, settings.correct_above, doubted & ~near),
         contradicted_near=running(beliefs.contradicted_near, targets.CONTRADICTS, near),
         contradicted_beyond=running(beliefs.contradicted_beyond, targets.CONTRADICTS, beyond),
+        contradicted_far=running(beliefs.contradicted_far, targets.CONTRADICTS, far),
         drawn=_DECAY * beliefs.drawn + of_each_class(drawn),
         found=_DECAY * beliefs.found + of_each_class(drawn & (believed == labels)),
     )

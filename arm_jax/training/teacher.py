@@ -43,7 +43,8 @@ class Beliefs:
         and of the others that got one.
       contradicted: () float32, the running share of the drawn pixels away from edges whose class
         the teacher contradicts, surer than `targets.correct_above`.
-      contradicted_near, contradicted_beyond: () float32, what `targets.near_threshold` asks for.
+      contradicted_near, contradicted_beyond, contradicted_far: () float32, what
+        `targets.near_threshold` and `targets.far_threshold` ask for.
       drawn, found: (C,) float32, running counts of the pixels drawn as each class, and of those
         among them that the teacher finds, see `targets.known`.
     """
@@ -59,6 +60,7 @@ class Beliefs:
     contradicted: jax.Array
     contradicted_near: jax.Array
     contradicted_beyond: jax.Array
+    contradicted_far: jax.Array
     drawn: jax.Array
     found: jax.Array
 
@@ -90,6 +92,7 @@ class Beliefs:
             contradicted=jnp.float32(0),
             contradicted_near=jnp.float32(0),
             contradicted_beyond=jnp.float32(0),
+            contradicted_far=jnp.float32(0),
             drawn=jnp.zeros(classes, jnp.float32),
             found=jnp.zeros(classes, jnp.float32),
         )

@@ -54,6 +54,19 @@ def test_a_wrong_box_is_corrected_inside_and_a_missing_corner_completed():
     assert found.certainty[0, 0] == round(0.7 * 255)
 
 
+def test_far_from_edges_another_threshold_holds():
+    label, p = case()
+    whole = np.zeros_like(label)  # no edge but the ones of the box
+    whole[2:20, 3:25] = 2
+    limits = {"near": 0.85, "inside": 0.6, "far": 0.8, "width": 2.0}
+    p = np.full_like(p, [0.7, 0.15, 0.15])
+    found = relabels.judge(p, whole, SETTINGS, limits=limits).part == relabels.CORRECTED
+    ring = np.zeros(whole.shape, bool)
+    ring[4:18, 5:23] = True  # farther than 2 pixels from an edge,
+    ring[7:15, 8:20] = False  # and no farther than 14/3: the centre of the fifth is 4.5 away
+    np.testing.assert_array_equal(found, ring)
+
+
 def test_an_unknown_class_is_left_and_class_weights_are_no_belief():
     label, p = case()
     known = np.array([True, True, False])

@@ -310,6 +310,27 @@ def test_contradictions_near_edges_alone_correct_nothing_and_those_behind_them_d
     np.testing.assert_array_equal(unsure, np.where(near, wrong, labels))
 
 
+@pytest.mark.parametrize(("wrong_far", "certainty", "changed"), [(5, 0.8, 0), (60, 0.8, 1)])
+def test_few_contradictions_far_from_edges_are_the_teachers_mistakes(wrong_far, certainty, changed):
+    """The teacher smooths the edge, and contradicts `wrong_far` rows of the far pixels as well."""
+    labels = np.zeros((128, 96), np.int64)
+    labels[:, 48:] = 1
+    believed = np.zeros_like(labels)
+    believed[:, 54:] = 1
+    believed[:wrong_far, 4:20] = 1
+    found, known = _looked(labels, believed, certainty, {"targets.correct_above": 0.6})
+    far = np.zeros(labels.shape, bool)
+    far[:, :34] = far[:, 62:] = True  # more than 14 pixels from the edge
+    shares = known.contradicted_near, known.contradicted_far
+    expected = (0.5, (believed != labels)[far].mean())
+    for share, one in zip(shares, expected, strict=True):
+        assert share == pytest.approx(0.02 * one, rel=1e-5)
+    box = np.zeros(labels.shape, bool)
+    box[:wrong_far, 4:20] = True
+    np.testing.assert_array_equal(found[box], changed)
+    np.testing.assert_array_equal(found[~box & far], labels[~box & far])
+
+
 @pytest.mark.parametrize("kind", ["class", "posterior"])
 def test_labels_of_images_that_are_right_are_neither_corrected_nor_counted(kind):
     labels = np.zeros((64, 64), np.int64)
@@ -323,6 +344,7 @@ def test_labels_of_images_that_are_right_are_neither_corrected_nor_counted(kind)
     found, known = _looked(labels, nothing, sure, changes, corrected=none)
     np.testing.assert_array_equal(found, labels)
     assert known.contradicted == known.contradicted_near == known.contradicted_beyond == 0
+    assert known.contradicted_far == 0
     assert known.corrected == 0
     labels[:, :4] = 255
     found, _ = _looked(labels, nothing, sure, changes, corrected=none, completed=some)

@@ -181,8 +181,9 @@ def from_scores(
     if given is not None and config.targets.complete != "none":
         missing = given.inside & ~valid
         chosen = missing & (believed != labels)
+        told = by_class * -log_p if method.class_weights else -log_p
         # Over all of them: the fewer the teacher is sure of, the less they weigh.
-        completion = jnp.sum(jnp.where(chosen, -log_p, 0.0)) / jnp.maximum(jnp.sum(missing), 1)
+        completion = jnp.sum(jnp.where(chosen, told, 0.0)) / jnp.maximum(jnp.sum(missing), 1)
         total += config.targets.complete_weight * completion
     return Terms(
         total=total,

@@ -92,20 +92,23 @@ def test_the_teacher_is_the_average_of_weights_and_statistics():
 
 
 @pytest.mark.parametrize(
-    ("correct", "complete"),
+    ("correct", "complete", "weighted"),
     [
-        ("class", "class"),
-        pytest.param("soft", "soft", marks=pytest.mark.slow),
-        pytest.param("posterior", "posterior", marks=pytest.mark.slow),
+        ("class", "class", False),
+        ("class", "class", True),
+        pytest.param("soft", "soft", False, marks=pytest.mark.slow),
+        pytest.param("soft", "soft", True, marks=pytest.mark.slow),
+        pytest.param("posterior", "posterior", False, marks=pytest.mark.slow),
     ],
 )
-def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, complete):
+def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, complete, weighted):
     changes = {"targets.correct": correct, "targets.complete": complete, "loss.q": 0.4}
     changes |= {"targets.correct_above": 0.4, "targets.complete_above": 0.5}
     changes |= {"model.auxiliary_weight": 0.0, "arm.kind": "none"}
-    method = tiny.method(RECIPE | changes)
-    rng = np.random.default_rng(0)
     shape, classes = (2, 6, 8), tiny.CLASSES
+    weights = tuple(0.5 + np.arange(classes)) if weighted else ()
+    method = dataclasses.replace(tiny.method(RECIPE | changes), class_weights=weights)
+    rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, (2, 2, 2)).repeat(3, 1).repeat(4, 2).astype(np.uint8)
     labels[rng.random(shape) < 0.4] = 255
     extent = np.array([[6, 8], [5, 6]], np.int32)
@@ -137,7 +140,7 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
     drawn, missing = labels != 255, (labels == 255) & inside
     distance = np.asarray(given.weights)  # of the formula, tested elsewhere
     table = None if new.counts is None else np.asarray(new.counts, np.float64)
-    one = np.eye(classes)
+    one, of_class = np.eye(classes), np.array(weights or [1.0] * classes)
     main = completion = 0.0
     for place in np.ndindex(shape):
         q = p[place]
@@ -153,10 +156,11 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
                 wrong = q.argmax() != labels[place] and q.max() > (0.85 if near else 0.4)
                 changed = one[q.argmax()] if correct == "class" else q
                 target = changed if wrong else one[labels[place]]
-            main -= distance[place] * (target * log_p[place]).sum()
+            its = of_class[labels[place] if not wrong else q.argmax()] if weighted else 1.0
+            main -= its * distance[place] * (target * log_p[place]).sum()
         elif missing[place] and q.max() > 0.5:
             target = q if complete == "soft" else one[q.argmax()]
-            completion -= (target * log_p[place]).sum()
+            completion -= of_class[q.argmax()] * (target * log_p[place]).sum()
     expected = main / drawn.sum() + completion / missing.sum()
     assert completion > 0
     assert float(found) == pytest.approx(expected, rel=2e-5)

@@ -61,6 +61,14 @@ def limits(beliefs: Beliefs, settings: Any) -> dict[str, jax.Array | float]:
     }
 
 
+def trust(beliefs: Beliefs | None, settings: Any) -> jax.Array | float:
+    """How much edges weigh of what was asked for, by `targets.near_rule`."""
+    if beliefs is None or settings.near_rule == "fixed" or not teaches(settings):
+        return 1.0
+    found = targets.edge_trust(beliefs.contradicted_near, beliefs.contradicted_beyond)
+    return jnp.where(beliefs.begun, found, 1.0)
+
+
 def inside(extent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """(b, h, w) bool: what is no padding, from heights and widths (b, 2)."""
     rows = jnp.arange(shape[1])[None, :, None] < extent[:, 0, None, None]
@@ -112,7 +120,10 @@ def look(
     weights = None
     if settings.edge_weight:
         weights = targets.edge_weights(
-            distance, drawn, strength=settings.edge_weight, decay=settings.edge_decay
+            distance,
+            drawn,
+            strength=settings.edge_weight * trust(beliefs, settings),
+            decay=settings.edge_decay,
         )
     given = Given(labels, labels, seen, weights)
     if beliefs is None or scores is None:

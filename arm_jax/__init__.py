@@ -13,6 +13,7 @@ reads this list.
     theorem      the theorem, measured: L(v), W(v), the Hölder ratio
     weightings   the table of W(v); monotone and closed-form W
     targets      labels corrected, completed, and weighed at their edges
+    contradictions  how sure a teacher must be, by where it contradicts what was drawn
     noise        which label is reported for which class, estimated
     schedules    the learning rate of Sec. 4.2
     optimizer    SGD down for the segmenter and up for ARM

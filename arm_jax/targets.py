@@ -11,7 +11,7 @@ which labels are reported for which class.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -124,133 +124,6 @@ def edge_weights(
     raw = jnp.where(drawn, 1.0 + strength * jnp.exp(-distance / decay), 0.0)
     count = jnp.sum(drawn, dtype=jnp.float32)
     return stop_gradient(raw * (count / jnp.maximum(jnp.sum(raw), 1.0)))
-
-
-# Up to this many times the width of what is near an edge lies what is behind it; then comes far.
-BEHIND = 7 / 3
-
-
-def thresholds(
-    distance: jax.Array,
-    *,
-    inside: float,
-    near: jax.Array | float,
-    far: jax.Array | float,
-    width: float,
-) -> jax.Array:
-    """How sure the teacher must be to contradict a label, by the distance to the drawn edge.
-
-    `near` up to `width` pixels from an edge, `inside` up to 7/3 of that, and from there on `far`.
-    Close to an edge, a contradiction means nothing: on fine labels, a teacher contradicts a tenth
-    of the pixels there, and is wrong. Inside of what was drawn it is rare unless labels are wrong.
-
-    >>> d = jnp.array([0.5, 9.0, 20.0])
-    >>> print(thresholds(d, inside=0.6, near=0.85, far=0.9, width=6.0))
-    [0.85 0.6  0.9 ]
-    """
-    behind = jnp.where(distance <= BEHIND * width, jnp.float32(inside), jnp.float32(far))
-    return jnp.where(distance <= width, jnp.float32(near), behind)
-
-
-def fixed_limits(settings: Any) -> dict[str, float]:
-    """For `thresholds`: those of the section `targets`, without a rule."""
-    inside, near = settings.correct_above, settings.correct_above_near
-    return {"near": near, "inside": inside, "far": inside, "width": settings.near}
-
-
-# Between these ratios of contradictions, `near_threshold` falls from the first to the second.
-RATIOS = (0.18, 0.33)
-THRESHOLDS = (0.95, 0.7)
-# The same of `far_threshold`, which falls from this to the one inside.
-FAR_RATIOS = (0.1, 0.3)
-SURE_FAR = 0.9
-# And the differences between which `edge_trust` falls from 1 to 0.
-EXCESSES = (0.06, 0.12)
-# What counts as a contradiction for these: the teacher gives another class more than this.
-CONTRADICTS = 0.6
-
-
-def near_threshold(near: jax.Array, beyond: jax.Array) -> jax.Array:
-    """How sure the teacher must be near a drawn edge, by where it contradicts the labels.
-
-    A teacher smooths the edges of labels that are right, and contradicts them there, but hardly
-    farther inside; where labels are wrong it contradicts them farther inside, too. So the ratio of
-    the two shares shows which of both contradictions near an edge are, without knowing the truth.
-    On CamVid it was 0.10 to 0.19 for labels that are right, of whose contradictions near edges 0 to
-    10 % were right, and 0.31 to 0.85 for three kinds of wrong labels, where 53 to 72 % were
-    (docs/targets.md).
-
-    Args:
-        near: () share of the drawn pixels near an edge that the teacher contradicts, surer than
-            `CONTRADICTS`.
-        beyond: () the same of those behind them, up to 7/3 of that distance.
-
-    Returns:
-        () float32: 0.95 up to a ratio of 0.18, 0.7 from 0.33 on, on a line in between.
-
-    >>> print(near_threshold(jnp.float32(0.12), jnp.float32(0.02)))
-    0.95
-    >>> print(near_threshold(jnp.float32(0.12), jnp.float32(0.06)))
-    0.7
-    """
-    return _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, *THRESHOLDS)
-
-
-def far_threshold(near: jax.Array, far: jax.Array, inside: float) -> jax.Array:
-    """How sure the teacher must be far from a drawn edge, by where it contradicts the labels.
-
-    Outlines that are drawn badly make labels wrong near edges, and a whole object of a wrong class
-    as often in its middle. Where the teacher contradicts far from edges much less often than near
-    them, these few contradictions are mostly its own mistakes.
-
-    Args:
-        near: as for `near_threshold`.
-        far: () the same share of the drawn pixels farther than 7/3 of that distance.
-        inside: the threshold between the two.
-
-    Returns:
-        () float32: 0.9 up to a ratio of 0.1, `inside` from 0.3 on, on a line in between; never
-        less than `inside`.
-
-    >>> print(far_threshold(jnp.float32(0.2), jnp.float32(0.01), 0.6))
-    0.9
-    >>> print(far_threshold(jnp.float32(0.1), jnp.float32(0.05), 0.6))
-    0.6
-    """
-    return _fallen(far / jnp.maximum(near, 1e-6), FAR_RATIOS, max(SURE_FAR, inside), inside)
-
-
-def edge_trust(near: jax.Array, beyond: jax.Array) -> jax.Array:
-    """How much the labels near drawn edges are to be trusted, by where the teacher contradicts.
-
-    Outlines beside their objects make labels wrong near edges and not behind them, and such labels
-    are not to weigh more than others. What shows them is that the teacher contradicts near edges by
-    more than behind them, although it contradicts so often behind them that it is no mere smoothing
-    (`near_threshold`). That difference was 0.13 and 0.16 (two networks) where half of the outlines
-    lie outside of their objects, and 0.03 to 0.06 with two other kinds of wrong labels.
-
-    Args:
-        near, beyond: as for `near_threshold`.
-
-    Returns:
-        () float32, a factor on the strength of `edge_weights`: 1 up to a difference of 0.06, 0 from
-        0.12 on, on a line in between; 1 where the contradictions are smoothing.
-
-    >>> print(edge_trust(jnp.float32(0.28), jnp.float32(0.12)))
-    0.0
-    >>> print(edge_trust(jnp.float32(0.17), jnp.float32(0.12)))
-    1.0
-    """
-    wrong = _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, 0.0, 1.0)
-    return _fallen(wrong * (near - beyond), EXCESSES, 1.0, 0.0)
-
-
-def _fallen(
-    ratio: jax.Array, ratios: tuple[float, float], first: float, second: float
-) -> jax.Array:
-    """`first` up to the first ratio, `second` from the second one on, on a line in between."""
-    way = jnp.clip((ratio - ratios[0]) / (ratios[1] - ratios[0]), 0.0, 1.0)
-    return jnp.float32(first) + jnp.float32(second - first) * way
 
 
 def corrected(

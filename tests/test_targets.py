@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from arm_jax import targets
+from arm_jax import contradictions, targets
 from arm_jax.data import augment
 
 IGNORE = 255
@@ -86,7 +86,8 @@ def test_a_label_is_corrected_where_the_teacher_is_surer_than_its_place_asks():
     labels[rng.random(shape) < 0.4] = IGNORE
     believed, certainty = rng.integers(0, 3, shape), rng.random(shape).astype(np.float32)
     distance = rng.uniform(0, 20, shape)
-    limit = targets.thresholds(jnp.asarray(distance), inside=0.6, near=0.85, far=0.7, width=6.0)
+    limits = contradictions.Limits(near=0.85, inside=0.6, far=0.7, width=6.0)
+    limit = contradictions.thresholds(jnp.asarray(distance), limits)
     drawn = labels != IGNORE
     found = targets.corrected(
         *(jnp.asarray(x) for x in (labels, believed, certainty)), limit, jnp.asarray(drawn)
@@ -102,27 +103,6 @@ def test_a_label_is_corrected_where_the_teacher_is_surer_than_its_place_asks():
             expected[place] = believed[place]
     np.testing.assert_array_equal(found, expected)
     assert (expected != labels)[drawn].any() and (expected != labels)[~drawn].any()
-
-
-@pytest.mark.parametrize(
-    ("near", "far", "expected"),
-    [
-        (0.1, 0.0, 0.9),
-        (0.1, 0.01, 0.9),
-        (0.1, 0.02, 0.75),
-        (0.1, 0.03, 0.6),
-        (0.1, 0.5, 0.6),
-        (0.0, 0.0, 0.9),
-        (0.0, 0.01, 0.6),
-    ],
-)
-def test_far_from_edges_the_teacher_must_be_surer_where_it_contradicts_near_them_alone(
-    near, far, expected
-):
-    found = targets.far_threshold(jnp.float32(near), jnp.float32(far), 0.6)
-    assert found == pytest.approx(expected, abs=1e-5)
-    # No rule asks for less than was asked for.
-    assert targets.far_threshold(jnp.float32(near), jnp.float32(far), 0.95) >= 0.95 - 1e-6
 
 
 def test_labels_corrected_by_the_true_classes_are_a_fixed_point():

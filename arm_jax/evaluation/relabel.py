@@ -1,6 +1,6 @@
 """What a trained network believes of the labels that it was trained on, as labels beside them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from arm_jax import targets
+from arm_jax import contradictions, targets
 from arm_jax.data import colors, images
 from arm_jax.data.labels import Classes
 from arm_jax.system import locks, names, outputs
@@ -61,7 +61,7 @@ def judge(
     label: np.ndarray,
     settings: Any,
     ignore: int = 255,
-    limits: Mapping[str, Any] | None = None,
+    limits: contradictions.Limits | None = None,
     known: np.ndarray | None = None,
     drawn_pixels: Sequence[int] = (),
 ) -> Belief:
@@ -74,15 +74,15 @@ def judge(
       label: uint8 (h, w).
       settings: the config's section `targets`.
       ignore: the label of pixels that have none.
-      limits: for `targets.thresholds`, as from `beliefs.limits`; None for those of the settings.
+      limits: how sure it must be, as from `beliefs.limits`; None for the fixed ones.
       known: (C,) bool, see `targets.known`; None for all classes.
       drawn_pixels: of each class in the training labels, for `targets.adjust`; () without it.
     """
     drawn, believed = label != ignore, p.argmax(-1).astype(np.uint8)
     certainty = p.max(-1)
-    reach = int(targets.BEHIND * settings.near) + 2
+    reach = int(contradictions.BEHIND * settings.near) + 2
     distance = targets.edge_distance(jnp.asarray(label)[None], reach=reach)[0]
-    limit = targets.thresholds(distance, **(limits or targets.fixed_limits(settings)))
+    limit = contradictions.thresholds(distance, limits or contradictions.Limits.fixed(settings))
     known = np.ones(p.shape[-1], bool) if known is None else known
     doubted = drawn & known[np.minimum(label, len(known) - 1)]
     its = (jnp.asarray(believed), jnp.asarray(certainty))

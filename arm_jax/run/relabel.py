@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from arm_jax import settings, targets
+from arm_jax import contradictions, settings, targets
 from arm_jax.data import check, places, records
 from arm_jax.data.formats import keys
 from arm_jax.data.labels import Classes
@@ -134,17 +134,17 @@ def _judges(
         yield judge, [[n for n, its in enumerate(one) if its == fold] for one in of]
 
 
-def _limits(run: restore.Run, limits: ConfigDict) -> dict[str, float]:
+def _limits(run: restore.Run, limits: ConfigDict) -> contradictions.Limits:
     """How sure a run must be of another class, by `targets.near_rule`."""
     if limits.near_rule == "fixed":
-        return targets.fixed_limits(limits)
+        return contradictions.Limits.fixed(limits)
     if run.state.beliefs is None:
         raise InputError(
             f"targets.near_rule = {limits.near_rule!r}, but the run of {run.folder} had no teacher"
             " that counts contradictions; use targets.near_rule = 'fixed'"
         )
     found = beliefs.limits(run.state.beliefs, limits)
-    return {name: float(value) for name, value in found.items()}
+    return found._replace(near=float(found.near), far=float(found.far))
 
 
 def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.Belief]:
@@ -155,9 +155,9 @@ def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.B
     pixels = _pixels(run, limits)
     weights = run.experiment.class_weights(pixels)
     terminal.say(
-        f"corrects     above {sure['near']:.2g} within {limits.near:g} px of an edge,"
-        f" {sure['inside']:.2g} behind that, {sure['far']:.2g} beyond"
-        f" {targets.BEHIND * limits.near:g} px"
+        f"corrects     above {sure.near:.2g} within {sure.width:g} px of an edge,"
+        f" {sure.inside:.2g} behind that, {sure.far:.2g} beyond"
+        f" {contradictions.BEHIND * sure.width:g} px"
     )
 
     def belief(record: dict) -> relabels.Belief:

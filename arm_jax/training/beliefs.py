@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from arm_jax import noise, schedules, targets
+from arm_jax import contradictions, noise, schedules, targets
 from arm_jax.softmax import log_softmax
 from arm_jax.training.pixel_maps import by_rows
 from arm_jax.training.teacher import Beliefs
@@ -48,24 +48,23 @@ def teaches(settings: Any) -> bool:
     return settings.correct != "none" or settings.complete != "none"
 
 
-def limits(beliefs: Beliefs, settings: Any) -> dict[str, jax.Array | float]:
-    """How sure the teacher must be, for `targets.thresholds`, by `targets.near_rule`."""
-    found = targets.fixed_limits(settings)
+def limits(beliefs: Beliefs, settings: Any) -> contradictions.Limits:
+    """How sure the teacher must be, by `targets.near_rule`."""
+    found = contradictions.Limits.fixed(settings)
     if settings.near_rule == "fixed":
         return found
     seen, inside = beliefs.contradicted_near, settings.correct_above
-    return {
-        **found,
-        "near": targets.near_threshold(seen, beliefs.contradicted_beyond),
-        "far": targets.far_threshold(seen, beliefs.contradicted_far, inside),
-    }
+    return found._replace(
+        near=contradictions.near_threshold(seen, beliefs.contradicted_beyond),
+        far=contradictions.far_threshold(seen, beliefs.contradicted_far, inside),
+    )
 
 
 def trust(beliefs: Beliefs | None, settings: Any) -> jax.Array | float:
     """How much edges weigh of what was asked for, by `targets.near_rule`."""
     if beliefs is None or settings.near_rule == "fixed" or not teaches(settings):
         return 1.0
-    found = targets.edge_trust(beliefs.contradicted_near, beliefs.contradicted_beyond)
+    found = contradictions.edge_trust(beliefs.contradicted_near, beliefs.contradicted_beyond)
     return jnp.where(beliefs.begun, found, 1.0)
 
 
@@ -115,7 +114,7 @@ def look(
     drawn = seen & (labels != ignore)
     reach = targets.edge_reach(settings.edge_weight, settings.edge_decay)
     if scores is not None:
-        reach = max(reach, math.ceil(targets.BEHIND * settings.near) + 1)
+        reach = max(reach, math.ceil(contradictions.BEHIND * settings.near) + 1)
     distance = targets.edge_distance(labels, seen, reach=reach)
     weights = None
     if settings.edge_weight:
@@ -137,7 +136,7 @@ def look(
     )
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
     drawn_as = beliefs.drawn
-    limit = targets.thresholds(distance, **limits(beliefs, settings))
+    limit = contradictions.thresholds(distance, limits(beliefs, settings))
     never = jnp.float32(jnp.inf)
     known = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
     last = known.shape[0] - 1
@@ -277,7 +276,7 @@ def _learned(
         return jnp.sum(its & pixels[..., None], (0, 1, 2), dtype=jnp.float32)
 
     near = doubted & (distance <= settings.near)
-    beyond = doubted & ~near & (distance <= targets.BEHIND * settings.near)
+    beyond = doubted & ~near & (distance <= contradictions.BEHIND * settings.near)
     far = doubted & ~near & ~beyond
     agreement, any_drawn = share(believed == labels, drawn)
     rise = targets.rising(beliefs.rise, agreement, step, config.steps)
@@ -298,9 +297,11 @@ def _learned(
         rise=rise,
         counts=counts,
         contradicted=running(beliefs.contradicted, settings.correct_above, doubted & ~near),
-        contradicted_near=running(beliefs.contradicted_near, targets.CONTRADICTS, near),
-        contradicted_beyond=running(beliefs.contradicted_beyond, targets.CONTRADICTS, beyond),
-        contradicted_far=running(beliefs.contradicted_far, targets.CONTRADICTS, far),
+        contradicted_near=running(beliefs.contradicted_near, contradictions.CONTRADICTS, near),
+        contradicted_beyond=running(
+            beliefs.contradicted_beyond, contradictions.CONTRADICTS, beyond
+        ),
+        contradicted_far=running(beliefs.contradicted_far, contradictions.CONTRADICTS, far),
         drawn=_DECAY * beliefs.drawn + of_each_class(drawn),
         found=_DECAY * beliefs.found + of_each_class(drawn & (believed == labels)),
     )

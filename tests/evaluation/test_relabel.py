@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from arm_jax import settings
+from arm_jax import contradictions, settings
 from arm_jax.data import colors
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import Classes
@@ -58,7 +58,7 @@ def test_far_from_edges_another_threshold_holds():
     label, p = case()
     whole = np.zeros_like(label)  # no edge but the ones of the box
     whole[2:20, 3:25] = 2
-    limits = {"near": 0.85, "inside": 0.6, "far": 0.8, "width": 2.0}
+    limits = contradictions.Limits(near=0.85, inside=0.6, far=0.8, width=2.0)
     p = np.full_like(p, [0.7, 0.15, 0.15])
     found = relabels.judge(p, whole, SETTINGS, limits=limits).part == relabels.CORRECTED
     ring = np.zeros(whole.shape, bool)

@@ -1,0 +1,150 @@
+"""How sure a teacher must be to contradict a label, by where it contradicts what was drawn.
+
+    shares of the drawn pixels that it contradicts, near drawn edges, beyond them, far from them
+        --near_threshold, far_threshold--> how sure it must be --thresholds--> at each pixel
+        --edge_trust--> how much more labels near edges weigh than others
+
+A teacher smooths the edges of labels that are right and contradicts them there; where labels are
+wrong, it contradicts them elsewhere too. So the shares tell which mistakes the labels have, without
+knowing the truth. Plain arrays in and out, as in `targets`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+# Up to this many times the width of what is near an edge lies what is behind it; then comes far.
+BEHIND = 7 / 3
+
+
+class Limits(NamedTuple):
+    """How sure the teacher must be to contradict a label, by the distance to the drawn edge.
+
+    Attributes:
+        near: up to `width` pixels from an edge.
+        inside: from there up to 7/3 of that.
+        far: beyond.
+        width: in pixels.
+    """
+
+    near: jax.Array | float
+    inside: float
+    far: jax.Array | float
+    width: float
+
+    @classmethod
+    def fixed(cls, settings: Any) -> "Limits":
+        """Those of the section `targets`, without a rule."""
+        inside = settings.correct_above
+        return cls(settings.correct_above_near, inside, inside, settings.near)
+
+
+def thresholds(distance: jax.Array, limits: Limits) -> jax.Array:
+    """How sure the teacher must be at each pixel, as `distance`, from its distance to an edge.
+
+    Close to an edge, a contradiction means nothing: on fine labels, a teacher contradicts a tenth
+    of the pixels there, and is wrong. Inside of what was drawn it is rare unless labels are wrong.
+
+    >>> d = jnp.array([0.5, 9.0, 20.0])
+    >>> print(thresholds(d, Limits(near=0.85, inside=0.6, far=0.9, width=6.0)))
+    [0.85 0.6  0.9 ]
+    """
+    near, inside, far = (jnp.float32(x) for x in (limits.near, limits.inside, limits.far))
+    behind = jnp.where(distance <= BEHIND * limits.width, inside, far)
+    return jnp.where(distance <= limits.width, near, behind)
+
+
+# Between these ratios of contradictions, `near_threshold` falls from the first to the second.
+RATIOS = (0.18, 0.33)
+THRESHOLDS = (0.95, 0.7)
+# The same of `far_threshold`, which falls from this to the one inside.
+FAR_RATIOS = (0.1, 0.3)
+SURE_FAR = 0.9
+# And the differences between which `edge_trust` falls from 1 to 0.
+EXCESSES = (0.06, 0.12)
+# What counts as a contradiction for these: the teacher gives another class more than this.
+CONTRADICTS = 0.6
+
+
+def near_threshold(near: jax.Array, beyond: jax.Array) -> jax.Array:
+    """How sure the teacher must be near a drawn edge, by where it contradicts the labels.
+
+    A teacher smooths the edges of labels that are right, and contradicts them there, but hardly
+    farther inside; where labels are wrong it contradicts them farther inside, too. So the ratio of
+    the two shares shows which of both contradictions near an edge are, without knowing the truth.
+    On CamVid it was 0.10 to 0.19 for labels that are right, of whose contradictions near edges 0 to
+    10 % were right, and 0.31 to 0.85 for three kinds of wrong labels, where 53 to 72 % were
+    (docs/targets.md).
+
+    Args:
+        near: () share of the drawn pixels near an edge that the teacher contradicts, surer than
+            `CONTRADICTS`.
+        beyond: () the same of those behind them, up to 7/3 of that distance.
+
+    Returns:
+        () float32: 0.95 up to a ratio of 0.18, 0.7 from 0.33 on, on a line in between.
+
+    >>> print(near_threshold(jnp.float32(0.12), jnp.float32(0.02)))
+    0.95
+    >>> print(near_threshold(jnp.float32(0.12), jnp.float32(0.06)))
+    0.7
+    """
+    return _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, *THRESHOLDS)
+
+
+def far_threshold(near: jax.Array, far: jax.Array, inside: float) -> jax.Array:
+    """How sure the teacher must be far from a drawn edge, by where it contradicts the labels.
+
+    Outlines that are drawn badly make labels wrong near edges, and a whole object of a wrong class
+    as often in its middle. Where the teacher contradicts far from edges much less often than near
+    them, these few contradictions are mostly its own mistakes.
+
+    Args:
+        near: as for `near_threshold`.
+        far: () the same share of the drawn pixels farther than 7/3 of that distance.
+        inside: the threshold between the two.
+
+    Returns:
+        () float32: 0.9 up to a ratio of 0.1, `inside` from 0.3 on, on a line in between; never
+        less than `inside`.
+
+    >>> print(far_threshold(jnp.float32(0.2), jnp.float32(0.01), 0.6))
+    0.9
+    >>> print(f"{far_threshold(jnp.float32(0.1), jnp.float32(0.05), 0.6):.2f}")
+    0.60
+    """
+    return _fallen(far / jnp.maximum(near, 1e-6), FAR_RATIOS, max(SURE_FAR, inside), inside)
+
+
+def edge_trust(near: jax.Array, beyond: jax.Array) -> jax.Array:
+    """How much the labels near drawn edges are to be trusted, by where the teacher contradicts.
+
+    Outlines beside their objects make labels wrong near edges and not behind them, and such labels
+    are not to weigh more than others. What shows them is that the teacher contradicts near edges by
+    more than behind them, although it contradicts so often behind them that it is no mere smoothing
+    (`near_threshold`). That difference was 0.13 and 0.16 (two networks) where half of the outlines
+    lie outside of their objects, and 0.03 to 0.06 with two other kinds of wrong labels.
+
+    Args:
+        near, beyond: as for `near_threshold`.
+
+    Returns:
+        () float32, a factor on the strength of `edge_weights`: 1 up to a difference of 0.06, 0 from
+        0.12 on, on a line in between; 1 where the contradictions are smoothing.
+
+    >>> print(edge_trust(jnp.float32(0.28), jnp.float32(0.12)))
+    0.0
+    >>> print(edge_trust(jnp.float32(0.17), jnp.float32(0.12)))
+    1.0
+    """
+    wrong = _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, 0.0, 1.0)
+    return _fallen(wrong * (near - beyond), EXCESSES, 1.0, 0.0)
+
+
+def _fallen(
+    ratio: jax.Array, ratios: tuple[float, float], first: float, second: float
+) -> jax.Array:
+    """`first` up to the first ratio, `second` from the second one on, on a line in between."""
+    way = jnp.clip((ratio - ratios[0]) / (ratios[1] - ratios[0]), 0.0, 1.0)
+    return jnp.float32(first) + jnp.float32(second - first) * way

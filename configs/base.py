@@ -61,6 +61,7 @@ RECIPE = {
     "targets.near_rule": "contradictions",
     "targets.complete": "class",
     "targets.edge_weight": 8.0,
+    "targets.edges": "margins",
     "evaluation.weights": "teacher",
 }
 

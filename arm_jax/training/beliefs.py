@@ -112,14 +112,17 @@ def look(
         return None, beliefs
     seen = inside(extent, labels.shape)
     drawn = seen & (labels != ignore)
-    reach = targets.edge_reach(settings.edge_weight, settings.edge_decay)
+    far = targets.edge_reach(settings.edge_weight, settings.edge_decay)
+    alike = settings.edges == "all" or not settings.edge_weight
+    reach = far if alike else 1
     if scores is not None:
         reach = max(reach, math.ceil(contradictions.BEHIND * settings.near) + 1)
     distance = targets.edge_distance(labels, seen, reach=reach)
     weights = None
     if settings.edge_weight:
+        # The margins are the edges of the map of what is drawn at all.
         weights = targets.edge_weights(
-            distance,
+            distance if alike else targets.edge_distance(drawn, seen, reach=far),
             drawn,
             strength=settings.edge_weight * trust(beliefs, settings),
             decay=settings.edge_decay,

@@ -93,6 +93,22 @@ def test_edges_weigh_less_where_labels_near_them_are_not_trusted(rule, begun, st
     np.testing.assert_allclose(given.weights[0, 3], expected / expected.mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("edges", ["all", "margins"])
+def test_edges_to_what_nobody_labelled_are_the_only_ones_that_weigh_as_margins(edges):
+    config = tiny.method({"targets.edge_weight": 8.0, "targets.edges": edges}).config
+    labels = np.zeros((1, 20, 40), np.uint8)
+    labels[..., 12:], labels[..., 30:] = 1, 255
+    given, _ = beliefs.look(
+        None, None, jnp.asarray(labels), jnp.array([[20, 40]]), jnp.int32(0), config
+    )
+    x = np.arange(40)
+    distance = np.abs(x - 29.5)
+    if edges == "all":
+        distance = np.minimum(distance, np.abs(x - 11.5))
+    expected = np.where(x < 30, 1 + 8 * np.exp(-distance / config.targets.edge_decay), 0)
+    np.testing.assert_allclose(given.weights[0, 7], expected / expected[:30].mean(), rtol=1e-5)
+
+
 @pytest.mark.parametrize(("wrong_far", "certainty", "changed"), [(5, 0.8, 0), (60, 0.8, 1)])
 def test_few_contradictions_far_from_edges_are_the_teachers_mistakes(wrong_far, certainty, changed):
     """The teacher smooths the edge, and contradicts `wrong_far` rows of the far pixels as well."""

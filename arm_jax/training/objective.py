@@ -182,8 +182,9 @@ def from_scores(
         missing = given.inside & ~valid
         chosen = missing & (believed != labels)
         told = by_class * -log_p if method.class_weights else -log_p
-        # Over all of them: the fewer the teacher is sure of, the less they weigh.
-        completion = jnp.sum(jnp.where(chosen, told, 0.0)) / jnp.maximum(jnp.sum(missing), 1)
+        # The fewer the teacher is sure of, the less they weigh, and none more than a drawn pixel.
+        most = jnp.maximum(jnp.sum(missing), jnp.sum(valid))
+        completion = jnp.sum(jnp.where(chosen, told, 0.0)) / jnp.maximum(most, 1)
         total += config.targets.complete_weight * completion
     return Terms(
         total=total,

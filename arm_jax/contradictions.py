@@ -1,7 +1,7 @@
 """How sure a teacher must be to contradict a label, by where it contradicts what was drawn.
 
     shares of the drawn pixels that it contradicts, near drawn edges, beyond them, far from them
-        --near_threshold, far_threshold--> how sure it must be --thresholds--> at each pixel
+        --near_, inside_, far_threshold--> how sure it must be --thresholds--> at each pixel
         --edge_trust--> how much more labels near edges weigh than others
 
 A teacher smooths the edges of labels that are right and contradicts them there; where labels are
@@ -29,7 +29,7 @@ class Limits(NamedTuple):
     """
 
     near: jax.Array | float
-    inside: float
+    inside: jax.Array | float
     far: jax.Array | float
     width: float
 
@@ -58,9 +58,10 @@ def thresholds(distance: jax.Array, limits: Limits) -> jax.Array:
 # Between these ratios of contradictions, `near_threshold` falls from the first to the second.
 RATIOS = (0.18, 0.33)
 THRESHOLDS = (0.95, 0.7)
-# The same of `far_threshold`, which falls from this to the one inside.
+# Farther inside the thresholds fall from this to what is asked for: between the same ratios behind
+# what is near, between these far from edges.
+SURE = 0.9
 FAR_RATIOS = (0.1, 0.3)
-SURE_FAR = 0.9
 # And the differences between which `edge_trust` falls from 1 to 0.
 EXCESSES = (0.06, 0.12)
 # What counts as a contradiction for these: the teacher gives another class more than this.
@@ -93,7 +94,24 @@ def near_threshold(near: jax.Array, beyond: jax.Array) -> jax.Array:
     return _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, *THRESHOLDS)
 
 
-def far_threshold(near: jax.Array, far: jax.Array, inside: float) -> jax.Array:
+def inside_threshold(near: jax.Array, beyond: jax.Array, least: float) -> jax.Array:
+    """How sure the teacher must be behind what is near an edge.
+
+    Where labels are right, its contradictions are mistakes there as well, if fewer of them; of a
+    class that is rare they are many.
+
+    Args:
+        near, beyond: as for `near_threshold`.
+        least: the threshold where labels are wrong.
+
+    Returns:
+        () float32: 0.9 up to a ratio of 0.18, `least` from 0.33 on, on a line in between; never
+        less than `least`.
+    """
+    return _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, max(SURE, least), least)
+
+
+def far_threshold(near: jax.Array, far: jax.Array, least: float) -> jax.Array:
     """How sure the teacher must be far from a drawn edge, by where it contradicts the labels.
 
     Outlines that are drawn badly make labels wrong near edges, and a whole object of a wrong class
@@ -103,18 +121,18 @@ def far_threshold(near: jax.Array, far: jax.Array, inside: float) -> jax.Array:
     Args:
         near: as for `near_threshold`.
         far: () the same share of the drawn pixels farther than 7/3 of that distance.
-        inside: the threshold between the two.
+        least: the threshold where labels are wrong.
 
     Returns:
-        () float32: 0.9 up to a ratio of 0.1, `inside` from 0.3 on, on a line in between; never
-        less than `inside`.
+        () float32: 0.9 up to a ratio of 0.1, `least` from 0.3 on, on a line in between; never less
+        than `least`.
 
     >>> print(far_threshold(jnp.float32(0.2), jnp.float32(0.01), 0.6))
     0.9
     >>> print(f"{far_threshold(jnp.float32(0.1), jnp.float32(0.05), 0.6):.2f}")
     0.60
     """
-    return _fallen(far / jnp.maximum(near, 1e-6), FAR_RATIOS, max(SURE_FAR, inside), inside)
+    return _fallen(far / jnp.maximum(near, 1e-6), FAR_RATIOS, max(SURE, least), least)
 
 
 def edge_trust(near: jax.Array, beyond: jax.Array) -> jax.Array:

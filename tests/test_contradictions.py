@@ -29,6 +29,15 @@ def test_far_from_edges_the_teacher_must_be_surer_where_it_contradicts_near_them
 
 @pytest.mark.parametrize(
     ("near", "beyond", "expected"),
+    [(0.1, 0.0, 0.9), (0.1, 0.018, 0.9), (0.1, 0.0255, 0.75), (0.1, 0.033, 0.6), (0.0, 0.1, 0.6)],
+)
+def test_behind_edges_the_teacher_must_be_surer_where_labels_are_right(near, beyond, expected):
+    found = contradictions.inside_threshold(jnp.float32(near), jnp.float32(beyond), 0.6)
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("near", "beyond", "expected"),
     [
         (0.28, 0.12, 0.0),  # sloppy outlines
         (0.17, 0.12, 1.0),  # wrong objects

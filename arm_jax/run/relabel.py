@@ -144,7 +144,7 @@ def _limits(run: restore.Run, limits: ConfigDict) -> contradictions.Limits:
             " that counts contradictions; use targets.near_rule = 'fixed'"
         )
     found = beliefs.limits(run.state.beliefs, limits)
-    return found._replace(near=float(found.near), far=float(found.far))
+    return contradictions.Limits(*map(float, found))
 
 
 def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.Belief]:

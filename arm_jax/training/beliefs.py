@@ -53,10 +53,12 @@ def limits(beliefs: Beliefs, settings: Any) -> contradictions.Limits:
     found = contradictions.Limits.fixed(settings)
     if settings.near_rule == "fixed":
         return found
-    seen, inside = beliefs.contradicted_near, settings.correct_above
+    near, beyond = beliefs.contradicted_near, beliefs.contradicted_beyond
+    least = settings.correct_above
     return found._replace(
-        near=contradictions.near_threshold(seen, beliefs.contradicted_beyond),
-        far=contradictions.far_threshold(seen, beliefs.contradicted_far, inside),
+        near=contradictions.near_threshold(near, beyond),
+        inside=contradictions.inside_threshold(near, beyond, least),
+        far=contradictions.far_threshold(near, beliefs.contradicted_far, least),
     )
 
 

@@ -106,6 +106,7 @@ def edge_weights(
     *,
     strength: jax.Array | float,
     decay: float,
+    missing: jax.Array | float = math.inf,
 ) -> jax.Array:
     """Weights 1 + a exp(-d/b) of the drawn pixels, divided by their mean.
 
@@ -117,11 +118,15 @@ def edge_weights(
         drawn: (...), bool; the weights of others are 0.
         strength: a >= 0.
         decay: b > 0, in pixels.
+        missing: how many pixels the added weight stands for: it is no more than theirs, by a
+            smaller a.
 
     Returns:
         (...), float32.
     """
-    raw = jnp.where(drawn, 1.0 + strength * jnp.exp(-distance / decay), 0.0)
+    term = jnp.where(drawn, jnp.exp(-distance / decay), 0.0)
+    strength = jnp.minimum(strength, missing / jnp.maximum(jnp.sum(term), 1e-6))
+    raw = jnp.where(drawn, 1.0 + strength * term, 0.0)
     count = jnp.sum(drawn, dtype=jnp.float32)
     return stop_gradient(raw * (count / jnp.maximum(jnp.sum(raw), 1.0)))
 

@@ -252,7 +252,7 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
     ("targets.edge_weight", 0.0, Real(0), TRAINING,
      "a of the weights 1 + a exp(-d/b) at distance d from the drawn edge; 0 for none."),
     ("targets.edges", "all", Choice(("all", "margins")), TRAINING,
-     "Which edges these are: all that were drawn, or those to what nobody labelled."),
+     "All drawn edges, or those to what nobody labelled, by no more weight than is missing."),
     ("targets.edge_decay", 8.0, Real(above=0), TRAINING,
      "b of these weights, in pixels of the resized image."),
     ("targets.start", 0.2, FRACTION, TRAINING,

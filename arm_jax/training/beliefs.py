@@ -128,6 +128,7 @@ def look(
             drawn,
             strength=settings.edge_weight * trust(beliefs, settings),
             decay=settings.edge_decay,
+            missing=math.inf if alike else jnp.sum(seen & ~drawn, dtype=jnp.float32),
         )
     given = Given(labels, labels, seen, weights)
     if beliefs is None or scores is None:

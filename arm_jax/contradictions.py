@@ -9,6 +9,7 @@ wrong, it contradicts them elsewhere too. So the shares tell which mistakes the 
 knowing the truth. Plain arrays in and out, as in `targets`.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +39,11 @@ class Limits(NamedTuple):
         """Those of the section `targets`, without a rule."""
         inside = settings.correct_above
         return cls(settings.correct_above_near, inside, inside, settings.near)
+
+
+def reach(width: float) -> int:
+    """How far `targets.edge_distance` must be exact for `thresholds`, in whole pixels."""
+    return math.ceil(BEHIND * width) + 1
 
 
 def thresholds(distance: jax.Array, limits: Limits) -> jax.Array:
@@ -91,7 +97,7 @@ def near_threshold(near: jax.Array, beyond: jax.Array) -> jax.Array:
     >>> print(near_threshold(jnp.float32(0.12), jnp.float32(0.06)))
     0.7
     """
-    return _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, *THRESHOLDS)
+    return _fallen(_ratio(beyond, near), RATIOS, *THRESHOLDS)
 
 
 def inside_threshold(near: jax.Array, beyond: jax.Array, least: float) -> jax.Array:
@@ -108,7 +114,7 @@ def inside_threshold(near: jax.Array, beyond: jax.Array, least: float) -> jax.Ar
         () float32: 0.9 up to a ratio of 0.18, `least` from 0.33 on, on a line in between; never
         less than `least`.
     """
-    return _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, max(SURE, least), least)
+    return _fallen(_ratio(beyond, near), RATIOS, max(SURE, least), least)
 
 
 def far_threshold(near: jax.Array, far: jax.Array, least: float) -> jax.Array:
@@ -132,7 +138,7 @@ def far_threshold(near: jax.Array, far: jax.Array, least: float) -> jax.Array:
     >>> print(f"{far_threshold(jnp.float32(0.1), jnp.float32(0.05), 0.6):.2f}")
     0.60
     """
-    return _fallen(far / jnp.maximum(near, 1e-6), FAR_RATIOS, max(SURE, least), least)
+    return _fallen(_ratio(far, near), FAR_RATIOS, max(SURE, least), least)
 
 
 def edge_trust(near: jax.Array, beyond: jax.Array) -> jax.Array:
@@ -156,8 +162,12 @@ def edge_trust(near: jax.Array, beyond: jax.Array) -> jax.Array:
     >>> print(edge_trust(jnp.float32(0.17), jnp.float32(0.12)))
     1.0
     """
-    wrong = _fallen(beyond / jnp.maximum(near, 1e-6), RATIOS, 0.0, 1.0)
+    wrong = _fallen(_ratio(beyond, near), RATIOS, 0.0, 1.0)
     return _fallen(wrong * (near - beyond), EXCESSES, 1.0, 0.0)
+
+
+def _ratio(share: jax.Array, near: jax.Array) -> jax.Array:
+    return share / jnp.maximum(near, 1e-6)
 
 
 def _fallen(

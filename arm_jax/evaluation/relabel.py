@@ -80,7 +80,7 @@ def judge(
     """
     drawn, believed = label != ignore, p.argmax(-1).astype(np.uint8)
     certainty = p.max(-1)
-    reach = int(contradictions.BEHIND * settings.near) + 2
+    reach = contradictions.reach(settings.near)
     distance = targets.edge_distance(jnp.asarray(label)[None], reach=reach)[0]
     limit = contradictions.thresholds(distance, limits or contradictions.Limits.fixed(settings))
     known = np.ones(p.shape[-1], bool) if known is None else known

@@ -136,15 +136,12 @@ def _judges(
 
 def _limits(run: restore.Run, limits: ConfigDict) -> contradictions.Limits:
     """How sure a run must be of another class, by `targets.near_rule`."""
-    if limits.near_rule == "fixed":
-        return contradictions.Limits.fixed(limits)
-    if run.state.beliefs is None:
+    if limits.near_rule != "fixed" and run.state.beliefs is None:
         raise InputError(
             f"targets.near_rule = {limits.near_rule!r}, but the run of {run.folder} had no teacher"
             " that counts contradictions; use targets.near_rule = 'fixed'"
         )
-    found = beliefs.limits(run.state.beliefs, limits)
-    return contradictions.Limits(*map(float, found))
+    return contradictions.Limits(*map(float, beliefs.limits(run.state.beliefs, limits)))
 
 
 def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.Belief]:

@@ -48,11 +48,12 @@ def teaches(settings: Any) -> bool:
     return settings.correct != "none" or settings.complete != "none"
 
 
-def limits(beliefs: Beliefs, settings: Any) -> contradictions.Limits:
+def limits(beliefs: Beliefs | None, settings: Any) -> contradictions.Limits:
     """How sure the teacher must be, by `targets.near_rule`."""
     found = contradictions.Limits.fixed(settings)
     if settings.near_rule == "fixed":
         return found
+    assert beliefs is not None  # a rule needs a teacher
     near, beyond = beliefs.contradicted_near, beliefs.contradicted_beyond
     least = settings.correct_above
     return found._replace(
@@ -118,7 +119,7 @@ def look(
     alike = settings.edges == "all" or not settings.edge_weight
     reach = far if alike else 1
     if scores is not None:
-        reach = max(reach, math.ceil(contradictions.BEHIND * settings.near) + 1)
+        reach = max(reach, contradictions.reach(settings.near))
     distance = targets.edge_distance(labels, seen, reach=reach)
     weights = None
     if settings.edge_weight:

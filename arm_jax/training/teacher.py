@@ -44,7 +44,7 @@ class Beliefs:
       contradicted: () float32, the running share of the drawn pixels away from edges whose class
         the teacher contradicts, surer than `targets.correct_above`.
       contradicted_near, contradicted_beyond, contradicted_far: () float32, what
-        `contradictions.near_threshold` and `contradictions.far_threshold` ask for.
+        the rules of `contradictions` ask for.
       drawn, found: (C,) float32, running counts of the pixels drawn as each class, and of those
         among them that the teacher finds, see `targets.known`.
     """

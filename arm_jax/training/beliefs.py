@@ -19,6 +19,18 @@ COUNTED_FROM = 0.05
 _DECAY = 0.98
 
 
+class Distances(NamedTuple):
+    """How far a pixel is from what was drawn, (b, h, w) float32, as of `targets.edge_distance`.
+
+    Attributes:
+      edges: to the nearest drawn edge.
+      margins: to the nearest pixel that nobody labelled.
+    """
+
+    edges: jax.Array
+    margins: jax.Array
+
+
 class Given(NamedTuple):
     """A batch's labels, with what is believed of them.
 
@@ -77,6 +89,26 @@ def inside(extent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return rows & (jnp.arange(shape[2])[None, None, :] < extent[:, 1, None, None])
 
 
+def distances(labels: jax.Array, seen: jax.Array, drawn: jax.Array, settings: Any) -> Distances:
+    """As far as the section `targets` needs them.
+
+    Args:
+      labels: (b, h, w) integers.
+      seen: (b, h, w) bool, what is no padding.
+      drawn: (b, h, w) bool, what has a label.
+      settings: the section.
+    """
+    far = targets.edge_reach(settings.edge_weight, settings.edge_decay)
+    alike = settings.edges == "all" or not settings.edge_weight
+    reach = far if alike else 1
+    if teaches(settings):
+        reach = max(reach, contradictions.reach(settings.near))
+    edges = targets.edge_distance(labels, seen, reach=reach)
+    # The margins are the edges of the map of what is drawn at all.
+    margins = edges if alike else targets.edge_distance(drawn, seen, reach=far)
+    return Distances(edges, margins)
+
+
 def look(
     beliefs: Beliefs | None,
     scores: jax.Array | None,
@@ -89,6 +121,7 @@ def look(
     devices: int = 1,
     corrected: jax.Array | None = None,
     completed: jax.Array | None = None,
+    known_distances: Distances | None = None,
 ) -> tuple[Given | None, Beliefs | None]:
     """What is believed of a batch's labels, and the beliefs with this batch in them.
 
@@ -105,6 +138,7 @@ def look(
       corrected: (b,) bool, the images whose labels may be wrong; those of the others are neither
         corrected nor counted among the contradicted, nor in the table of noise. None for all.
       completed: (b,) bool, the images that are completed where nothing was drawn; None for all.
+      known_distances: of pixels that are no image together; None to measure them.
 
     Returns:
       The labels, None where the objective is the usual one; the beliefs, with the teacher as it
@@ -115,21 +149,16 @@ def look(
         return None, beliefs
     seen = inside(extent, labels.shape)
     drawn = seen & (labels != ignore)
-    far = targets.edge_reach(settings.edge_weight, settings.edge_decay)
-    alike = settings.edges == "all" or not settings.edge_weight
-    reach = far if alike else 1
-    if scores is not None:
-        reach = max(reach, contradictions.reach(settings.near))
-    distance = targets.edge_distance(labels, seen, reach=reach)
+    distance, margins = known_distances or distances(labels, seen, drawn, settings)
     weights = None
     if settings.edge_weight:
-        # The margins are the edges of the map of what is drawn at all.
+        every = settings.edges == "all"
         weights = targets.edge_weights(
-            distance if alike else targets.edge_distance(drawn, seen, reach=far),
+            distance if every else margins,
             drawn,
             strength=settings.edge_weight * trust(beliefs, settings),
             decay=settings.edge_decay,
-            missing=math.inf if alike else jnp.sum(seen & ~drawn, dtype=jnp.float32),
+            missing=math.inf if every else jnp.sum(seen & ~drawn, dtype=jnp.float32),
         )
     given = Given(labels, labels, seen, weights)
     if beliefs is None or scores is None:

@@ -111,6 +111,11 @@ class TrainState:
     beliefs: Beliefs | None = None
 
 
+def parts_of_segmenter(params: nnx.State, statistics: nnx.State) -> tuple[nnx.State, nnx.State]:
+    """Its parameters and statistics; a network without BatchNorm has none of the latter."""
+    return params["segmenter"], statistics.get("segmenter", nnx.State({}))
+
+
 def players(graphdef: nnx.GraphDef, state: TrainState, weights: str = "student") -> Players:
     """The players of a state.
 
@@ -123,6 +128,8 @@ def players(graphdef: nnx.GraphDef, state: TrainState, weights: str = "student")
     params, statistics = state.params, state.statistics
     if weights == "teacher":
         assert state.beliefs is not None
-        params = nnx.State({**params, "segmenter": state.beliefs.teacher.params})
-        statistics = nnx.State({**statistics, "segmenter": state.beliefs.teacher.statistics})
+        teacher = state.beliefs.teacher
+        params = nnx.State({**params, "segmenter": teacher.params})
+        if "segmenter" in statistics:
+            statistics = nnx.State({**statistics, "segmenter": teacher.statistics})
     return nnx.merge(graphdef, params, statistics)

@@ -21,7 +21,7 @@ from arm_jax.training import accumulation
 from arm_jax.training.beliefs import Given, look, teaches
 from arm_jax.training.objective import Method, forward, from_scores
 from arm_jax.training.records import Logged, Terms, Window
-from arm_jax.training.state import LossScale, Players, TrainState
+from arm_jax.training.state import LossScale, Players, TrainState, parts_of_segmenter
 from arm_jax.training.teacher import Beliefs
 
 
@@ -45,7 +45,7 @@ def create_state(
     (statistics,) = rest
     beliefs = None
     if targets is not None:
-        parts = (params["segmenter"], statistics["segmenter"])
+        parts = parts_of_segmenter(params, statistics)
         beliefs = Beliefs.create(*parts, targets, players.segmenter.num_classes)
     state = TrainState(
         step=jnp.int32(0),
@@ -78,7 +78,8 @@ def train_step(
       state: as from `create_state`.
       batch: "image" (b, h, w, 3) uint8, "label" (b, h, w) uint8, "extent" (b, 2) int32 and "key"
         (b, 2) uint32, as `data.pipeline` yields them; or "features" in place of the image, see
-        `network_input`; bool (b,) "weighed", "corrected" and "completed" where not all images are.
+        `network_input`; bool (b,) "weighed", "corrected" and "completed" where not all images are;
+        "distances" of pixels that are no image together, see `beliefs.Distances`.
       graphdef: the static part of the players.
       transformation: as from `optimizer.create`.
       method: the run's settings.
@@ -133,7 +134,7 @@ def train_step(
     params = optax.apply_updates(state.params, updates)
     statistics = nnx.state(players, nnx.Not(nnx.Param))
     if beliefs is not None:
-        parts = (params["segmenter"], statistics["segmenter"])
+        parts = parts_of_segmenter(params, statistics)
         beliefs = keep(beliefs.averaged(*parts, state.step, config), state.beliefs)
     state = TrainState(
         step=state.step + 1,
@@ -159,7 +160,7 @@ def train_step(
 
 
 def _believed(
-    players: Players, state: TrainState, batch: dict[str, jax.Array], method: Method
+    players: Players, state: TrainState, batch: dict[str, Any], method: Method
 ) -> tuple[Given | None, Beliefs | None]:
     """What is believed of a batch's labels, by the teacher on images without colour jitter."""
     config, scores = method.config, None
@@ -187,6 +188,7 @@ def _believed(
         devices=method.devices,
         corrected=batch.get("corrected"),
         completed=batch.get("completed"),
+        known_distances=batch.get("distances"),
     )
 
 

@@ -17,9 +17,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from arm_jax.system import signals
@@ -71,7 +72,26 @@ class Planned:
 
 @command_line.answered
 def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
-    parser = command_line.Parser(__doc__)
+    return finish(argv, __doc__, "evidence", lambda run: made(run, mesh))
+
+
+def finish(
+    argv: Sequence[str] | None,
+    text: str | None,
+    script: str,
+    make: Callable[[Planned], dict[str, Any]],
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
+    """Make what the command line asks for and is not there yet, and print the table.
+
+    Args:
+      argv: of the command line.
+      text: for --help.
+      script: its name in this folder.
+      make: a line of results.jsonl from a run.
+      defaults: settings of all runs where the command line names no other value.
+    """
+    parser = command_line.Parser(text)
     parser.add_argument("config", help="the bench: a file of configs/, without a row")
     parser.add_argument("--rows", default=";".join(ROWS), help="rows, separated by ;")
     parser.add_argument(
@@ -89,7 +109,10 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="begin no run after so long")
     parser.add_argument("--table", action="store_true", help="train nothing")
     arguments, overrides = command_line.parse(parser, argv)
-    command = command_line.typed("scripts/experiments/evidence.py", argv)
+    named = {override.partition("=")[0] for override in overrides}
+    added = {f"--config.{key}": value for key, value in defaults.items()}
+    overrides += [f"{key}={value}" for key, value in added.items() if key not in named]
+    command = command_line.typed(f"scripts/experiments/{script}.py", argv)
     folder, start = arguments.workdir, time.monotonic()
     runs = list(plan(arguments, overrides))
     grid.claim(folder)
@@ -97,8 +120,9 @@ def main(argv: Sequence[str] | None = None, mesh: Mesh | None = None) -> int:
         late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
         if run.key in read(folder) or arguments.table or late:
             continue
+        terminal.say(f"=== {run.kind} labels, {run.cell.row}, seed {run.cell.seed}")
         try:
-            found = made(run, mesh)
+            found = make(run)
         except locks.Busy as error:
             terminal.say(f"left to another process: {error}")
             continue
@@ -128,7 +152,6 @@ def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> Iterator[Pl
 
 def made(run: Planned, mesh: Mesh | None = None) -> dict[str, Any]:
     """Train and measure a run: its line of results.jsonl."""
-    terminal.say(f"=== {run.kind} labels, {run.cell.row}, seed {run.cell.seed}")
     cpu = time.process_time()
     outcome = grid.run(run.cell, mesh)
     found: dict[str, Any] = {

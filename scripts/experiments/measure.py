@@ -1,6 +1,6 @@
 """The figures of a finished run on its test split: the primary one, and those beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,22 @@ def figures(model: Segmenter, source: Source, config: FrozenConfigDict) -> Figur
             scores = resize(scores, size, model.align_corners)
         return counts(scores, labels, classes.number)
 
-    matrices = np.zeros((2, classes.number, classes.number), np.int64)
+    return summed(
+        (
+            jax.device_get(count(state, seen, labels))
+            for seen, labels in _batches(model, source, config, view)
+        ),
+        classes.number,
+    )
+
+
+def summed(found: Iterable[tuple[Any, Any]], number: int) -> Figures:
+    """The figures of what `counts` returned for each batch; `number` of classes."""
+    matrices = np.zeros((2, number, number), np.int64)
     bins = np.zeros((BINS, 3))
-    for seen, labels in _batches(model, source, config, view):
-        found = jax.device_get(count(state, seen, labels))
-        matrices += found[0]
-        bins += found[1]
+    for of_batch, bins_of_batch in found:
+        matrices += of_batch
+        bins += bins_of_batch
     everywhere, near = (metrics.scores(matrix) for matrix in matrices)
     return Figures(
         everywhere.mIoU, near.mIoU, everywhere.mAcc, everywhere.aAcc, calibration_error(bins)

@@ -99,6 +99,12 @@ class Experiment:
             rngs=rngs,
         )
         networks.freeze(segmenter.backbone, model.freeze)
+        multiplier = self.config.optimizer.backbone_lr_multiplier
+        if multiplier != 1 and not jax.tree.leaves(nnx.state(segmenter.backbone, nnx.Param)):
+            raise InputError(
+                f"optimizer.backbone_lr_multiplier = {multiplier} has no effect: model.freeze names"
+                " all of the backbone; set it to 1"
+            )
         return Players(segmenter, weightings.create(self.config.arm, rngs))
 
     def create_state(
@@ -245,6 +251,7 @@ def build(config: ConfigDict, classes: Classes) -> Experiment:
         beta2=chosen.beta2,
         weight_decay=chosen.weight_decay,
         clip_norm=chosen.clip_norm,
+        backbone_multiplier=chosen.backbone_lr_multiplier,
         arm_multiplier=1.0 if automatic else config.arm.lr_multiplier,
         arm_step_lengths=schedules.arm_step_lengths(config.steps, **fall) if automatic else None,
         arm_decay=config.arm.decay,

@@ -10,6 +10,7 @@ from arm_jax.system.compilation import computed_once
 SEGMENTER = "segmenter"
 ARM = "arm"
 KINDS = ("sgd", "adamw")
+BACKBONE = "backbone"
 NO_GRADIENT = 1e-12  # the norm below which a gradient has no direction
 ARM_DECAYS = ("decay", "literal", "none")
 
@@ -28,6 +29,16 @@ def by_player(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(label, params)
 
 
+def of_backbone(factor: float) -> optax.GradientTransformation:
+    """Updates of the segmenter's `backbone` times a factor: its learning rate over the rest's."""
+
+    def one(path: tuple[Any, ...], update: Any) -> Any:
+        names = [getattr(key, "key", getattr(key, "name", None)) for key in path[:2]]
+        return factor * update if names == [SEGMENTER, BACKBONE] else update
+
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(one, updates))
+
+
 def create(
     schedule: optax.Schedule,
     *,
@@ -36,6 +47,7 @@ def create(
     beta2: float = 0.999,
     weight_decay: float = 1e-4,
     clip_norm: float | None = None,
+    backbone_multiplier: float = 1.0,
     arm_multiplier: float = 1.0,
     arm_step_lengths: optax.Schedule | None = None,
     arm_decay: str = "decay",
@@ -64,6 +76,8 @@ def create(
             preconditioned gradient.
         clip_norm: the largest norm of each player's gradient; None or 0 for no limit. Steps of
             `arm_step_lengths` are not affected.
+        backbone_multiplier: the learning rate of the backbone, which is pretrained, over that of
+            the rest of the segmenter, which is not; weight decay goes with it.
         arm_multiplier: ARM's learning rate over the segmenter's. 1 is the paper's. Short runs need
             more: on a fixed loss over confidence, 200 steps at 1 leave the weights uniform for half
             of the initialisations, and at 10 for none.
@@ -111,4 +125,7 @@ def create(
         return optax.chain(*parts)
 
     arm = player(arm_weight_decay, flipped, normalized=arm_step_lengths is not None)
-    return optax.multi_transform({SEGMENTER: player(weight_decay, schedule), ARM: arm}, labels)
+    segmenter = player(weight_decay, schedule)
+    if backbone_multiplier != 1.0:
+        segmenter = optax.chain(segmenter, of_backbone(backbone_multiplier))
+    return optax.multi_transform({SEGMENTER: segmenter, ARM: arm}, labels)

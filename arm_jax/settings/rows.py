@@ -281,6 +281,8 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
      "Optimiser of the segmenter, and of ARM if arm.lr_multiplier is a number."),
     ("optimizer.learning_rate", 0.02, Real(above=0), TRAINING,
      "Learning rate after the warm-up, before it falls; about 0.001 for adamw."),
+    ("optimizer.backbone_lr_multiplier", 1.0, Real(above=0), TRAINING,
+     "Learning rate of the backbone over the rest's, such as 0.1 where it alone is pretrained."),
     ("optimizer.momentum", 0.9, Real(0, 1), TRAINING,
      "Momentum of both players; beta 1 of adamw."),
     ("optimizer.beta2", 0.999, FRACTION, TRAINING,

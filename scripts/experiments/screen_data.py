@@ -103,7 +103,10 @@ def _components(images: list[list[np.ndarray]]) -> Callable[[list[Any]], jax.Arr
 
     @jax.jit
     def reduce(maps: list[jax.Array]) -> jax.Array:
-        found = [(x.astype(jnp.float32) - m) @ b for x, (m, b) in zip(maps, bases, strict=True)]
+        found = [
+            (x.astype(jnp.float32) - jnp.reshape(mean, (1, 1, 1, -1))) @ basis
+            for x, (mean, basis) in zip(maps, bases, strict=True)
+        ]
         size = found[0].shape[1:3]
         return jnp.concatenate([resize(x, size) for x in found], -1).astype(jnp.float16)
 

@@ -11,6 +11,8 @@ import measure
 import numpy as np
 import pairs
 import pytest
+import screen
+import screen_data
 import tiny
 from claims import Claim, Runs
 from flax import nnx
@@ -167,23 +169,28 @@ def get_config(argument=None):
 """
 
 
-@pytest.mark.slow
-def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkeypatch, capsys):
-    tiny.shrink(monkeypatch)
+def bench(folder, kind, row):
+    """The command line of a small one, for one kind of labels, base and a row."""
     start = networks.create(
         "deeplabv3plus_resnet18",
         STREET_SCENES.number,
         output_stride=16,
         rngs=nnx.Rngs(5),
     )
-    export.save_safetensors(start, tmp_path / "start.safetensors")
-    (tmp_path / "bench.py").write_text(BENCH)
-    arguments = [
-        str(tmp_path / "bench.py"),
-        *("--workdir", str(tmp_path / "runs"), "--kinds", "hard", "--rows", "recipe_arm"),
-        *("--seeds", "0", f"--config.model.pretrained={tmp_path / 'start.safetensors'}"),
-        f"--config.model.feature_folder={tmp_path / 'features'}",
+    export.save_safetensors(start, folder / "start.safetensors")
+    (folder / "bench.py").write_text(BENCH)
+    return [
+        str(folder / "bench.py"),
+        *("--workdir", str(folder / "runs"), "--kinds", kind, "--rows", row),
+        *("--seeds", "0", f"--config.model.pretrained={folder / 'start.safetensors'}"),
+        f"--config.model.feature_folder={folder / 'features'}",
     ]
+
+
+@pytest.mark.slow
+def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkeypatch, capsys):
+    tiny.shrink(monkeypatch)
+    arguments = bench(tmp_path, "hard", "recipe_arm")
     mesh = sharding.one_device()
     assert evidence.main(arguments, mesh) == 0
     lines = (tmp_path / "runs" / "results.jsonl").read_text()
@@ -205,3 +212,25 @@ def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkey
     monkeypatch.delattr(evidence, "made")
     assert evidence.main([*arguments, "--config.log_every=1"], mesh) == 0
     assert (tmp_path / "runs" / "table.md").exists()
+
+
+@pytest.mark.slow
+def test_the_screen_learns_from_single_pixels_and_makes_nothing_twice(tmp_path, monkeypatch):
+    tiny.shrink(monkeypatch)
+    monkeypatch.setattr(screen_data, "WIDTHS", (4, 4))
+    arguments = [*bench(tmp_path, "fine", "recipe_arm"), "--config.optimizer.kind=adamw"]
+    assert screen.main([*arguments, "--config.steps=60"]) == 0
+    lines = (tmp_path / "runs" / "results.jsonl").read_text().splitlines()
+    base_row, recipe = (json.loads(line) for line in lines)
+    assert (base_row["row"], base_row["steps"]) == ("base", 60) and "holder_ratio" not in base_row
+    # All pixels as the commonest class would be right in fewer.
+    source = inputs.evaluation_source(
+        evidence.settings.frozen(base.get_config("smoke")), STREET_SCENES
+    )
+    counts = sum(np.bincount(source[i]["label"].ravel(), minlength=256)[:11] for i in range(8))
+    commonest = 100 * counts.max() / counts.sum()
+    assert base_row["aAcc"] > commonest + 2 and recipe["aAcc"] > commonest + 2
+    assert 0.9 < recipe["holder_ratio"] <= 1 and not recipe["diverged"]
+    monkeypatch.delattr(screen.Bench, "made")
+    with pytest.raises(AttributeError):
+        screen.main([*arguments, "--config.steps=60", "--seeds", "1"])

@@ -91,6 +91,34 @@ def test_the_teacher_is_the_average_of_weights_and_statistics():
     np.testing.assert_array_equal(teacher(run), before)
 
 
+class Plain(nnx.Module):
+    """A network without BatchNorm."""
+
+    def __init__(self):
+        self.layer = nnx.Linear(3, tiny.CLASSES, rngs=nnx.Rngs(0))
+        self.num_classes = tiny.CLASSES
+
+    def __call__(self, images, auxiliary=False, dropout_key=None):
+        scores = self.layer(images)
+        return (scores, scores) if auxiliary else scores
+
+
+def test_a_network_without_statistics_has_a_teacher_too():
+    method = tiny.method({**RECIPE, "model.dtype": "float32"})
+    transformation = optimizer.create(schedules.learning_rate(100))
+    graphdef, state = steps.create_state(
+        states.Players(Plain(), None), transformation, "float32", targets=method.config.targets
+    )
+    one = functools.partial(
+        steps.train_step, graphdef=graphdef, transformation=transformation, method=method
+    )
+    for seed in range(2):
+        state, _ = jax.jit(one)(state, tiny.batch(seed=seed))
+    taught = states.players(graphdef, state, "teacher").segmenter.layer.kernel[...]
+    np.testing.assert_array_equal(taught, state.beliefs.teacher.params["layer"]["kernel"][...])
+    assert (taught != states.players(graphdef, state).segmenter.layer.kernel[...]).any()
+
+
 @pytest.mark.parametrize(
     ("correct", "complete", "weighted"),
     [

@@ -204,3 +204,40 @@ def test_rare_classes_correct_with_less_and_complete_as_before():
     np.testing.assert_allclose(got, r / r.sum(), rtol=1e-5)
     same = targets.adjusted(jnp.asarray(scores), jnp.asarray(drawn), 0.0)
     np.testing.assert_array_equal(same, scores)
+
+
+def test_pixels_that_are_no_image_together_have_the_distances_that_they_are_given():
+    settings = {**RECIPE, "targets.edges": "margins", "targets.near_rule": "contradictions"}
+    config, rng = tiny.method(settings).config, np.random.default_rng(2)
+    labels = rng.integers(0, 3, (1, 4, 6)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
+    labels[labels == 2] = 255
+    scores = 3 * rng.standard_normal((*labels.shape, 2)).astype(np.float32)
+    seen = jnp.ones(labels.shape, bool)
+    known = beliefs.distances(jnp.asarray(labels), seen, labels != 255, config.targets)
+    empty, found = nnx.State({}), []
+    for order in (slice(None), rng.permutation(labels.size)):
+        # A row of pixels, whose neighbours are none.
+        row = [x.reshape(1, 1, labels.size, *x.shape[3:])[:, :, order] for x in (labels, scores)]
+        distances = [x.reshape(1, 1, labels.size)[:, :, order] for x in known]
+        given, after = beliefs.look(
+            beliefs.Beliefs.create(empty, empty, config.targets, 2),
+            jnp.asarray(row[1]),
+            jnp.asarray(row[0]),
+            jnp.array([[1, labels.size]]),
+            jnp.int32(0),
+            config,
+            known_distances=beliefs.Distances(*distances),
+        )
+        found.append((np.asarray(given.believed), np.asarray(given.weights), order, after))
+    image, _ = beliefs.look(
+        beliefs.Beliefs.create(empty, empty, config.targets, 2),
+        jnp.asarray(scores),
+        jnp.asarray(labels),
+        jnp.array([labels.shape[1:]]),
+        jnp.int32(0),
+        config,
+    )
+    for believed, weights, order, after in found:
+        np.testing.assert_array_equal(believed[0, 0], image.believed.ravel()[order])
+        np.testing.assert_allclose(weights[0, 0], image.weights.ravel()[order], rtol=1e-5)
+        assert after.contradicted_near == pytest.approx(float(found[0][3].contradicted_near))

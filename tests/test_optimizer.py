@@ -265,3 +265,28 @@ def test_unknown_kind_is_refused():
 def test_unknown_decay_is_refused():
     with pytest.raises(ValueError, match="arm_decay must be one of decay, literal, none"):
         optimizer.create(lambda s: 0.1, arm_decay="grow")
+
+
+@pytest.mark.parametrize("kind", optimizer.KINDS)
+def test_the_backbone_has_a_rate_of_its_own_and_nothing_else_has(kind):
+    """By a run at a tenth of the rate, of which decay and momentum are part."""
+    key = jax.random.key(3)
+    params = {
+        "segmenter": {"backbone": jax.random.normal(key, (3, 4)), "head": jnp.ones(4)},
+        "arm": {"backbone": jnp.ones(2)},  # whatever a player of one's own calls its parts
+    }
+
+    def moved(rate, **options):
+        tx = optimizer.create(lambda step: rate, kind=kind, weight_decay=0.1, **options)
+        state = tx.init(params)
+        for _ in range(3):  # the same gradients at the same place
+            updates, state = tx.update(params, state, params)
+        return updates
+
+    usual, slow = moved(0.1), moved(0.01)
+    found = moved(0.1, backbone_multiplier=0.1)
+    np.testing.assert_allclose(
+        found["segmenter"]["backbone"], slow["segmenter"]["backbone"], rtol=1e-5
+    )
+    np.testing.assert_array_equal(found["segmenter"]["head"], usual["segmenter"]["head"])
+    np.testing.assert_array_equal(found["arm"]["backbone"], usual["arm"]["backbone"])

@@ -7,7 +7,9 @@ import pytest
 import tiny
 from flax import nnx
 
+from arm_jax import experiment as experiments
 from arm_jax import networks, optimizer, schedules
+from arm_jax.data.labels import STREET_SCENES
 from arm_jax.networks.parts import PARTS
 from arm_jax.settings.rows import BACKBONE
 from arm_jax.system import sharding
@@ -15,6 +17,7 @@ from arm_jax.system.errors import InputError
 from arm_jax.training import step
 from arm_jax.training.state import Players
 from arm_jax.weights import pretrained, weight_names
+from configs import base
 
 
 def frozen(parts, **sizes):
@@ -160,3 +163,22 @@ def test_a_network_may_end_before_the_last_stage():
 
 def test_the_settings_name_the_same_parts():
     assert BACKBONE == PARTS
+
+
+@pytest.mark.parametrize(("parts", "refused"), [(PARTS, True), (PARTS[:4], False)])
+def test_a_rate_for_a_backbone_of_which_nothing_moves_is_refused(parts, refused, monkeypatch):
+    tiny.shrink(monkeypatch)
+    config = base.get_config("smoke")
+    config.update_from_flattened_dict(
+        {
+            "optimizer.backbone_lr_multiplier": 0.1,
+            "model.freeze": parts,
+            "model.pretrained": "given",
+        }
+    )
+    experiment = experiments.build(config, STREET_SCENES)
+    if not refused:
+        experiment.create_players()
+        return
+    with pytest.raises(InputError, match=r"backbone_lr_multiplier = 0.1 has no effect"):
+        experiment.create_players()

@@ -74,7 +74,7 @@ def judge(
       label: uint8 (h, w).
       settings: the config's section `targets`.
       ignore: the label of pixels that have none.
-      limits: how sure it must be, as from `beliefs.limits`; None for the fixed ones.
+      limits: how sure it must be, as from `given.limits`; None for the fixed ones.
       known: (C,) bool, see `targets.known`; None for all classes.
       drawn_pixels: of each class in the training labels, for `targets.adjust`; () without it.
     """

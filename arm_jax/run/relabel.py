@@ -22,7 +22,7 @@ from arm_jax.evaluation import relabel as relabels
 from arm_jax.run import folds, inputs, mirror, refusals, restore
 from arm_jax.system import names, terminal
 from arm_jax.system.errors import InputError
-from arm_jax.training import beliefs
+from arm_jax.training import given
 
 
 @mirror.uploads
@@ -141,7 +141,7 @@ def _limits(run: restore.Run, limits: ConfigDict) -> contradictions.Limits:
             f"targets.near_rule = {limits.near_rule!r}, but the run of {run.folder} had no teacher"
             " that counts contradictions; use targets.near_rule = 'fixed'"
         )
-    return contradictions.Limits(*map(float, beliefs.limits(run.state.beliefs, limits)))
+    return contradictions.Limits(*map(float, given.limits(run.state.beliefs, limits)))
 
 
 def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.Belief]:

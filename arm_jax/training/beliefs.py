@@ -1,8 +1,7 @@
 """What the teacher makes of a batch's labels, by the section `targets` of the settings."""
 
 import dataclasses
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from jax.lax import stop_gradient
 
 from arm_jax import contradictions, noise, schedules, targets
 from arm_jax.softmax import log_softmax
+from arm_jax.training.given import Distances, Given, distances, edge_weights, inside, limits
 from arm_jax.training.pixel_maps import by_rows
 from arm_jax.training.teacher import Beliefs
 
@@ -17,96 +17,6 @@ from arm_jax.training.teacher import Beliefs
 COUNTED_FROM = 0.05
 # Of the running shares that are logged, a step.
 _DECAY = 0.98
-
-
-class Distances(NamedTuple):
-    """How far a pixel is from what was drawn, (b, h, w) float32, as of `targets.edge_distance`.
-
-    Attributes:
-      edges: to the nearest drawn edge.
-      margins: to the nearest pixel that nobody labelled.
-    """
-
-    edges: jax.Array
-    margins: jax.Array
-
-
-class Given(NamedTuple):
-    """A batch's labels, with what is believed of them.
-
-    Attributes:
-      drawn: (b, h, w) integers, the labels as they were given.
-      believed: (b, h, w) integers, corrected and completed; `drawn` where neither happened.
-      inside: (b, h, w) bool, what is no padding.
-      weights: (b, h, w) float32 at the edges, 0 where nothing was drawn; None for none.
-      scores: (b, h', w', C) float32 of the teacher, where targets are distributions, else None.
-      table: (C, C + 1), see `noise`, or None.
-      begun: () bool.
-      doubted: (b, h, w) bool, what was drawn and may be wrong, where targets are distributions.
-    """
-
-    drawn: jax.Array
-    believed: jax.Array
-    inside: jax.Array
-    weights: jax.Array | None = None
-    scores: jax.Array | None = None
-    table: jax.Array | None = None
-    begun: jax.Array | None = None
-    doubted: jax.Array | None = None
-
-
-def teaches(settings: Any) -> bool:
-    """Whether the section `targets` asks what the teacher finds in each batch."""
-    return settings.correct != "none" or settings.complete != "none"
-
-
-def limits(beliefs: Beliefs | None, settings: Any) -> contradictions.Limits:
-    """How sure the teacher must be, by `targets.near_rule`."""
-    found = contradictions.Limits.fixed(settings)
-    if settings.near_rule == "fixed":
-        return found
-    assert beliefs is not None  # a rule needs a teacher
-    near, beyond = beliefs.contradicted_near, beliefs.contradicted_beyond
-    least = settings.correct_above
-    return found._replace(
-        near=contradictions.near_threshold(near, beyond),
-        inside=contradictions.inside_threshold(near, beyond, least),
-        far=contradictions.far_threshold(near, beliefs.contradicted_far, least),
-    )
-
-
-def trust(beliefs: Beliefs | None, settings: Any) -> jax.Array | float:
-    """How much edges weigh of what was asked for, by `targets.near_rule`."""
-    if beliefs is None or settings.near_rule == "fixed" or not teaches(settings):
-        return 1.0
-    found = contradictions.edge_trust(beliefs.contradicted_near, beliefs.contradicted_beyond)
-    return jnp.where(beliefs.begun, found, 1.0)
-
-
-def inside(extent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """(b, h, w) bool: what is no padding, from heights and widths (b, 2)."""
-    rows = jnp.arange(shape[1])[None, :, None] < extent[:, 0, None, None]
-    return rows & (jnp.arange(shape[2])[None, None, :] < extent[:, 1, None, None])
-
-
-def distances(labels: jax.Array, seen: jax.Array, drawn: jax.Array, settings: Any) -> Distances:
-    """As far as the section `targets` needs them.
-
-    Args:
-      labels: (b, h, w) integers.
-      seen: (b, h, w) bool, what is no padding.
-      drawn: (b, h, w) bool, what has a label.
-      settings: the section.
-    """
-    far = targets.edge_reach(settings.edge_weight, settings.edge_decay)
-    alike = settings.edges == "all" or not settings.edge_weight
-    reach = far if alike else 1
-    if teaches(settings):
-        reach = max(reach, contradictions.reach(settings.near))
-    edges = targets.edge_distance(labels, seen, reach=reach)
-    # The margins are the edges of the map of what is drawn at all.
-    margins = edges if alike else targets.edge_distance(drawn, seen, reach=far)
-    return Distances(edges, margins)
 
 
 def look(
@@ -149,17 +59,8 @@ def look(
         return None, beliefs
     seen = inside(extent, labels.shape)
     drawn = seen & (labels != ignore)
-    distance, margins = known_distances or distances(labels, seen, drawn, settings)
-    weights = None
-    if settings.edge_weight:
-        every = settings.edges == "all"
-        weights = targets.edge_weights(
-            distance if every else margins,
-            drawn,
-            strength=settings.edge_weight * trust(beliefs, settings),
-            decay=settings.edge_decay,
-            missing=math.inf if every else jnp.sum(seen & ~drawn, dtype=jnp.float32),
-        )
+    known = known_distances or distances(labels, seen, drawn, settings)
+    weights = edge_weights(known, drawn, seen, beliefs, settings)
     given = Given(labels, labels, seen, weights)
     if beliefs is None or scores is None:
         return given, beliefs
@@ -168,15 +69,15 @@ def look(
     may_be_wrong = seen if corrected is None else seen & corrected[:, None, None]
     doubted = drawn & may_be_wrong
     beliefs = _learned(
-        beliefs, scores, labels, distance, doubted, drawn, may_be_wrong, step, config
+        beliefs, scores, labels, known.edges, doubted, drawn, may_be_wrong, step, config
     )
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
     drawn_as = beliefs.drawn
-    limit = contradictions.thresholds(distance, limits(beliefs, settings))
+    limit = contradictions.thresholds(known.edges, limits(beliefs, settings))
     never = jnp.float32(jnp.inf)
-    known = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
-    last = known.shape[0] - 1
-    doubted &= jnp.take(known, jnp.minimum(labels.astype(jnp.int32), last))
+    learnt = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
+    last = learnt.shape[0] - 1
+    doubted &= jnp.take(learnt, jnp.minimum(labels.astype(jnp.int32), last))
     always = jnp.where(beliefs.begun & doubted, 0.0, never)
     limit = jnp.where(beliefs.begun & doubted, limit, never)
     sure = jnp.where(beliefs.begun, settings.complete_above, never)
@@ -201,7 +102,7 @@ def look(
             if settings.complete == "posterior":
                 p = _posterior(p, labels, maps["drawn"], table, 1.0)
             believed = jnp.argmax(p, -1)
-            its = maps["missing"] & jnp.take(known, believed)
+            its = maps["missing"] & jnp.take(learnt, believed)
             found = targets.completed(found, believed, jnp.max(p, -1), sure, its)
         return found
 

@@ -15,7 +15,7 @@ from ml_collections import FrozenConfigDict
 from arm_jax import arm, losses, networks, theorem
 from arm_jax.softmax import log_softmax
 from arm_jax.training import beliefs
-from arm_jax.training.beliefs import Given
+from arm_jax.training.given import Given
 from arm_jax.training.pixel_maps import by_rows, in_tiles
 from arm_jax.training.records import Terms
 from arm_jax.training.state import Players, Weighting

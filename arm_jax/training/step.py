@@ -18,7 +18,8 @@ from arm_jax.networks.parts import merged
 from arm_jax.system import sharding
 from arm_jax.system.compilation import all_true
 from arm_jax.training import accumulation
-from arm_jax.training.beliefs import Given, look, teaches
+from arm_jax.training.beliefs import look
+from arm_jax.training.given import Given, teaches
 from arm_jax.training.objective import Method, forward, from_scores
 from arm_jax.training.records import Logged, Terms, Window
 from arm_jax.training.state import LossScale, Players, TrainState, parts_of_segmenter
@@ -79,7 +80,7 @@ def train_step(
       batch: "image" (b, h, w, 3) uint8, "label" (b, h, w) uint8, "extent" (b, 2) int32 and "key"
         (b, 2) uint32, as `data.pipeline` yields them; or "features" in place of the image, see
         `network_input`; bool (b,) "weighed", "corrected" and "completed" where not all images are;
-        "distances" of pixels that are no image together, see `beliefs.Distances`.
+        "distances" of pixels that are no image together, see `given.Distances`.
       graphdef: the static part of the players.
       transformation: as from `optimizer.create`.
       method: the run's settings.

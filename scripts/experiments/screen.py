@@ -38,7 +38,7 @@ from arm_jax import losses, settings, weightings
 from arm_jax.networks import resize
 from arm_jax.run import starts
 from arm_jax.system import command_line, host_memory
-from arm_jax.training import beliefs
+from arm_jax.training.given import Distances
 from arm_jax.training.objective import Method
 from arm_jax.training.records import Logged
 from arm_jax.training.state import Players, TrainState, players
@@ -155,7 +155,7 @@ class Bench:
                     "features": {"pixels": some(features, places)},
                     "label": some(drawn.labels, places),
                     "extent": jnp.array([[1, PIXELS]]),
-                    "distances": beliefs.Distances(*distances),
+                    "distances": Distances(*distances),
                 }
                 return train_step(
                     state,

@@ -17,7 +17,7 @@ from arm_jax.data.labels import Classes
 from arm_jax.evaluation import boundary
 from arm_jax.networks import Segmenter, resize
 from arm_jax.run import feature_cache, inputs
-from arm_jax.training import beliefs
+from arm_jax.training import given
 from arm_jax.training.state import players
 
 STRIDE = 4  # of the pixels that are drawn, in a row and in a column
@@ -53,7 +53,7 @@ class Drawn(NamedTuple):
     """
 
     labels: jax.Array
-    distances: beliefs.Distances
+    distances: given.Distances
     counts: tuple[int, ...]
 
 
@@ -148,9 +148,9 @@ class Drawings:
 
 def _drawn(labels: np.ndarray, config: FrozenConfigDict, ignore: int) -> Drawn:
     @jax.jit
-    def distances(labels: jax.Array) -> beliefs.Distances:
+    def distances(labels: jax.Array) -> given.Distances:
         drawn = labels != ignore
-        found = beliefs.distances(labels, jnp.ones_like(drawn), drawn, config.targets)
+        found = given.distances(labels, jnp.ones_like(drawn), drawn, config.targets)
         return jax.tree.map(lambda x: _sampled(x).astype(jnp.float16), found)
 
     starts = range(0, len(labels), AT_ONCE)

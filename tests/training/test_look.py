@@ -11,6 +11,7 @@ from flax import nnx
 
 from arm_jax import targets
 from arm_jax.training import beliefs
+from arm_jax.training import given as givens
 
 RECIPE = {
     "targets.average": 0.05,
@@ -213,7 +214,7 @@ def test_pixels_that_are_no_image_together_have_the_distances_that_they_are_give
     labels[labels == 2] = 255
     scores = 3 * rng.standard_normal((*labels.shape, 2)).astype(np.float32)
     seen = jnp.ones(labels.shape, bool)
-    known = beliefs.distances(jnp.asarray(labels), seen, labels != 255, config.targets)
+    known = givens.distances(jnp.asarray(labels), seen, labels != 255, config.targets)
     empty, found = nnx.State({}), []
     for order in (slice(None), rng.permutation(labels.size)):
         # A row of pixels, whose neighbours are none.
@@ -226,7 +227,7 @@ def test_pixels_that_are_no_image_together_have_the_distances_that_they_are_give
             jnp.array([[1, labels.size]]),
             jnp.int32(0),
             config,
-            known_distances=beliefs.Distances(*distances),
+            known_distances=givens.Distances(*distances),
         )
         found.append((np.asarray(given.believed), np.asarray(given.weights), order, after))
     image, _ = beliefs.look(

@@ -27,18 +27,29 @@ class Limits(NamedTuple):
         inside: from there up to 7/3 of that.
         far: beyond.
         width: in pixels.
+        complete: to give a pixel a class where nobody drew one.
+        known: the share of a class's labels that it must find, see `targets.known`.
     """
 
     near: jax.Array | float
     inside: jax.Array | float
     far: jax.Array | float
     width: float
+    complete: jax.Array | float = 1.0
+    known: jax.Array | float = 0.0
 
     @classmethod
     def fixed(cls, settings: Any) -> "Limits":
         """Those of the section `targets`, without a rule."""
         inside = settings.correct_above
-        return cls(settings.correct_above_near, inside, inside, settings.near)
+        return cls(
+            settings.correct_above_near,
+            inside,
+            inside,
+            settings.near,
+            settings.complete_above,
+            settings.known_above,
+        )
 
 
 def reach(width: float) -> int:
@@ -68,6 +79,10 @@ THRESHOLDS = (0.95, 0.7)
 # what is near, between these far from edges.
 SURE = 0.9
 FAR_RATIOS = (0.1, 0.3)
+# What a threshold for completion becomes between the first ratios: more where labels are wrong.
+COMPLETES = (-0.1, 0.05)
+# A class is known at this share of what it takes else, between these ratios far from edges.
+KNOWN, KNOWN_RATIOS = 0.4, (0.25, 0.5)
 # And the differences between which `edge_trust` falls from 1 to 0.
 EXCESSES = (0.06, 0.12)
 # What counts as a contradiction for these: the teacher gives another class more than this.
@@ -139,6 +154,49 @@ def far_threshold(near: jax.Array, far: jax.Array, least: float) -> jax.Array:
     0.60
     """
     return _fallen(_ratio(far, near), FAR_RATIOS, max(SURE, least), least)
+
+
+def complete_threshold(near: jax.Array, beyond: jax.Array, usual: float) -> jax.Array:
+    """How sure the teacher must be of a pixel that nobody labelled.
+
+    A teacher that learnt wrong labels completes more of what is common than there is of it.
+
+    Args:
+        near, beyond: as for `near_threshold`.
+        usual: the threshold without a rule.
+
+    Returns:
+        () float32: 0.1 less than usual up to a ratio of 0.18, 0.05 more from 0.33 on, on a line in
+        between.
+
+    >>> print(f"{complete_threshold(jnp.float32(0.12), jnp.float32(0.02), 0.9):.2f}")
+    0.80
+    >>> print(f"{complete_threshold(jnp.float32(0.12), jnp.float32(0.06), 0.9):.2f}")
+    0.95
+    """
+    lower, higher = (usual + change for change in COMPLETES)
+    return _fallen(_ratio(beyond, near), RATIOS, lower, higher)
+
+
+def known_share(near: jax.Array, far: jax.Array, usual: float) -> jax.Array:
+    """The share of a class's labels that the teacher must find to know the class.
+
+    Where whole objects have a wrong class, most of what is drawn as a rare class is none of it: of
+    11 classes with a tenth of the objects wrong, 60 to 90 % of five. A teacher that finds few of
+    these labels knows the class all the same.
+
+    Args:
+        near, far: as for `far_threshold`.
+        usual: the share without a rule.
+
+    Returns:
+        () float32: the usual share up to a ratio of 0.25, 0.4 times that from 0.5 on, on a line in
+        between.
+
+    >>> print(known_share(jnp.float32(0.13), jnp.float32(0.08), 0.5))
+    0.2
+    """
+    return _fallen(_ratio(far, near), KNOWN_RATIOS, usual, KNOWN * usual)
 
 
 def edge_trust(near: jax.Array, beyond: jax.Array) -> jax.Array:

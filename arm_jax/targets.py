@@ -222,7 +222,7 @@ def _divided(scores: jax.Array, factors: jax.Array) -> jax.Array:
     return scores - logs.reshape((1,) * (scores.ndim - 1) + logs.shape)
 
 
-def known(found: jax.Array, drawn: jax.Array, share: float) -> jax.Array:
+def known(found: jax.Array, drawn: jax.Array, share: jax.Array | float) -> jax.Array:
     """(C,) bool: the classes that the teacher knows, and whose labels it may therefore doubt.
 
     A class is known while the teacher finds at least `share` of the pixels that are drawn as it. A
@@ -238,9 +238,7 @@ def known(found: jax.Array, drawn: jax.Array, share: float) -> jax.Array:
     >>> print(known(jnp.array([5.0, 1.0, 0.0]), jnp.array([8.0, 8.0, 0.0]), 0.5))
     [ True False False]
     """
-    if not share:
-        return jnp.ones(drawn.shape, bool)
-    return (drawn > 0) & (found >= share * drawn)
+    return (jnp.float32(share) <= 0) | ((drawn > 0) & (found >= share * drawn))
 
 
 def soft_log_likelihood(log_p: jax.Array, target: jax.Array) -> jax.Array:

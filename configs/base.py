@@ -59,6 +59,7 @@ RECIPE = {
     "targets.average": 0.05,
     "targets.correct": "class",
     "targets.near_rule": "contradictions",
+    "targets.adjust": 0.15,
     "targets.complete": "class",
     "targets.edge_weight": 8.0,
     "targets.edges": "margins",

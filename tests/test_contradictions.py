@@ -52,3 +52,25 @@ def test_labels_near_edges_are_not_trusted_where_contradictions_are_many_and_nea
 ):
     found = contradictions.edge_trust(jnp.float32(near), jnp.float32(beyond))
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("near", "other", "complete", "known"),
+    [
+        (0.1, 0.0, 0.8, 0.5),
+        (0.1, 0.018, 0.8, 0.5),
+        (0.1, 0.0255, 0.875, 0.5 - 0.3 * 0.005 / 0.25),
+        (0.1, 0.0375, 0.95, 0.35),
+        (0.1, 0.05, 0.95, 0.2),
+        (0.0, 0.0, 0.8, 0.5),
+    ],
+)
+def test_less_is_completed_where_labels_are_wrong_and_less_need_be_found_where_objects_are(
+    near, other, complete, known
+):
+    """The one by the contradictions behind edges, the other by those far from them."""
+    shares = jnp.float32(near), jnp.float32(other)
+    found = contradictions.complete_threshold(*shares, 0.9)
+    assert found == pytest.approx(complete, abs=1e-5)
+    assert contradictions.known_share(*shares, 0.5) == pytest.approx(known, abs=1e-5)
+    assert contradictions.complete_threshold(*shares, 1.1) >= 1.0 - 1e-6  # never, as it was asked

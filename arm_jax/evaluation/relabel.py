@@ -82,7 +82,8 @@ def judge(
     certainty = p.max(-1)
     reach = contradictions.reach(settings.near)
     distance = targets.edge_distance(jnp.asarray(label)[None], reach=reach)[0]
-    limit = contradictions.thresholds(distance, limits or contradictions.Limits.fixed(settings))
+    limits = limits or contradictions.Limits.fixed(settings)
+    limit = contradictions.thresholds(distance, limits)
     known = np.ones(p.shape[-1], bool) if known is None else known
     doubted = drawn & known[np.minimum(label, len(known) - 1)]
     its = (jnp.asarray(believed), jnp.asarray(certainty))
@@ -90,7 +91,7 @@ def judge(
     rival = (jnp.asarray(r.argmax(-1).astype(np.uint8)), jnp.asarray(r.max(-1)))
     found = targets.corrected(jnp.asarray(label), *rival, limit, jnp.asarray(doubted))
     missing = jnp.asarray(~drawn & known[believed])
-    found = targets.completed(found, *its, settings.complete_above, missing)
+    found = targets.completed(found, *its, limits.complete, missing)
     new = np.asarray(jax.device_get(found))
     changed = new != label
     part = np.where(drawn, np.where(changed, CORRECTED, GIVEN), np.where(changed, COMPLETED, 0))

@@ -148,13 +148,13 @@ def _belief(run: restore.Run, limits: ConfigDict) -> Callable[[dict], relabels.B
     """What a run believes of a record, by the section `targets` and what its teacher knew."""
     state, sure, known = run.state.beliefs, _limits(run, limits), None
     if state is not None:
-        known = np.asarray(targets.known(state.found, state.drawn, limits.known_above))
+        known = np.asarray(targets.known(state.found, state.drawn, sure.known))
     pixels = _pixels(run, limits)
     weights = run.experiment.class_weights(pixels)
     terminal.say(
         f"corrects     above {sure.near:.2g} within {sure.width:g} px of an edge,"
         f" {sure.inside:.2g} behind that, {sure.far:.2g} beyond"
-        f" {contradictions.BEHIND * sure.width:g} px"
+        f" {contradictions.BEHIND * sure.width:g} px; completes above {sure.complete:.2g}"
     )
 
     def belief(record: dict) -> relabels.Belief:

@@ -234,7 +234,7 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
     ("targets.correct_above_near", 0.85, Real(0), TRAINING,
      "How sure it must be near the edge of what was drawn."),
     ("targets.near_rule", "fixed", Choice(("fixed", "contradictions")), TRAINING,
-     "Take that, or thresholds and edge weights by where the teacher contradicts the labels."),
+     "Take that, or all thresholds and edge weights by where the teacher contradicts the labels."),
     ("targets.known_above", 0.5, FRACTION, TRAINING,
      "Share of a class's labels that the teacher must find to correct it and to complete with it."),
     ("targets.adjust", 0.0, FRACTION, TRAINING,

@@ -73,14 +73,15 @@ def look(
     )
     table = None if beliefs.counts is None else noise.table(beliefs.counts)
     drawn_as = beliefs.drawn
-    limit = contradictions.thresholds(known.edges, limits(beliefs, settings))
+    least = limits(beliefs, settings)
+    limit = contradictions.thresholds(known.edges, least)
     never = jnp.float32(jnp.inf)
-    learnt = targets.known(beliefs.found, beliefs.drawn, settings.known_above)
+    learnt = targets.known(beliefs.found, beliefs.drawn, least.known)
     last = learnt.shape[0] - 1
     doubted &= jnp.take(learnt, jnp.minimum(labels.astype(jnp.int32), last))
     always = jnp.where(beliefs.begun & doubted, 0.0, never)
     limit = jnp.where(beliefs.begun & doubted, limit, never)
-    sure = jnp.where(beliefs.begun, settings.complete_above, never)
+    sure = jnp.where(beliefs.begun, least.complete, never)
     missing = seen & ~drawn
     if completed is not None:
         missing &= completed[:, None, None]

@@ -60,11 +60,13 @@ def limits(beliefs: Beliefs | None, settings: Any) -> contradictions.Limits:
         return found
     assert beliefs is not None  # a rule needs a teacher
     near, beyond = beliefs.contradicted_near, beliefs.contradicted_beyond
-    least = settings.correct_above
+    far, least = beliefs.contradicted_far, settings.correct_above
     return found._replace(
         near=contradictions.near_threshold(near, beyond),
         inside=contradictions.inside_threshold(near, beyond, least),
-        far=contradictions.far_threshold(near, beliefs.contradicted_far, least),
+        far=contradictions.far_threshold(near, far, least),
+        complete=contradictions.complete_threshold(near, beyond, settings.complete_above),
+        known=contradictions.known_share(near, far, settings.known_above),
     )
 
 

@@ -20,7 +20,12 @@ from configs import base
 
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 200), (90, 90, 90), (200, 0, 0)), 255)
 SETTINGS = types.SimpleNamespace(
-    near=2.0, correct_above=0.6, correct_above_near=0.85, complete_above=0.9, adjust=0.0
+    near=2.0,
+    correct_above=0.6,
+    correct_above_near=0.85,
+    complete_above=0.9,
+    known_above=0.5,
+    adjust=0.0,
 )
 
 

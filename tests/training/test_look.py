@@ -94,6 +94,24 @@ def test_edges_weigh_less_where_labels_near_them_are_not_trusted(rule, begun, st
     np.testing.assert_allclose(given.weights[0, 3], expected / expected.mean(), rtol=1e-5)
 
 
+def test_the_rule_sets_every_threshold_and_none_is_set_without_it():
+    config = tiny.method({**RECIPE, "targets.known_above": 0.5}).config
+    shares = {"near": 0.13, "beyond": 0.09, "far": 0.08}  # whole objects of a wrong class
+    empty = nnx.State({})
+    known = dataclasses.replace(
+        beliefs.Beliefs.create(empty, empty, config.targets, 2),
+        **{f"contradicted_{name}": jnp.float32(share) for name, share in shares.items()},
+    )
+    for rule, expected in (
+        ("fixed", (0.85, 0.6, 0.6, 6.0, 0.9, 0.5)),
+        ("contradictions", (0.7, 0.6, 0.6, 6.0, 0.95, 0.2)),
+    ):
+        settings = tiny.method(
+            {**RECIPE, "targets.known_above": 0.5, "targets.near_rule": rule}
+        ).config.targets
+        np.testing.assert_allclose(givens.limits(known, settings), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("edges", ["all", "margins"])
 def test_edges_to_what_nobody_labelled_are_the_only_ones_that_weigh_as_margins(edges):
     config = tiny.method({"targets.edge_weight": 8.0, "targets.edges": edges}).config
@@ -160,6 +178,7 @@ def test_labels_of_images_that_are_right_are_neither_corrected_nor_counted(kind)
 def test_labels_of_a_class_that_the_teacher_does_not_find_are_left_and_complete_nothing(kind):
     """Else a class that the network has not learnt yet would be corrected away for good."""
     changes = {"targets.correct": kind}
+    asked, more = {"targets.known_above": 0.25}, {"targets.known_above": 0.5}
     labels = np.zeros((64, 96), np.int64)
     labels[:, 32:64], labels[:, 64:] = 1, 255
     for found_of_1, changed in ((12, False), (20, True)):
@@ -167,14 +186,14 @@ def test_labels_of_a_class_that_the_teacher_does_not_find_are_left_and_complete_
         believed[:found_of_1, 32:64] = 1  # of 64 rows: the rest is taken for class 0
         believed[:, 64:] = 1
         share = found_of_1 / 64
-        found, known = _looked(labels, believed, 0.95, changes | {"targets.known_above": 0.25})
+        found, known = _looked(labels, believed, 0.96, changes | asked)
         np.testing.assert_allclose(known.found / known.drawn, [1.0, share], rtol=1e-6)
         assert (found[60, 50] == 0) == changed  # corrected
         assert (found[60, 80] == 1) == changed  # completed
-    assert _looked(labels, believed, 0.95, changes | {"targets.known_above": 0.5})[0][60, 50] == 1
+    assert _looked(labels, believed, 0.96, changes | more)[0][60, 50] == 1
     # Class 0, which is found, is corrected as ever, here into what is not known.
     believed[20:44, 10:22] = 1
-    assert _looked(labels, believed, 0.95, changes | {"targets.known_above": 0.5})[0][30, 16] == 1
+    assert _looked(labels, believed, 0.96, changes | more)[0][30, 16] == 1
 
 
 def test_rare_classes_correct_with_less_and_complete_as_before():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import components
 import cv2
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from arm_jax.weights import pretrained
 
 NOISES = ("wrong 1 %", "wrong 3 %", "wrong 10 %", "dropped", "swapped", "shifted")
 TRAINING, HELD_OUT = 60, 30  # images
+REVIEWED = (50, 200, 1000)  # regions, before the labels are trained on
 CELLS = {"scenes": (48, 64), "camvid": (60, 80)}  # of the features; labels have twice as many
 WIDTHS = (32, 64, 96)  # principal components of the trunk's three stages
 
@@ -107,19 +109,11 @@ def _features(
         full = np.concatenate([batch, np.repeat(batch[:1], 4 - len(batch), 0)])
         found = [np.asarray(x, np.float32)[: len(batch)] for x in stages(state, full)]
         if not bases:
-            bases = [_basis(x, width) for x, width in zip(found, WIDTHS, strict=True)]
+            bases = [components.principal(x, width) for x, width in zip(found, WIDTHS, strict=True)]
         for kept, x, (mean, basis) in zip(outputs, found, bases, strict=True):
             for one in (x - mean) @ basis:
                 kept.append(cv2.resize(one, cells[::-1], interpolation=cv2.INTER_LINEAR))
     return np.concatenate([np.stack(kept) for kept in outputs], -1).astype(np.float16)
-
-
-def _basis(x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    flat = x.reshape(-1, x.shape[-1])
-    mean = flat.mean(0)
-    values, vectors = np.linalg.eigh(np.cov((flat - mean).T))
-    scale = np.sqrt(values[::-1][:width].mean())
-    return mean, (vectors[:, ::-1][:, :width] / scale).astype(np.float32)
 
 
 def planted(data: Data, noise: str, seed: int) -> np.ndarray:

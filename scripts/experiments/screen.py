@@ -38,7 +38,7 @@ from arm_jax import losses, settings, weightings
 from arm_jax.networks import resize
 from arm_jax.run import starts
 from arm_jax.system import command_line, host_memory
-from arm_jax.training.given import Distances
+from arm_jax.training.given import Distances, teaches
 from arm_jax.training.objective import Method
 from arm_jax.training.records import Logged
 from arm_jax.training.state import Players, TrainState, players
@@ -116,6 +116,9 @@ class Bench:
                     "holder_ratio": float(logged.holder_ratio),
                     "loss_ratio": float(logged.loss_ratio),
                 }
+        if teaches(config.targets):
+            names = ("contradicted_near", "contradicted_beyond", "contradicted_far")
+            found |= {name: round(float(getattr(state.beliefs, name)), 4) for name in names}
         found["cpu_seconds"] = round(time.process_time() - cpu, 1)
         return found | {"devices": [starts.versions()["devices"]], "days": [str(day)]}
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import components
 import jax
 import jax.numpy as jnp
 import measure
@@ -95,11 +96,7 @@ def _components(images: list[list[np.ndarray]]) -> Callable[[list[Any]], jax.Arr
     bases = []
     for maps, width in zip(zip(*images, strict=True), WIDTHS, strict=True):
         flat = np.concatenate([x.reshape(-1, x.shape[-1]) for x in maps]).astype(np.float32)
-        mean = flat.mean(0)
-        values, vectors = np.linalg.eigh(np.cov((flat - mean).T))
-        largest = slice(None, -width - 1, -1)
-        scale = np.sqrt(values[largest].mean())
-        bases.append((mean, (vectors[:, largest] / scale).astype(np.float32)))
+        bases.append(components.principal(flat, width))
 
     @jax.jit
     def reduce(maps: list[jax.Array]) -> jax.Array:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from planted import Ranked, corrected, image_precision, measured, rank
+from components import principal
 from planted_data import NOISES, Data, key_of, planted
+from planted_rankings import Ranked, corrected, image_precision, measured, rank
 from review_regions import region
 
 from arm_jax.data import scenes
@@ -60,7 +61,7 @@ def test_a_decision_on_a_group_counts_for_all_of_it():
 
 def test_the_clean_label_s_own_likelihoods_find_what_was_planted(data, monkeypatch):
     monkeypatch.setattr("planted_data.TRAINING", 40)
-    monkeypatch.setattr("planted.TRAINING", 40)
+    monkeypatch.setattr("planted_rankings.TRAINING", 40)
     noisy = planted(data, "wrong 10 %", seed=0)
     keys, errors = key_of(data, noisy)
     small = np.minimum(data.labels[:, ::2, ::2], 10)
@@ -71,3 +72,15 @@ def test_the_clean_label_s_own_likelihoods_find_what_was_planted(data, monkeypat
     assert measured(ranked["review"], errors)["p@50"] > 0.9
     assert measured(ranked["review"], errors)["ap"] > 0.6
     assert image_precision(scores["review"], bad) > 0.9
+
+
+def test_principal_components_have_a_mean_variance_of_one_and_are_not_correlated():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(40, 50, 6)) * [5, 4, 3, 0.1, 0.1, 0.1] @ rng.normal(size=(6, 6))) + 7
+    mean, basis = principal(x, 3)
+    found = (x.reshape(-1, 6) - mean) @ basis
+    variances = np.cov(found.T)
+    assert np.diag(variances).mean() == pytest.approx(1, rel=1e-4)
+    assert np.abs(variances - np.diag(np.diag(variances))).max() < 1e-4
+    # What three of six components leave out is little of what there was.
+    assert np.diag(variances)[0] > np.diag(variances)[1] > np.diag(variances)[2] > 0.01

@@ -220,7 +220,9 @@ def rows_table(results: Sequence[dict[str, Any]]) -> str:
     heads += ["band mIoU", "mAcc", "aAcc", "ECE"]
     lines = []
     fine = values(results, FINE, BASE)
-    for kind, row in dict.fromkeys((one["kind"], one["row"]) for one in results):
+    order = list(KINDS)
+    found_rows = dict.fromkeys((one["kind"], one["row"]) for one in results)
+    for kind, row in sorted(found_rows, key=lambda of: (order.index(of[0]), of[1] != BASE)):
         ours, base = values(results, kind, row), values(results, kind, BASE)
         found = pairs.difference(ours, base)
         share = math.nan if kind == FINE else pairs.share_of_gap(ours, base, fine)

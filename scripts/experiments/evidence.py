@@ -116,13 +116,17 @@ def finish(
     folder, start = arguments.workdir, time.monotonic()
     runs = list(plan(arguments, overrides))
     grid.claim(folder)
+    bench = f"{script}.py {Path(arguments.config).name}"
+    others = {one.get("bench", bench) for one in read(folder).values()} - {bench}
+    if others:
+        raise InputError(f"{folder} has the runs of {min(others)}; give another --workdir")
     for run in runs:
         late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
         if run.key in read(folder) or arguments.table or late:
             continue
         terminal.say(f"=== {run.kind} labels, {run.cell.row}, seed {run.cell.seed}")
         try:
-            found = make(run)
+            found = {"bench": bench, **make(run)}
         except locks.Busy as error:
             terminal.say(f"left to another process: {error}")
             continue

@@ -18,6 +18,7 @@ from arm_jax.data.labels import Classes
 from arm_jax.evaluation import boundary
 from arm_jax.networks import Segmenter, resize
 from arm_jax.run import feature_cache, inputs
+from arm_jax.system.errors import InputError
 from arm_jax.training import given
 from arm_jax.training.state import players
 
@@ -59,7 +60,15 @@ class Drawn(NamedTuple):
 
 
 def pixels(config: FrozenConfigDict) -> Pixels:
-    """Read the kept features of a config's images; what is missing is computed first."""
+    """Read the kept features of a config's images; what is missing is computed first.
+
+    Raises InputError for a config that keeps none.
+    """
+    if not config.model.feature_cache:
+        raise InputError(
+            "model.feature_cache = False, and the screen is about kept features; give a config that"
+            " has them, as configs/camvid_head.py"
+        )
     training = inputs.training_source(config)
     test = inputs.evaluation_source(
         settings.frozen(config, {"data.eval_images": 0}), training.classes

@@ -125,7 +125,7 @@ def command(folder, *others):
     return ["configs/base.py", "--workdir", str(folder), *others, *overrides]
 
 
-def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch):
+def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys):
     made = []
 
     def run(planned, mesh=None):
@@ -150,6 +150,11 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch):
     assert "ARM helps (71.94, 70.33) | +1.00 ± 0.00 (n 2) | 0.000 | shown |" in text
     assert evidence.main(command(tmp_path, *options, "--table")) == 0 and len(made) == 9
     assert evidence.main(command(tmp_path, "--kinds", "coarse")) == 2
+    # Runs of another bench are not taken for its own.
+    assert screen.main(command(tmp_path, "--kinds", "hard")) == 2
+    assert "has the runs of evidence.py base.py" in capsys.readouterr().err
+    assert screen.main(command(tmp_path / "new", "--kinds", "hard")) == 2
+    assert "model.feature_cache = False" in capsys.readouterr().err
 
 
 BENCH = """

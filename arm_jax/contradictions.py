@@ -193,8 +193,8 @@ def known_share(near: jax.Array, far: jax.Array, usual: float) -> jax.Array:
         () float32: the usual share up to a ratio of 0.25, 0.4 times that from 0.5 on, on a line in
         between.
 
-    >>> print(known_share(jnp.float32(0.13), jnp.float32(0.08), 0.5))
-    0.2
+    >>> print(f"{known_share(jnp.float32(0.13), jnp.float32(0.08), 0.5):.2f}")
+    0.20
     """
     return _fallen(_ratio(far, near), KNOWN_RATIOS, usual, KNOWN * usual)
 

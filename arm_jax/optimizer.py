@@ -23,8 +23,7 @@ def by_player(params: Any) -> Any:
     """
 
     def label(path: tuple[Any, ...], _: Any) -> str:
-        name = getattr(path[0], "key", getattr(path[0], "name", None)) if path else None
-        return ARM if name == ARM else SEGMENTER
+        return ARM if _names(path)[:1] == [ARM] else SEGMENTER
 
     return jax.tree_util.tree_map_with_path(label, params)
 
@@ -33,10 +32,14 @@ def of_backbone(factor: float) -> optax.GradientTransformation:
     """Updates of the segmenter's `backbone` times a factor: its learning rate over the rest's."""
 
     def one(path: tuple[Any, ...], update: Any) -> Any:
-        names = [getattr(key, "key", getattr(key, "name", None)) for key in path[:2]]
-        return factor * update if names == [SEGMENTER, BACKBONE] else update
+        return factor * update if _names(path) == [SEGMENTER, BACKBONE] else update
 
     return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(one, updates))
+
+
+def _names(path: tuple[Any, ...]) -> list[Any]:
+    """The first two names on the way to a leaf; None for what has none."""
+    return [getattr(key, "key", getattr(key, "name", None)) for key in path[:2]]
 
 
 def create(

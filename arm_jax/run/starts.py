@@ -39,10 +39,17 @@ def versions() -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "packages": found,
-        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "devices": devices(),
         "processes": jax.process_count(),
         "git": _git_state(),
     }
+
+
+def devices() -> str:
+    """Number and kind of the devices of all processes."""
+    import jax
+
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 def _git_state() -> str | None:

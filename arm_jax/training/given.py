@@ -1,6 +1,4 @@
-"""What is given of a batch: its labels, where they were drawn, and how far the section `targets`
-of the settings and what is known so far let them be trusted.
-"""
+"""What is given of a batch, and how far what is known so far lets it be trusted."""
 
 import math
 from typing import Any, NamedTuple

@@ -97,6 +97,11 @@ def summed(found: Iterable[tuple[Any, Any]], number: int) -> Figures:
     )
 
 
+def with_band(label: np.ndarray, ignore: int) -> np.ndarray:
+    """(2, h, w): a label (h, w), and that of its pixels near boundaries alone."""
+    return np.stack([label, boundary.near_boundaries(label, BAND, ignore)])
+
+
 def counts(scores: jax.Array, labels: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
     """What the figures are sums of.
 
@@ -144,8 +149,7 @@ def _batches(
         label = record["label"]
         if label.shape != first:
             raise InputError(f"{record['id']} has another size than the first image")
-        near = boundary.near_boundaries(label, BAND, ignore)
-        labels = np.stack([label, near])
+        labels = with_band(label, ignore)
         if kept is not None:
             return kept.part(index, False, (0, 0)), labels
         return cv2.resize(record["image"], view[::-1], interpolation=cv2.INTER_LINEAR), labels

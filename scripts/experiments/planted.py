@@ -61,9 +61,6 @@ def closed_loop(data: Data, noisy: np.ndarray, ranked: Ranked, seed: int) -> dic
     return found
 
 
-# Runs and tables
-
-
 def run(data: Data, noise: str, seed: int, workdir: Path) -> dict:
     """One line of the results; the likelihoods stay in `workdir`, for another score."""
     noisy = planted(data, noise, seed)

@@ -98,9 +98,6 @@ def image_precision(scores: np.ndarray, bad: np.ndarray) -> float:
     return float(precision[hit].mean()) if hit.any() else float("nan")
 
 
-# Decisions
-
-
 def corrected(ranked: Ranked, decisions: int) -> dict[str, dict[str, int]]:
     """Right and wrong corrections after this number of decisions by somebody who knows the key.
 

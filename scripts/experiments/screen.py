@@ -17,7 +17,7 @@ import functools
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from arm_jax.system import signals
@@ -120,7 +120,7 @@ class Bench:
             names = ("contradicted_near", "contradicted_beyond", "contradicted_far")
             found |= {name: round(float(getattr(state.beliefs, name)), 4) for name in names}
         found["cpu_seconds"] = round(time.process_time() - cpu, 1)
-        return found | {"devices": [starts.versions()["devices"]], "days": [str(day)]}
+        return found | {"devices": [starts.devices()], "days": [str(day)]}
 
     def _program(
         self, config: FrozenConfigDict
@@ -128,7 +128,7 @@ class Bench:
         """A function that trains from a seed, compiled once."""
         assert self.pixels is not None
         classes = self.pixels.classes
-        drawn = self.drawings.of(config, classes.ignore)
+        drawn = self.drawings.of(config, classes)
         experiment = experiments.build(config, classes)
         method = Method(config, classes.ignore, 1, experiment.class_weights(drawn.counts))
         channels = len(losses.LOSSES[config.loss.kind].channels)
@@ -182,18 +182,20 @@ class Bench:
         """Of the test images."""
         assert self.pixels is not None
         test, labels, number = self.pixels.test, self.pixels.labels, self.pixels.classes.number
+        graphdef, state = nnx.split(network)
+        batches = (slice(start, start + AT_ONCE) for start in range(0, len(test), AT_ONCE))
+        found = (_count(graphdef, number, state, test[some], labels[some]) for some in batches)
+        return measure.summed(map(jax.device_get, found), number)
 
-        @jax.jit
-        def count(seen: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-            scores = network({"pixels": seen.astype(jnp.float32)})[..., :number]
-            return measure.counts(resize(scores, labels.shape[2:]), labels, number)
 
-        def batches() -> Iterator[tuple[jax.Array, jax.Array]]:
-            for start in range(0, len(test), AT_ONCE):
-                some = slice(start, start + AT_ONCE)
-                yield jax.device_get(count(test[some], labels[some]))
-
-        return measure.summed(batches(), number)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _count(
+    graphdef: nnx.GraphDef, number: int, state: nnx.State, seen: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`measure.counts` of images; compiled once for all networks of a shape."""
+    network = nnx.merge(graphdef, state)
+    scores = network({"pixels": seen.astype(jnp.float32)})[..., :number]
+    return measure.counts(resize(scores, labels.shape[2:]), labels, number)
 
 
 if __name__ == "__main__":

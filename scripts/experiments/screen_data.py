@@ -15,7 +15,6 @@ from arm_jax import settings
 from arm_jax.data import augment, sources
 from arm_jax.data.features import Features, Sizes
 from arm_jax.data.labels import Classes
-from arm_jax.evaluation import boundary
 from arm_jax.networks import Segmenter, resize
 from arm_jax.run import feature_cache, inputs
 from arm_jax.system.errors import InputError
@@ -70,20 +69,20 @@ def pixels(config: FrozenConfigDict) -> Pixels:
             " has them, as configs/camvid_head.py"
         )
     training = inputs.training_source(config)
-    test = inputs.evaluation_source(
-        settings.frozen(config, {"data.eval_images": 0}), training.classes
-    )
-    experiment = experiments.build(config, training.classes)
+    classes = training.classes
+    test = inputs.evaluation_source(settings.frozen(config, {"data.eval_images": 0}), classes)
+    experiment = experiments.build(config, classes)
     graphdef, state = experiment.create_state(experiment.fetch_pretrained())
     model = players(graphdef, state).segmenter
     kept = _kept(model, training, config)
     sample = np.linspace(0, len(training) - 1, SAMPLE).astype(int)
     reduce = _components([_maps(kept, int(index)) for index in sample])
+    shown = (test[index] for index in range(len(test)))
     return Pixels(
         jnp.asarray(_reduced(kept, len(training), reduce)),
         _reduced(_kept(model, test, config), len(test), reduce),
-        np.stack([_measured(test[index]["label"]) for index in range(len(test))]),
-        training.classes,
+        np.stack([measure.with_band(one["label"], classes.ignore)[:, 1::3, 1::3] for one in shown]),
+        classes,
     )
 
 
@@ -127,11 +126,6 @@ def _reduced(kept: Features, number: int, reduce: Callable[[list[Any]], jax.Arra
     return np.concatenate(found)
 
 
-def _measured(label: np.ndarray) -> np.ndarray:
-    near = boundary.near_boundaries(label, measure.BAND)
-    return np.stack([label, near])[:, 1::3, 1::3]
-
-
 class Drawings:
     """The labels of the training images by kind, simulated once."""
 
@@ -139,23 +133,23 @@ class Drawings:
         self._labels: dict[FrozenConfigDict, np.ndarray] = {}
         self._drawn: dict[tuple[FrozenConfigDict, FrozenConfigDict], Drawn] = {}
 
-    def of(self, config: FrozenConfigDict, ignore: int) -> Drawn:
-        """By the sections `data` and `targets` of a config; `ignore` as of its classes."""
+    def of(self, config: FrozenConfigDict, classes: Classes) -> Drawn:
+        """By the sections `data` and `targets` of a config, and its seed; `classes` of the data."""
         if config.data not in self._labels:
-            source = inputs.training_source(settings.frozen(config, {"seed": 0}))
+            source = inputs.training_source(config)
             sizes = Sizes(config.augment.base_size or None, config.augment.crop, STRIDE)
             labels = [sizes.label(source[index]) for index in range(len(source))]
             self._labels[config.data] = np.stack(labels)
         key = config.data, config.targets
         if key not in self._drawn:
-            self._drawn[key] = _drawn(self._labels[config.data], config, ignore)
+            self._drawn[key] = _drawn(self._labels[config.data], config, classes)
         return self._drawn[key]
 
 
-def _drawn(labels: np.ndarray, config: FrozenConfigDict, ignore: int) -> Drawn:
+def _drawn(labels: np.ndarray, config: FrozenConfigDict, classes: Classes) -> Drawn:
     @jax.jit
     def distances(labels: jax.Array) -> given.Distances:
-        drawn = labels != ignore
+        drawn = labels != classes.ignore
         found = given.distances(labels, jnp.ones_like(drawn), drawn, config.targets)
         return jax.tree.map(lambda x: _sampled(x).astype(jnp.float16), found)
 
@@ -163,7 +157,7 @@ def _drawn(labels: np.ndarray, config: FrozenConfigDict, ignore: int) -> Drawn:
     found = [distances(labels[start : start + AT_ONCE]) for start in starts]
     found = jax.tree.map(lambda *x: jnp.concatenate(x), *found)
     few = _sampled(labels)
-    counts = np.bincount(few[few != ignore])
+    counts = np.bincount(few[few != classes.ignore], minlength=classes.number)
     return Drawn(jnp.asarray(few), found, tuple(counts.tolist()))
 
 

@@ -8,10 +8,12 @@ and measures it on the whole test split. The same command goes on after any inte
 only what is missing; --minutes stops it between two runs; several of it at once share the runs.
 After every run WORKDIR gets results.jsonl, a line a run, and table.md: by the rule of
 scripts/experiments/RULE.md, the rows, and the claims of the paper. Config values for all runs are
-given as for arm_jax.main, --config.model.pretrained=FILE. --table only writes the table again.
+given as for arm_jax.main, --config.model.pretrained=FILE. --known takes the runs of an earlier
+results.jsonl for made, as those in scripts/experiments/results; --table only writes the table.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
@@ -54,7 +56,6 @@ FINE, BASE = "fine", "base"
 ROWS = ("base", "linear", "arm", "linear,matched", "arm,matched", "recipe", "recipe_arm")
 # The training's own evaluation only shows that the run is sound: the test split is measured after.
 SOUND = {"data.eval_images": 8, "keep": 1}
-METRICS = tuple(field.name for field in dataclasses.fields(measure.Figures))
 RESULTS, TABLE = "results.jsonl", "table.md"
 
 
@@ -106,6 +107,9 @@ def finish(
     )
     parser.add_argument("--root", default="", help="folder of the data; the config's by default")
     parser.add_argument("--workdir", type=Path, required=True, help="one subfolder a run")
+    parser.add_argument(
+        "--known", type=Path, help="results.jsonl of earlier runs, which are not made again"
+    )
     parser.add_argument("--minutes", type=float, help="begin no run after so long")
     parser.add_argument("--table", action="store_true", help="train nothing")
     arguments, overrides = command_line.parse(parser, argv)
@@ -117,21 +121,24 @@ def finish(
     runs = list(plan(arguments, overrides))
     grid.claim(folder)
     bench = f"{script}.py {Path(arguments.config).name}"
-    others = {one.get("bench", bench) for one in read(folder).values()} - {bench}
-    if others:
-        raise InputError(f"{folder} has the runs of {min(others)}; give another --workdir")
+    steps = runs[0].cell.config.steps
+    results = _of_bench(folder / RESULTS, bench, steps)
+    if arguments.known:
+        if not arguments.known.is_file():
+            raise InputError(f"--known {arguments.known} is no file; give a results.jsonl")
+        add(folder, _of_bench(arguments.known, bench, steps) | results, command)
     for run in runs:
         late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
-        if run.key in read(folder) or arguments.table or late:
+        if run.key in read(folder / RESULTS) or arguments.table or late:
             continue
         terminal.say(f"=== {run.kind} labels, {run.cell.row}, seed {run.cell.seed}")
         try:
-            found = {"bench": bench, **make(run)}
+            with _alone(run):
+                if run.key not in read(folder / RESULTS):
+                    add(folder, {run.key: {"bench": bench, **make(run)}}, command)
         except locks.Busy as error:
             terminal.say(f"left to another process: {error}")
-            continue
-        add(folder, found, command)
-    add(folder, None, command)
+    add(folder, {}, command)
     print((folder / TABLE).read_text())
     return 0
 
@@ -172,9 +179,8 @@ def made(run: Planned, mesh: Mesh | None = None) -> dict[str, Any]:
     return found | {"devices": list(outcome.devices), "days": list(outcome.days)}
 
 
-def read(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """The lines of results.jsonl by kind, row and seed."""
-    path = folder / RESULTS
+def read(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """The lines of a results.jsonl by kind, row and seed; {} where there is none."""
     if not path.exists():
         return {}
     found = {}
@@ -187,13 +193,34 @@ def read(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
     return found
 
 
-def add(folder: Path, found: dict[str, Any] | None, command: Sequence[str]) -> None:
-    """Both files over the runs made so far, by whatever process, and this one."""
+def _of_bench(path: Path, bench: str, steps: int) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """`read`, refusing the runs of another bench."""
+    found = read(path)
+    for one in found.values():
+        its, its_steps = one.get("bench", bench), one.get("steps", steps)
+        if (its, its_steps) != (bench, steps):
+            raise InputError(
+                f"{path} has runs of {its} with {its_steps} steps, and these are of {bench} with"
+                f" {steps}; give another folder or file"
+            )
+    return found
+
+
+@contextlib.contextmanager
+def _alone(run: Planned) -> Iterator[None]:
+    """For one process at a time, which trains a run and measures it."""
+    above = run.cell.folder.parent
+    above.mkdir(parents=True, exist_ok=True)
+    with locks.held(above, name=f".{run.cell.folder.name}.lock"):
+        yield
+
+
+def add(
+    folder: Path, found: Mapping[tuple[str, str, int], dict[str, Any]], command: Sequence[str]
+) -> None:
+    """Both files over the runs made so far, by whatever process, and these."""
     with locks.held(folder, wait=math.inf):
-        results = read(folder)
-        if found is not None:
-            results[found["kind"], found["row"], found["seed"]] = found
-        write(folder, results, command)
+        write(folder, read(folder / RESULTS) | found, command)
 
 
 def write(

@@ -23,7 +23,7 @@ from arm_jax.evaluation import evaluate
 from arm_jax.evaluation.protocol import Protocol
 from arm_jax.reporting import intervals
 from arm_jax.run import inputs, restore
-from arm_jax.system import sharding
+from arm_jax.system import locks, sharding
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export
 from configs import base
@@ -134,7 +134,7 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
         if len(made) == 3:
             raise InputError("the disk is full")
         miou = {"hard": 40.0, "fine": 50.0}[kind] + (row == "arm") + 0.1 * seed
-        result = {"kind": kind, "row": row, "seed": seed, "diverged": "", "cpu_seconds": 1}
+        result = {"kind": kind, "row": row, "seed": seed, "steps": 4, "diverged": ""}
         figures = {"mIoU": miou, "band": 1.0, "mAcc": 2.0, "aAcc": 3.0, "ece": 4.0}
         return result | figures | {"devices": ["cpu"], "days": ["2026-01-02"]}
 
@@ -150,9 +150,26 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
     assert "ARM helps (71.94, 70.33) | +1.00 ± 0.00 (n 2) | 0.000 | shown |" in text
     assert evidence.main(command(tmp_path, *options, "--table")) == 0 and len(made) == 9
     assert evidence.main(command(tmp_path, "--kinds", "coarse")) == 2
+    # An earlier file is gone on with.
+    known, result = tmp_path / "results.jsonl", ("--known", str(tmp_path / "results.jsonl"))
+    more = ("--kinds", "hard,fine", "--rows", "base;arm", "--seeds", "0,1,2")
+    assert evidence.main(command(tmp_path / "more", *more, *result)) == 0 and len(made) == 13
+    both = [known.read_text(), (tmp_path / "more" / "results.jsonl").read_text()]
+    assert both[1].startswith(both[0]) and len(both[1].splitlines()) == 12
+    capsys.readouterr()
+    longer = [*command(tmp_path / "new", *result), "--config.steps=5"]
+    assert evidence.main(longer) == 2
+    assert "has runs of evidence.py base.py with 4 steps" in capsys.readouterr().err
+    assert evidence.main(command(tmp_path / "new", "--known", "none.jsonl")) == 2
+    assert "--known none.jsonl is no file" in capsys.readouterr().err
+    # A run that another process makes is left to it.
+    with locks.held(tmp_path / "hard" / "base", name=".seed_7.lock"):
+        alone = ("--kinds", "hard", "--rows", "base", "--seeds", "7")
+        assert evidence.main(command(tmp_path, *alone)) == 0 and len(made) == 13
+    assert "left to another process" in capsys.readouterr().out
     # Runs of another bench are not taken for its own.
     assert screen.main(command(tmp_path, "--kinds", "hard")) == 2
-    assert "has the runs of evidence.py base.py" in capsys.readouterr().err
+    assert "has runs of evidence.py base.py with 4 steps" in capsys.readouterr().err
     assert screen.main(command(tmp_path / "new", "--kinds", "hard")) == 2
     assert "model.feature_cache = False" in capsys.readouterr().err
 

@@ -251,9 +251,13 @@ def rows_table(results: Sequence[dict[str, Any]]) -> str:
     heads += ["band mIoU", "mAcc", "aAcc", "ECE"]
     lines = []
     fine = values(results, FINE, BASE)
-    order = list(KINDS)
-    found_rows = dict.fromkeys((one["kind"], one["row"]) for one in results)
-    for kind, row in sorted(found_rows, key=lambda of: (order.index(of[0]), of[1] != BASE)):
+    kinds, usual = list(KINDS), list(dict.fromkeys((*ROWS, *claims.ROWS)))
+
+    def place(one: tuple[str, str]) -> tuple[int, int, str]:
+        kind, row = one
+        return kinds.index(kind), usual.index(row) if row in usual else len(usual), row
+
+    for kind, row in sorted({(one["kind"], one["row"]) for one in results}, key=place):
         ours, base = values(results, kind, row), values(results, kind, BASE)
         found = pairs.difference(ours, base)
         share = math.nan if kind == FINE else pairs.share_of_gap(ours, base, fine)

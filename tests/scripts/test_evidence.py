@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import claims
 import evidence
@@ -27,6 +28,9 @@ from arm_jax.system import locks, sharding
 from arm_jax.system.errors import InputError
 from arm_jax.weights import export
 from configs import base
+
+RESULTS = Path(evidence.__file__).with_name("results")
+DOCS = Path(evidence.__file__).parents[2] / "docs" / "experiments.md"
 
 
 def test_a_difference_is_paired_by_seed():
@@ -172,6 +176,27 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
     assert "has runs of evidence.py base.py with 4 steps" in capsys.readouterr().err
     assert screen.main(command(tmp_path / "new", "--kinds", "hard")) == 2
     assert "model.feature_cache = False" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bench", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_tables_of_the_docs_are_those_of_the_results(bench):
+    results = list(evidence.read(bench).values())
+    assert len({(one["bench"], one["steps"]) for one in results}) == 1
+    assert evidence.rows_table(of_rows(results)) in DOCS.read_text()
+
+
+def of_rows(results):
+    """Without the rows that are there for the claims alone."""
+    return [one for one in results if one["row"] in evidence.ROWS]
+
+
+def test_the_claims_of_the_docs_are_those_of_the_results():
+    results = list(evidence.read(RESULTS / "screen.jsonl").values())
+    found = {
+        row: Runs(evidence.values(results, "cityscapes", row), 0)
+        for row in {one["row"] for one in results}
+    }
+    assert claims.table(found) in DOCS.read_text()
 
 
 BENCH = """

@@ -147,7 +147,12 @@ def test_training_step(name, margin):
             got = 0.9 * before + (values[ours[key]] - 0.9 * before) * n / (n - 1)
         else:
             continue
-        assert_close(got, expected, 1e-3)
+        if key.startswith("gradient ") and not margin:
+            # Without a margin the input of some ReLU is 0 but for rounding, and the processor
+            # decides on which side: what is below differs by 3 % on some.
+            assert np.linalg.norm(got - expected) < 0.05 * np.linalg.norm(expected)
+        else:
+            assert_close(got, expected, 1e-3)
         compared += 1
     assert compared >= 13
 

@@ -163,7 +163,7 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
     capsys.readouterr()
     longer = [*command(tmp_path / "new", *result), "--config.steps=5"]
     assert evidence.main(longer) == 2
-    assert "has runs of evidence.py base.py with 4 steps" in capsys.readouterr().err
+    assert "has runs of evidence.py base.py on folders with 4 steps" in capsys.readouterr().err
     assert evidence.main(command(tmp_path / "new", "--known", "none.jsonl")) == 2
     assert "--known none.jsonl is no file" in capsys.readouterr().err
     # A run that another process makes is left to it.
@@ -173,7 +173,7 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
     assert "left to another process" in capsys.readouterr().out
     # Runs of another bench are not taken for its own.
     assert screen.main(command(tmp_path, "--kinds", "hard")) == 2
-    assert "has runs of evidence.py base.py with 4 steps" in capsys.readouterr().err
+    assert "has runs of evidence.py base.py on folders with 4 steps" in capsys.readouterr().err
     assert screen.main(command(tmp_path / "new", "--kinds", "hard")) == 2
     assert "model.feature_cache = False" in capsys.readouterr().err
 

@@ -120,8 +120,9 @@ def finish(
     folder, start = arguments.workdir, time.monotonic()
     runs = list(plan(arguments, overrides))
     grid.claim(folder)
-    bench = f"{script}.py {Path(arguments.config).name}"
-    steps = runs[0].cell.config.steps
+    config = runs[0].cell.config
+    bench = f"{script}.py {Path(arguments.config).name} on {config.data.dataset}"
+    steps = config.steps
     results = _of_bench(folder / RESULTS, bench, steps)
     if arguments.known:
         if not arguments.known.is_file():

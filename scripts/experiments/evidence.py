@@ -119,15 +119,13 @@ def finish(
     command = command_line.typed(f"scripts/experiments/{script}.py", argv)
     folder, start = arguments.workdir, time.monotonic()
     runs = list(plan(arguments, overrides))
-    grid.claim(folder)
     config = runs[0].cell.config
     bench = f"{script}.py {Path(arguments.config).name} on {config.data.dataset}"
-    steps = config.steps
-    results = _of_bench(folder / RESULTS, bench, steps)
-    if arguments.known:
-        if not arguments.known.is_file():
-            raise InputError(f"--known {arguments.known} is no file; give a results.jsonl")
-        add(folder, _of_bench(arguments.known, bench, steps) | results, command)
+    if arguments.known and not arguments.known.is_file():
+        raise InputError(f"--known {arguments.known} is no file; give a results.jsonl")
+    known = _of_bench(arguments.known, bench, config.steps) if arguments.known else {}
+    grid.claim(folder)
+    add(folder, known | _of_bench(folder / RESULTS, bench, config.steps), command)
     for run in runs:
         late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
         if run.key in read(folder / RESULTS) or arguments.table or late:
@@ -207,13 +205,11 @@ def _of_bench(path: Path, bench: str, steps: int) -> dict[tuple[str, str, int], 
     return found
 
 
-@contextlib.contextmanager
-def _alone(run: Planned) -> Iterator[None]:
+def _alone(run: Planned) -> contextlib.AbstractContextManager[bool]:
     """For one process at a time, which trains a run and measures it."""
     above = run.cell.folder.parent
     above.mkdir(parents=True, exist_ok=True)
-    with locks.held(above, name=f".{run.cell.folder.name}.lock"):
-        yield
+    return locks.held(above, name=f".{run.cell.folder.name}.lock")
 
 
 def add(
@@ -237,13 +233,18 @@ def report(results: Sequence[dict[str, Any]], command: Sequence[str]) -> str:
     """The rows of each kind of labels, the claims, and how to make the numbers again."""
     parts = [rows_table(results)]
     for kind in dict.fromkeys(one["kind"] for one in results):
-        found = {
-            row: claims.Runs(values(results, kind, row), diverged(results, kind, row))
-            for row in dict.fromkeys(one["row"] for one in results)
-        }
-        parts += [f"Claims of the paper, on {kind} labels:", claims.table(found)]
+        parts += [f"Claims of the paper, on {kind} labels:", claims_table(results, kind)]
     outcomes = [grid.Outcome({}, "", tuple(one["devices"]), tuple(one["days"])) for one in results]
     return "\n\n".join([*parts, grid.caption(outcomes, command)]) + "\n"
+
+
+def claims_table(results: Sequence[dict[str, Any]], kind: str) -> str:
+    """What the runs on a kind of labels say of the claims."""
+    found = {
+        row: claims.Runs(values(results, kind, row), diverged(results, kind, row))
+        for row in dict.fromkeys(one["row"] for one in results)
+    }
+    return claims.table(found)
 
 
 def rows_table(results: Sequence[dict[str, Any]]) -> str:

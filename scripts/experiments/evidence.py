@@ -137,7 +137,6 @@ def finish(
                     add(folder, {run.key: {"bench": bench, **make(run)}}, command)
         except locks.Busy as error:
             terminal.say(f"left to another process: {error}")
-    add(folder, {}, command)
     print((folder / TABLE).read_text())
     return 0
 

@@ -30,7 +30,7 @@ test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2
 
 test-slow: $(READY)  ## the slow tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 MINUTES ?= 60
 SEED ?= 0

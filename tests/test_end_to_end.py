@@ -38,6 +38,7 @@ def start(
     command = [sys.executable, "-m", "arm_jax.main", f"--workdir={workdir}"]
     if not recorded:
         command += ["--config=configs/demo.py:smoke", "--config.steps=12"]
+        command += ["--config.model.name=deeplabv3plus_resnet10"]
         command += ["--config.save_every=3", "--config.eval_every=6"]
     return subprocess.Popen(
         [*command, *arguments],
@@ -137,8 +138,7 @@ def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, compiled, 
 
 def test_a_folder_is_enough_to_go_on_for_more_steps_and_to_evaluate(tmp_path, compiled):
     workdir, moved = tmp_path / "run", tmp_path / "moved"
-    small = "--config.model.name=deeplabv3plus_resnet10"
-    finish(start(workdir, compiled, small, "--config.steps=2"))
+    finish(start(workdir, compiled, "--config.steps=2"))
     workdir.rename(moved)
     output = finish(
         start(moved, compiled, "--config.steps=4", "--config.log_every=2", recorded=True)
@@ -203,7 +203,7 @@ def test_two_processes_equal_one(tmp_path, compiled):
         assert (tmp_path / name / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path, compiled, dtype):
     """ResNet-101 at output stride 8 with all its channels; only the crop is small."""
     output = finish(

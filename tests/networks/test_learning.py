@@ -113,14 +113,11 @@ def test_half_precision_training_stays_close_to_float32(dtype):
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        ("deeplabv3plus_resnet101", "float32"),
         ("deeplabv3plus_resnet101", "bfloat16"),
-        ("deeplabv3plus_resnet101", "float16"),
         ("ocr_resnet101", "float16"),
-        ("deeplabv3plus_resnest101", "bfloat16"),
     ],
 )
-def test_full_size_networks_learn_in_every_precision(name, dtype):
+def test_full_size_networks_learn_in_half_precision(name, dtype):
     """A dozen steps on one batch of noise bring the loss down from log 19."""
     model = networks.create(name, 19, dtype=dtype, rngs=nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.sgd(0.02, momentum=0.9), wrt=nnx.Param)

@@ -32,6 +32,8 @@ from scripts import export as export_script
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
+SMALL = "--config.model.name=deeplabv3plus_resnet10"
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
@@ -51,7 +53,7 @@ def used(folder, images):
 
 def started(workdir, *options):
     """Training in a process of its own, on one device: numbers depend on how many there are."""
-    command = [sys.executable, "-m", "arm_jax.main", "--config=configs/demo.py:smoke"]
+    command = [sys.executable, "-m", "arm_jax.main", "--config=configs/demo.py:smoke", SMALL]
     return subprocess.Popen(
         [*command, f"--workdir={workdir}", *options],
         cwd=ROOT,
@@ -72,7 +74,7 @@ def given(tmp_path_factory):
     """Prepared data, and weights to begin from, on this machine."""
     above = tmp_path_factory.mktemp("given")
     data = prepare.ensure("street_scenes", above / "data", config="smoke", progress=False)
-    model = configs.load("configs/demo.py:smoke", []).model
+    model = configs.load("configs/demo.py:smoke", [SMALL]).model
     network = networks.create(
         model.name,
         STREET_SCENES.number,
@@ -100,20 +102,18 @@ def local(tmp_path_factory, given, images):
     return above / "run"
 
 
-@pytest.mark.parametrize("failing", [False, True])
-def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, given, images, failing, tmp_path):
-    """With workdir, data and weights in the bucket."""
+def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, given, images, tmp_path):
+    """With workdir, data and weights in the bucket, of whose answers one in five fails."""
     import bucket_server
 
     data, weights = given
     for path in filter(Path.is_file, data.rglob("*")):
-        put(f"smoke-{failing}/data/{path.relative_to(data).as_posix()}", path.read_bytes())
-    put(f"smoke-{failing}/weights.safetensors", weights.read_bytes())
-    above = f"gs://runs-here/smoke-{failing}"
+        put(f"smoke/data/{path.relative_to(data).as_posix()}", path.read_bytes())
+    put("smoke/weights.safetensors", weights.read_bytes())
+    above = "gs://runs-here/smoke"
     inputs = options(f"{above}/data", f"{above}/weights.safetensors", tmp_path / "cache")
-    name = f"smoke-{failing}/run"
-    trouble = bucket_server.one_of_five() if failing else bucket.trouble
-    process = None
+    name = "smoke/run"
+    trouble, process = bucket_server.one_of_five(), None
 
     def killing(method, path):
         if method == "POST" and "checkpoints%2F2%2Fstate%2Fmanifest.ocdbt" in path:
@@ -142,7 +142,7 @@ def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, given, images, 
         there = bucket.read(f"{name}/{path.relative_to(local).as_posix()}")
         assert there == path.read_bytes(), path
     assert len(bucket.read(f"{name}/report.html")) > 5000
-    assert sum(failing and n % 5 == 4 for n in range(len(bucket.requests))) >= 20 * failing
+    assert len(bucket.requests) // 5 >= 20
 
 
 def put(name, data):
@@ -188,14 +188,11 @@ def test_training_goes_on_while_the_bucket_is_gone(
     assert_same_run(tmp_path / "run", bucket, "away", ("metrics.jsonl", "eval.json"))
 
 
-@pytest.mark.parametrize(
-    ("status", "why"), [(403, "the bucket denies"), (404, "there is no such bucket")]
-)
 def test_training_ends_well_when_the_bucket_is_gone_for_good(
-    tmp_path, bucket, monkeypatch, impatient, capsys, status, why
+    tmp_path, bucket, monkeypatch, impatient, capsys
 ):
-    """It denies, or was removed. Which save is the second depends on how long the first takes."""
-    config, name = small(monkeypatch), f"gone-{status}"
+    """It was removed. Which save is the second depends on how long the first takes."""
+    config, name = small(monkeypatch), "gone"
     loop.train(config, tmp_path / "run", mesh=sharding.one_device())
     monkeypatch.setattr(retries, "PATIENCE", 2.0)
     seen, gone = set(), [False]
@@ -204,11 +201,11 @@ def test_training_ends_well_when_the_bucket_is_gone_for_good(
         """Answers nothing else once a second checkpoint is begun."""
         seen.update(filter(None, [saved(method, path)]))
         gone[0] = gone[0] or len(seen) > 1
-        return status if gone[0] else None
+        return 404 if gone[0] else None
 
     bucket.trouble = trouble
     capsys.readouterr()
-    with pytest.raises(InputError, match=rf"nothing could be saved for 2 s: ({why})"):
+    with pytest.raises(InputError, match="nothing could be saved for 2 s: there is no such bucket"):
         loop.train(config, f"gs://runs-here/{name}", mesh=sharding.one_device())
     told = [line for line in capsys.readouterr().err.splitlines() if "arm_jax:" in line]
     assert len(told) == 1 and "cannot be saved" in told[0], told

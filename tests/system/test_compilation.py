@@ -132,7 +132,7 @@ def test_a_second_run_takes_the_programs_of_the_first_and_trains_the_same(tmp_pa
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         environment["JAX_ENABLE_COMPILATION_CACHE"] = "true"
         command = ["-m", "arm_jax.main", "--config=configs/demo.py:smoke"]
-        command += [f"--workdir={tmp_path / name}"]
+        command += [f"--workdir={tmp_path / name}", "--config.model.name=deeplabv3plus_resnet10"]
         command += [f"--config.compilation_cache={tmp_path / 'programs'}"]
         child = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment)
         _, status, usage = os.wait4(child.pid, 0)

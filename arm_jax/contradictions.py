@@ -2,7 +2,7 @@
 
     shares of the drawn pixels that it contradicts, near drawn edges, beyond them, far from them
         --near_, inside_, far_threshold--> how sure it must be --thresholds--> at each pixel
-        --edge_trust--> how much more labels near edges weigh than others
+        --edge_trust--> how much labels near edges weigh
 
 A teacher smooths the edges of labels that are right and contradicts them there; where labels are
 wrong, it contradicts them elsewhere too. So the shares tell which mistakes the labels have, without
@@ -202,18 +202,20 @@ def known_share(near: jax.Array, far: jax.Array, usual: float) -> jax.Array:
 def edge_trust(near: jax.Array, beyond: jax.Array) -> jax.Array:
     """How much the labels near drawn edges are to be trusted, by where the teacher contradicts.
 
-    Outlines beside their objects make labels wrong near edges and not behind them, and such labels
-    are not to weigh more than others. What shows them is that the teacher contradicts near edges by
-    more than behind them, although it contradicts so often behind them that it is no mere smoothing
-    (`near_threshold`). That difference was 0.13 and 0.16 (two networks) where half of the outlines
-    lie outside of their objects, and 0.03 to 0.06 with two other kinds of wrong labels.
+    Outlines beside their objects make labels wrong near edges and not behind them. Such labels are
+    not to weigh more than others, and those closest to an edge are not to count. What shows them is
+    that the teacher contradicts near edges by more than behind them, although it contradicts so
+    often behind them that it is no mere smoothing (`near_threshold`). That difference was 0.13 and
+    0.16 (two networks) where half of the outlines lie outside of their objects, and 0.03 to 0.06
+    with two other kinds of wrong labels.
 
     Args:
         near, beyond: as for `near_threshold`.
 
     Returns:
-        () float32, a factor on the strength of `edge_weights`: 1 up to a difference of 0.06, 0 from
-        0.12 on, on a line in between; 1 where the contradictions are smoothing.
+        () float32, a factor on the strength of `edge_weights` and on the weights of the labels
+        closest to an edge: 1 up to a difference of 0.06, 0 from 0.12 on, on a line in between; 1
+        where the contradictions are smoothing.
 
     >>> print(edge_trust(jnp.float32(0.28), jnp.float32(0.12)))
     0.0

@@ -107,6 +107,7 @@ def edge_weights(
     strength: jax.Array | float,
     decay: float,
     missing: jax.Array | float = math.inf,
+    counts: jax.Array | float = 1.0,
 ) -> jax.Array:
     """Weights 1 + a exp(-d/b) of the drawn pixels, divided by their mean.
 
@@ -120,13 +121,14 @@ def edge_weights(
         decay: b > 0, in pixels.
         missing: how many pixels the added weight stands for: it is no more than theirs, by a
             smaller a.
+        counts: (...) in [0, 1], a factor on a pixel's weight: 0 for a label that is not believed.
 
     Returns:
         (...), float32.
     """
     term = jnp.where(drawn, jnp.exp(-distance / decay), 0.0)
     strength = jnp.minimum(strength, missing / jnp.maximum(jnp.sum(term), 1e-6))
-    raw = jnp.where(drawn, 1.0 + strength * term, 0.0)
+    raw = jnp.where(drawn, counts * (1.0 + strength * term), 0.0)
     count = jnp.sum(drawn, dtype=jnp.float32)
     return stop_gradient(raw * (count / jnp.maximum(jnp.sum(raw), 1.0)))
 

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from arm_jax import contradictions, targets
 from arm_jax.training.teacher import Beliefs
 
+# Up to this share of what is near an edge are the labels that a badly drawn outline makes wrong.
+CLOSEST = 0.5
+
 
 class Distances(NamedTuple):
     """How far a pixel is from what was drawn, (b, h, w) float32, as of `targets.edge_distance`.
@@ -69,7 +72,7 @@ def limits(beliefs: Beliefs | None, settings: Any) -> contradictions.Limits:
 
 
 def trust(beliefs: Beliefs | None, settings: Any) -> jax.Array | float:
-    """How much edges weigh of what was asked for, by `targets.near_rule`."""
+    """() in [0, 1]: how far labels near edges are trusted, by `targets.near_rule`."""
     if beliefs is None or settings.near_rule == "fixed" or not teaches(settings):
         return 1.0
     found = contradictions.edge_trust(beliefs.contradicted_near, beliefs.contradicted_beyond)
@@ -111,6 +114,9 @@ def edge_weights(
 ) -> jax.Array | None:
     """(b, h, w) float32, see `targets.edge_weights`; None where the section asks for none.
 
+    Where labels near edges are not trusted, those closest to an edge count less themselves: as if
+    what was drawn were eroded.
+
     Args:
       known: as from `distances`.
       drawn, seen: as for `distances`.
@@ -120,10 +126,12 @@ def edge_weights(
     if not settings.edge_weight:
         return None
     every = settings.edges == "all"
+    trusted = trust(beliefs, settings)
     return targets.edge_weights(
         known.edges if every else known.margins,
         drawn,
-        strength=settings.edge_weight * trust(beliefs, settings),
+        strength=settings.edge_weight * trusted,
         decay=settings.edge_decay,
         missing=math.inf if every else jnp.sum(seen & ~drawn, dtype=jnp.float32),
+        counts=jnp.where(known.edges <= CLOSEST * settings.near, trusted, 1.0),
     )

@@ -72,10 +72,17 @@ def test_contradictions_near_edges_alone_correct_nothing_and_those_behind_them_d
 
 
 @pytest.mark.parametrize(
-    ("rule", "begun", "strength"),
-    [("contradictions", True, 4.0), ("contradictions", False, 8.0), ("fixed", True, 8.0)],
+    ("rule", "begun", "near", "trusted"),
+    [
+        ("contradictions", True, 0.18, 0.5),
+        ("contradictions", True, 0.25, 0.0),
+        ("contradictions", True, 0.14, 1.0),
+        ("contradictions", False, 0.25, 1.0),
+        ("fixed", True, 0.25, 1.0),
+    ],
 )
-def test_edges_weigh_less_where_labels_near_them_are_not_trusted(rule, begun, strength):
+def test_labels_near_edges_weigh_less_where_they_are_not_trusted(rule, begun, near, trusted):
+    """And those up to half of what is near, which is 6 pixels, less than the others."""
     changes = {**RECIPE, "targets.near_rule": rule, "targets.edge_weight": 8.0}
     config = tiny.method({**changes, "targets.start": 1.0}).config
     labels = np.zeros((1, 16, 16), np.uint8)
@@ -84,13 +91,14 @@ def test_edges_weigh_less_where_labels_near_them_are_not_trusted(rule, begun, st
     known = dataclasses.replace(
         beliefs.Beliefs.create(empty, empty, config.targets, 2),
         begun=jnp.bool_(begun),
-        contradicted_near=jnp.float32(0.18),
+        contradicted_near=jnp.float32(near),
         contradicted_beyond=jnp.float32(0.09),
     )
     scores, extent = jnp.zeros((1, 16, 16, 2)), jnp.array([[16, 16]])
     given, _ = beliefs.look(known, scores, jnp.asarray(labels), extent, jnp.int32(0), config)
     distance = np.abs(np.arange(16) - 7.5)
-    expected = 1 + strength * np.exp(-distance / config.targets.edge_decay)
+    expected = 1 + 8 * trusted * np.exp(-distance / config.targets.edge_decay)
+    expected *= np.where(distance <= 3, trusted, 1)
     np.testing.assert_allclose(given.weights[0, 3], expected / expected.mean(), rtol=1e-5)
 
 

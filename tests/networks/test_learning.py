@@ -82,7 +82,8 @@ def test_training_step_under_plain_jit(graph):
         assert np.abs(kernels[1] - kernels[0]).max() > 1e-6
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_training_stays_close_to_float32(dtype):
     graphdef, state = nnx.split(least(dtype=dtype, dropout_rate=0.0))
     reference_graphdef, _ = nnx.split(least(dropout_rate=0.0))

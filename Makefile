@@ -26,14 +26,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## train ARM on generated street scenes, evaluate, leave a page (minutes on two cores)
 	$(BIN)/python -m arm_jax.main --config configs/demo.py --workdir runs/demo
 
-# On two cores, in order, so that what tests of a file share is made once; who is done takes from the other.
-BOTH := -n 2 --dist worksteal
-
 test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
-	$(BIN)/python -m pytest $(BOTH)
+	$(BIN)/python -m pytest -n 2
 
+# In order, so that what the tests of a file share is made once.
 test-slow: $(READY)  ## the slow tests
-	$(BIN)/python -m pytest $(BOTH) -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 MINUTES ?= 60
 SEED ?= 0
@@ -45,7 +43,7 @@ test-newest: pyproject.toml  ## the tests with the newest packages, in an enviro
 	$(PYTHON) -m venv --clear $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(NEWEST)/bin/python -m pip install --quiet --editable . --group dev
-	$(NEWEST)/bin/python -m pytest $(BOTH)
+	$(NEWEST)/bin/python -m pytest -n 2
 
 test-lowest: pyproject.toml  ## two steps of training with the oldest packages that pyproject.toml allows
 	$(PYTHON) -m venv --clear $(LOWEST)

@@ -124,6 +124,7 @@ def test_cityscapes_coarse_from_zips_and_prepared(city_zips, tmp_path, monkeypat
     assert {label.shape for label in exported.values()} == {SIZE}
 
 
+@pytest.mark.slow
 def test_cityscapes_in_place_to_the_server(city_root, tmp_path, monkeypatch, capsys):
     config = load("cityscapes_coarse", "arm,trainval", **SMALL)
     config.data.root = str(city_root)

@@ -257,6 +257,7 @@ def test_a_stopped_run_keeps_its_teacher(tmp_path, monkeypatch, sources):
     assert np.abs(classifier[...] - other[...]).max() > 0
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_and_a_continued_one_at_the_same_step(tmp_path, monkeypatch, capsys):
     """Of six steps, evaluated one by one, the fourth is the second without a better mIoU."""
     found = iter(())

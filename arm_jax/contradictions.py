@@ -85,6 +85,8 @@ COMPLETES = (-0.1, 0.05)
 KNOWN, KNOWN_RATIOS = 0.4, (0.25, 0.5)
 # And the differences between which `edge_trust` falls from 1 to 0.
 EXCESSES = (0.06, 0.12)
+# Up to this share of what is near an edge, labels that are not trusted do not count.
+CLOSEST = 0.5
 # What counts as a contradiction for these: the teacher gives another class more than this.
 CONTRADICTS = 0.6
 

@@ -9,9 +9,6 @@ import jax.numpy as jnp
 from arm_jax import contradictions, targets
 from arm_jax.training.teacher import Beliefs
 
-# Up to this share of what is near an edge are the labels that a badly drawn outline makes wrong.
-CLOSEST = 0.5
-
 
 class Distances(NamedTuple):
     """How far a pixel is from what was drawn, (b, h, w) float32, as of `targets.edge_distance`.
@@ -133,5 +130,5 @@ def edge_weights(
         strength=settings.edge_weight * trusted,
         decay=settings.edge_decay,
         missing=math.inf if every else jnp.sum(seen & ~drawn, dtype=jnp.float32),
-        counts=jnp.where(known.edges <= CLOSEST * settings.near, trusted, 1.0),
+        counts=jnp.where(known.edges <= contradictions.CLOSEST * settings.near, trusted, 1.0),
     )

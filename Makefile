@@ -29,9 +29,11 @@ demo: $(READY)  ## train ARM on generated street scenes, evaluate, leave a page 
 test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2
 
-# In order, so that what the tests of a file share is made once.
+# In order, so that what the tests of a file share is made once. What measures memory has the machine to itself.
+FLAT := tests/run/test_flat.py
 test-slow: $(READY)  ## the slow tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow --ignore $(FLAT)
+	$(BIN)/python -m pytest -m slow $(FLAT)
 
 MINUTES ?= 60
 SEED ?= 0

@@ -38,10 +38,11 @@ def made(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_without_the_detach_the_segmenter_collapses_and_with_it_it_learns(made):
-    detached, unsure = made("linear")  # 18.4 % when this was written, and base 18.8 %
+def test_without_the_detach_the_segmenter_collapses_and_with_it_it_is_not_harmed(made):
+    base, _ = made("base")  # 18.8 % when this was written
+    detached, unsure = made("linear")  # 18.4 %
     collapsed, sure = made("linear_no_detach")  # 1.2 %
-    assert detached > 14
-    assert collapsed < 0.5 * detached
+    assert detached > 0.8 * base
+    assert collapsed < 0.5 * base
     # Certain of everything, and wrong: confidence is the shorter way to small weights.
     assert unsure < 0.3 and sure > 0.6

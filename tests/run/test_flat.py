@@ -19,9 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc"),
 ]
-STEPS = 1000
-# Of the process's memory in the second half, where batches that are kept would be 50 MiB.
-GROWTH = 40
+STEPS = 2000
 ALONE = "ARM_JAX_TEST_ALONE"
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +35,7 @@ def used() -> dict[str, int]:
     }
 
 
-def test_a_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_path, monkeypatch):
+def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_path, monkeypatch):
     if ALONE not in os.environ:  # what other tests of this process held may go or grow meanwhile
         command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "-p", "no:cacheprovider"]
         environment = {**os.environ, ALONE: "1"}
@@ -65,7 +63,7 @@ def test_a_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_pat
     monkeypatch.setattr(Progress, "after_evaluation", looked)
     settings = {
         "steps": STEPS,
-        "batch_size": 8,
+        "batch_size": 2,
         "eval_every": STEPS // 4,
         "save_every": 100,
         "log_every": 10,
@@ -83,7 +81,7 @@ def test_a_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_pat
     earlier = [held for step, held in seen.items() if step <= STEPS // 2]
     later = [held for step, held in seen.items() if step > STEPS // 2]
     growth = max(held["MiB"] for held in later) - max(held["MiB"] for held in earlier)
-    assert growth <= GROWTH, seen
+    assert growth <= 24, seen
     # Those that come and go with a checkpoint being saved are there in few of the samples.
     for name in ("threads", "Python threads", "handles"):
         first, second = (
@@ -93,7 +91,7 @@ def test_a_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_pat
     assert sum(images for images, _ in evaluated) == 500
     # After an evaluation nothing is being saved.
     then, now = evaluated[1][1], evaluated[-1][1]
-    assert now["MiB"] - then["MiB"] <= GROWTH, evaluated
+    assert now["MiB"] - then["MiB"] <= 24, evaluated
     for name in ("threads", "Python threads", "handles"):
         assert now[name] - then[name] <= 2, evaluated
 

@@ -54,10 +54,10 @@ def _other(later: dict[str, str], key: str, value: Any, rows: dict) -> bool:
     return key in later and rows[later[key]][key] != value
 
 
-# Labels corrected and completed by a teacher, and weighed at their edges.
+# Labels left out where a teacher contradicts them, completed by it, and weighed at their edges.
 RECIPE = {
     "targets.average": 0.05,
-    "targets.correct": "class",
+    "targets.correct": "drop",
     "targets.near_rule": "contradictions",
     "targets.adjust": 0.15,
     "targets.complete": "class",
@@ -108,6 +108,7 @@ ROWS = {
     "edges": {"targets.edge_weight": 8.0},
     "recipe": {**RECIPE, "arm.kind": "none"},
     "completed": {**RECIPE, "arm.kind": "none", "targets.correct": "none"},
+    "recipe_class": {**RECIPE, "arm.kind": "none", "targets.correct": "class"},
     "recipe_soft": {
         **RECIPE,
         "arm.kind": "none",

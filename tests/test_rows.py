@@ -37,6 +37,7 @@ ROWS = [
     "teacher",
     "edges",
     "recipe",
+    "recipe_class",
     "recipe_soft",
     "recipe_posterior",
     "recipe_arm",

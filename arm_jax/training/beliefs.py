@@ -89,7 +89,7 @@ def look(
     def judged(scores: jax.Array, maps: dict[str, jax.Array]) -> jax.Array:
         p = jnp.exp(log_softmax(scores))
         labels, found = maps["labels"], maps["labels"]
-        if settings.correct in ("class", "soft"):
+        if settings.correct in ("drop", "class", "soft"):
             r = jnp.exp(log_softmax(targets.adjusted(scores, drawn_as, settings.adjust)))
             found = targets.corrected(
                 found, jnp.argmax(r, -1), jnp.max(r, -1), maps["limit"], maps["drawn"]
@@ -121,9 +121,15 @@ def look(
         corrected=running(beliefs.corrected, believed != labels, drawn),
         completed=running(beliefs.completed, believed != labels, missing),
     )
+    if settings.correct == "drop":
+        contradicted = drawn & (believed != labels)
+        believed = jnp.where(contradicted, labels, believed)
+        counted = drawn.astype(jnp.float32) if weights is None else weights
+        weights = jnp.where(contradicted, 0.0, counted)
     soft = settings.correct in ("soft", "posterior") or settings.complete == "soft"
     given = given._replace(
         believed=believed,
+        weights=weights,
         scores=scores if soft else None,
         table=table,
         begun=beliefs.begun,

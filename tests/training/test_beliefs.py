@@ -40,10 +40,18 @@ def teacher(run):
     return tiny.flat(run.state.beliefs.teacher)
 
 
-@pytest.mark.parametrize("with_arm", [pytest.param(True, marks=pytest.mark.slow), False])
-def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(with_arm):
+@pytest.mark.parametrize(
+    ("kind", "with_arm"),
+    [
+        pytest.param("class", True, marks=pytest.mark.slow),
+        ("class", False),
+        pytest.param("drop", True, marks=pytest.mark.slow),
+    ],
+)
+def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(kind, with_arm):
     usual = tiny.Run(with_arm=with_arm)
-    never = tiny.Run(RECIPE | NEVER | {"targets.edge_weight": 0.0}, with_arm=with_arm)
+    changes = RECIPE | NEVER | {"targets.edge_weight": 0.0, "targets.correct": kind}
+    never = tiny.Run(changes, with_arm=with_arm)
     for seed in range(3):
         assert (
             usual.step(tiny.batch(seed=seed))["loss"] == never.step(tiny.batch(seed=seed))["loss"]
@@ -124,6 +132,7 @@ def test_a_network_without_statistics_has_a_teacher_too():
     [
         ("class", "class", False),
         ("class", "class", True),
+        ("drop", "class", True),
         pytest.param("soft", "soft", False, marks=pytest.mark.slow),
         pytest.param("soft", "soft", True, marks=pytest.mark.slow),
         pytest.param("posterior", "posterior", False, marks=pytest.mark.slow),
@@ -170,6 +179,7 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
     table = None if new.counts is None else np.asarray(new.counts, np.float64)
     one, of_class = np.eye(classes), np.array(weights or [1.0] * classes)
     main = completion = 0.0
+    dropped = 0
     for place in np.ndindex(shape):
         q = p[place]
         if table is not None:
@@ -182,6 +192,9 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
             else:
                 near = distance_of(labels, inside)[place] <= 2
                 wrong = q.argmax() != labels[place] and q.max() > (0.85 if near else 0.4)
+                if correct == "drop" and wrong:
+                    dropped += 1
+                    continue
                 changed = one[q.argmax()] if correct == "class" else q
                 target = changed if wrong else one[labels[place]]
             its = of_class[labels[place] if not wrong else q.argmax()] if weighted else 1.0
@@ -190,7 +203,7 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
             target = q if complete == "soft" else one[q.argmax()]
             completion -= of_class[q.argmax()] * (target * log_p[place]).sum()
     expected = main / drawn.sum() + completion / max(missing.sum(), drawn.sum())
-    assert completion > 0
+    assert completion > 0 and (dropped > 0) == (correct == "drop")
     assert float(found) == pytest.approx(expected, rel=2e-5)
 
 
@@ -255,9 +268,10 @@ def test_parts_of_a_batch_have_the_teacher_of_the_whole():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["class", "soft", "posterior"])
+@pytest.mark.parametrize("kind", ["drop", "class", "soft", "posterior"])
 def test_eight_devices_equal_one(kind):
-    changes = RECIPE | EAGER | {"targets.correct": kind, "targets.complete": kind}
+    changes = RECIPE | EAGER | {"targets.correct": kind}
+    changes["targets.complete"] = "class" if kind == "drop" else kind
     runs = [tiny.Run(changes | {"arm.match_loss": True}, devices=devices) for devices in (1, 8)]
     for seed in range(3):
         windows = [run.step(tiny.batch(seed=seed)) for run in runs]

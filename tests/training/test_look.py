@@ -71,6 +71,31 @@ def test_contradictions_near_edges_alone_correct_nothing_and_those_behind_them_d
     np.testing.assert_array_equal(unsure, np.where(near, wrong, labels))
 
 
+@pytest.mark.parametrize("edge_weight", [0.0, 8.0])
+def test_a_label_that_is_dropped_weighs_nothing_where_another_class_would_stand(edge_weight):
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:, 32:], labels[:, 60:], labels[8:56, 4:28] = 1, 255, 2  # the latter is wrong
+    believed = np.where(np.arange(64) < 32, 0, 1)[None].repeat(64, 0)
+    scores = 5.0 * jax.nn.one_hot(believed, 3)[None]
+    found = {}
+    for kind in ("drop", "class"):
+        changes = {"targets.correct": kind, "targets.edge_weight": edge_weight}
+        config = tiny.method(RECIPE | changes).config
+        known = beliefs.Beliefs.create(nnx.State({}), nnx.State({}), config.targets, 3)
+        extent = jnp.array([labels.shape], jnp.int32)
+        found[kind] = beliefs.look(
+            known, scores, jnp.asarray(labels[None]), extent, jnp.int32(0), config
+        )
+    (dropped, known), (corrected, same) = found["drop"], found["class"]
+    there = np.asarray(corrected.believed[0])
+    where = (there != labels) & (labels != 255)
+    assert where.sum() == 48 * 24 and (labels[where] == 2).all()
+    np.testing.assert_array_equal(dropped.believed[0], np.where(labels == 255, there, labels))
+    usual = labels != 255 if corrected.weights is None else corrected.weights[0]
+    np.testing.assert_array_equal(dropped.weights[0], np.where(where, 0, usual))
+    assert known.corrected == same.corrected > 0
+
+
 @pytest.mark.parametrize(
     ("rule", "begun", "near", "trusted"),
     [

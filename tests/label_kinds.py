@@ -134,6 +134,14 @@ def labelme(root):
     return {"classes": NAMES}
 
 
+def drawn(root, shapes, **content):
+    """One image, and these shapes as LabelMe writes them."""
+    (root / "images").mkdir(exist_ok=True)
+    Image.fromarray(image()).save(root / "images" / "a.png")
+    text = json.dumps({"shapes": shapes, **content})
+    (root / "images" / "a.json").write_text(text)
+
+
 def cityscapes(root):
     folders = ("leftImg8bit/{split}/town", "gtFine/{split}/town", "_leftImg8bit")
     for _, place, name in each(root, *folders):

@@ -1,4 +1,4 @@
-"""Labels as people draw them: one picture in every format is one index map, and what is refused."""
+"""Labels as people draw them: one picture in every format is one index map."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from label_kinds import KINDS, NAMES, SIZE
 from PIL import Image
 
 from arm_jax.data import check, sources, survey
-from arm_jax.data.formats import FORMATS, outlines
+from arm_jax.data.formats import FORMATS
 from arm_jax.system.errors import InputError
 
 
@@ -74,14 +74,6 @@ def test_a_value_that_was_not_sampled_is_refused(tmp_path, monkeypatch):
         source[1]
 
 
-def labelme(root, shapes, **content):
-    """One image with these shapes."""
-    (root / "images").mkdir(exist_ok=True)
-    Image.fromarray(label_kinds.image()).save(root / "images" / "a.png")
-    text = json.dumps({"shapes": shapes, **content})
-    (root / "images" / "a.json").write_text(text)
-
-
 def square(label, left, top, right, bottom):
     return {
         "label": label,
@@ -91,7 +83,7 @@ def square(label, left, top, right, bottom):
 
 
 def test_overlaps_and_what_nobody_drew(tmp_path):
-    labelme(tmp_path, [square("car", 2, 2, 6, 6), square("road", 0, 0, 20, 20)])
+    label_kinds.drawn(tmp_path, [square("car", 2, 2, 6, 6), square("road", 0, 0, 20, 20)])
     later = opened(tmp_path, "", classes=("road", "car"))[0]["label"]
     assert (later[:20, :20] == 0).all() and (later[20:] == 255).all()
     options = {"classes": ("road", "car", "background"), "undrawn": "background"}
@@ -104,7 +96,7 @@ def test_overlaps_and_what_nobody_drew(tmp_path):
 
 def test_names_are_paired_left_out_or_counted(tmp_path):
     shapes = [square("Car", 0, 0, 4, 4), square("dirt", 4, 0, 8, 4), square("dirt", 8, 0, 9, 4)]
-    labelme(tmp_path, [*shapes, square("__ignore__", 0, 0, 1, 1)])
+    label_kinds.drawn(tmp_path, [*shapes, square("__ignore__", 0, 0, 1, 1)])
     source = opened(tmp_path, "", classes=("road", "car"))
     with pytest.raises(InputError, match=r"a\.json: 'dirt' \(2\), 'Car' \(1\) are none of the cla"):
         source[0]
@@ -173,7 +165,8 @@ def test_a_class_file_of_other_names_is_refused(tmp_path):
 @pytest.mark.parametrize("orientation", ["exif", "stored"])
 def test_outlines_are_in_the_image_as_it_is_read(tmp_path, orientation):
     """LabelMe, CVAT and browsers show images turned, and count points there."""
-    labelme(tmp_path, [square("car", 30, 0, 40, 48)], imageHeight=SIZE[1], imageWidth=SIZE[0])
+    size = {"imageHeight": SIZE[1], "imageWidth": SIZE[0]}
+    label_kinds.drawn(tmp_path, [square("car", 30, 0, 40, 48)], **size)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(label_kinds.image()).save(tmp_path / "images" / "a.png", exif=exif)
@@ -210,14 +203,14 @@ def test_round_shapes_lines_and_stored_masks_of_labelme(tmp_path):
             "mask": base64.b64encode(stored.getvalue()).decode(),
         },
     ]
-    labelme(tmp_path, shapes)
+    label_kinds.drawn(tmp_path, shapes)
     label = opened(tmp_path, "", classes=("road", "car"))[0]["label"]
     y, x = np.mgrid[:20, :20] + 0.5
     np.testing.assert_array_equal(label[:20, :20] == 1, (x - 10) ** 2 + (y - 10) ** 2 < 25)
     assert np.argwhere(label == 0).tolist() == [[2 + k, 40 + k] for k in range(4)]
     assert 10 <= (label[20:, 24] == 1).sum() <= 11
     shapes[1]["shape_type"] = "spline"
-    labelme(tmp_path, shapes)
+    label_kinds.drawn(tmp_path, shapes)
     with pytest.raises(InputError, match="the shape_type 'spline' is not known"):
         opened(tmp_path, "", classes=("road", "car"))[0]
 
@@ -249,112 +242,6 @@ def test_shapes_and_attributes_of_via(tmp_path):
     (tmp_path / "via_region_data.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="a region with car, road ticked, where one class is"):
         opened(tmp_path, "", classes=("road", "car"))[0]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("labelmap.txt", "road:1,2,300::", "the colour 1, 2, 300 is not in 0 to 255"),
-        ("labelmap.txt", "road:1,2,3::\ncar:1,2,3::", r"colour \(1, 2, 3\) is given to two"),
-        ("labelmap.txt", "road", "cannot be understood"),
-        ("_classes.csv", "road,1\n", "cannot be understood"),
-        ("classes.txt", "", "cannot be understood"),
-        ("classes.txt", "a\x07b\n", "cannot be used"),
-        ("classes.txt", "\n".join(map(str, range(1001))), "names 1,001 classes"),
-        ("data.yaml", "names: [a, b", "cannot be understood"),
-        ("data.yaml", "a: &a [x, x]\nnames: [*a, *a]", "a name that is no text"),
-        ("data.yaml", "names: !!python/object:os.system {}", "cannot be understood"),
-        ("config.json", '{"labels": [3]}', "cannot be understood"),
-        ("config.json", "[" * 100_000, "cannot be understood"),
-    ],
-)
-def test_a_class_file_that_cannot_be_understood_is_named(tmp_path, name, text, message):
-    label_kinds.index(tmp_path)
-    (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=message) as error:
-        opened(tmp_path, classes=NAMES)
-    assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
-
-
-def test_a_json_that_is_no_class_file_is_left_alone(tmp_path):
-    label_kinds.index(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "data.yaml").write_text("train: images/train\n")
-    assert opened(tmp_path, classes=NAMES)[0]["label"].max() == 255
-
-
-HOSTILE = {
-    "no JSON": ("{", "is no whole JSON"),
-    "deep": ("[" * 100_000, "is no whole JSON"),
-    "another": ("{}", "is none of LabelMe JSON, Cityscapes-style JSON"),
-    "no list": ('{"shapes": 3}', "cannot be drawn"),
-    "no label": ('{"shapes": [{"points": []}]}', "it lacks 'label'"),
-    "lying size": ('{"shapes": [], "imageHeight": 9e9, "imageWidth": 40}', "40x9000000000 pixels"),
-    "endless size": ('{"shapes": [], "imageHeight": 1e999, "imageWidth": 40}', "cannot be drawn"),
-    "nan": ('{"shapes": [{"label": "car", "points": [[0, 0], [NaN, 1], [2, 2]]}]}', "no number"),
-    "far": ('{"shapes": [{"label": "car", "points": [[0, 0], [1e9, 1], [2, 2]]}]}', "far from"),
-    "two points": (
-        '{"shapes": [{"label": "car", "points": [[0, 0], [1, 1]]}]}',
-        "3 or more points",
-    ),
-    "text": ('{"shapes": [{"label": "car", "points": "abc"}]}', "cannot be drawn"),
-    "many points": (
-        '{"shapes": [{"label": "car", "points": [' + "[0,0]," * 1000 + "[1,1]]}]}",
-        "an outline of 1,001 points; the limit is 1,000",
-    ),
-}
-
-
-@pytest.mark.parametrize("content", HOSTILE)
-def test_a_hostile_file_gives_one_line(tmp_path, content, monkeypatch):
-    monkeypatch.setattr(outlines, "MOST_POINTS", 1000)
-    text, message = HOSTILE[content]
-    labelme(tmp_path, [])
-    (tmp_path / "images" / "a.json").write_text(text)
-    source = opened(tmp_path, "", classes=("road", "car"))
-    for read in (source.__getitem__, source.inspect):
-        with pytest.raises(InputError, match=message) as error:
-            read(0)
-        assert "\n" not in str(error.value) and "a.json" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("segmentation", "message"),
-    [
-        ({"size": [40, 48], "counts": [0, 10**12]}, "make up 1,000,000,000,000 of 1,920 pixels"),
-        ({"size": [40, 48], "counts": [2000, -80]}, "make up 1,920 of 1,920|make up"),
-        ({"size": [10**6, 10**6], "counts": [10**12]}, "1000000x1000000 pixels in 48x40"),
-        ({"size": [40, 48], "counts": "\x01"}, "a character that means nothing"),
-        ({"size": [40, 48], "counts": "o" * 40}, "a character that means nothing"),
-        ({"size": [40, 48], "counts": "oo"}, "cut off"),
-        ({"size": [40, 48]}, "it lacks 'counts'"),
-        ([[0, 0, 1, 1, 2, 2, 3]], "cannot be drawn"),
-    ],
-)
-def test_hostile_run_lengths_give_one_line(tmp_path, segmentation, message):
-    options = label_kinds.coco(tmp_path, lambda name: segmentation)
-    with pytest.raises(InputError, match=message) as error:
-        opened(tmp_path, **options)[0]
-    assert "\n" not in str(error.value) and "annotations.json: " in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("3 0 0 1 0 1 1", r"the class numbers 3 \(1\) are none of the 3 classes"),
-        ("0 0.1 0.1 0.2 0.2", "line 1 is a box"),
-        ("0 0.1 0.1 0.2", "line 1 is no class and three or more points"),
-        ("0 0 0 1 0 1 nan", "no number"),
-        ("road 0 0 1 0 1 1", "cannot be drawn"),
-    ],
-)
-def test_a_yolo_line_that_is_no_polygon_is_named(tmp_path, line, message):
-    options = label_kinds.yolo(tmp_path)
-    (tmp_path / "train" / "labels" / "a.txt").write_text(line)
-    with pytest.raises(InputError, match=message):
-        opened(tmp_path, **options)[0]
-    (tmp_path / "train" / "labels" / "a.txt").write_text("")
-    assert (opened(tmp_path, **options)[0]["label"] == 255).all()
 
 
 def test_numbers_of_names_that_are_no_classes_are_named_or_left_out(tmp_path):

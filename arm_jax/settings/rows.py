@@ -228,7 +228,7 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
     ("targets.average", 0.0, FRACTION, TRAINING,
      "Fraction of T that the teacher, an average of the weights, spans; 0 for no teacher."),
     ("targets.correct", "none", Choice(("none", "drop", "class", "soft", "posterior")), TRAINING,
-     "Labels that the teacher contradicts: drop them, or learn its class, likelihoods, a posterior."),
+     "Drop labels that the teacher contradicts; or learn its class, likelihoods, or a posterior."),
     ("targets.correct_above", 0.6, Real(0), TRAINING,
      "How sure the teacher must be to correct a label away from edges; above 1 for never."),
     ("targets.correct_above_near", 0.85, Real(0), TRAINING,

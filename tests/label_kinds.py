@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from arm_jax.data import sources
+
 SIZE = (40, 48)
 NAMES = ("road", "building", "sky")
 COLORS = ((128, 64, 128), (70, 70, 70), (70, 130, 180))
@@ -16,6 +18,11 @@ SHAPES = (
     ("building", [(6.25, 30.25), (14.75, 9.25), (33.25, 33.75)]),
 )
 SPLITS = {"train": ("a", "b"), "val": ("c",)}
+
+
+def opened(root, split="train", **options):
+    """The source that `folders` makes of these files."""
+    return sources.open_source("folders", root=root, split=split, **options)
 
 
 def label() -> np.ndarray:

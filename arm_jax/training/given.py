@@ -29,7 +29,8 @@ class Given(NamedTuple):
       drawn: (b, h, w) integers, the labels as they were given.
       believed: (b, h, w) integers, corrected and completed; `drawn` where neither happened.
       inside: (b, h, w) bool, what is no padding.
-      weights: (b, h, w) float32 at the edges, 0 where nothing was drawn; None for none.
+      weights: (b, h, w) float32 at the edges, 0 where nothing was drawn or a label is dropped;
+        None for none.
       scores: (b, h', w', C) float32 of the teacher, where targets are distributions, else None.
       table: (C, C + 1), see `noise`, or None.
       begun: () bool.

@@ -39,8 +39,8 @@ class Beliefs:
       begun: () bool, whether the teacher corrects and completes.
       rise: of the agreement, see `targets.Rise`.
       counts: (C, C + 1) float32, see `noise`; None where no posterior is asked for.
-      corrected, completed: () float32, running shares of the drawn pixels that got another class,
-        and of the others that got one.
+      corrected, completed: () float32, running shares of the drawn pixels that got another class
+        or were dropped, and of the others that got one.
       contradicted: () float32, the running share of the drawn pixels away from edges whose class
         the teacher contradicts, surer than `targets.correct_above`.
       contradicted_near, contradicted_beyond, contradicted_far: () float32, what

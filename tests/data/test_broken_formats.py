@@ -2,15 +2,10 @@
 
 import label_kinds
 import pytest
-from label_kinds import NAMES
+from label_kinds import NAMES, opened
 
-from arm_jax.data import sources
 from arm_jax.data.formats import outlines
 from arm_jax.system.errors import InputError
-
-
-def opened(root, split="train", **options):
-    return sources.open_source("folders", root=root, split=split, **options)
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,12 @@ import pickle
 import label_kinds
 import numpy as np
 import pytest
-from label_kinds import KINDS, NAMES, SIZE
+from label_kinds import KINDS, NAMES, SIZE, opened
 from PIL import Image
 
 from arm_jax.data import check, sources, survey
 from arm_jax.data.formats import FORMATS
 from arm_jax.system.errors import InputError
-
-
-def opened(root, split="train", **options):
-    return sources.open_source("folders", root=root, split=split, **options)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

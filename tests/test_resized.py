@@ -94,15 +94,15 @@ def test_the_result_differs_by_the_order_of_sums_alone(runs):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_one_process_reads_the_state_and_the_others_nothing_of_it(runs, number):
-    state = runs / "resized" / "checkpoints" / str(STEPS) / "state"
-    stored = sum(path.stat().st_size for path in state.rglob("*") if path.is_file())
+    # Not the size of the files: what writing left behind in them differs from run to run.
+    arrays = sum(array.nbytes for array in final_state(runs / "resized").values())
     read = []
     for index in range(PHASES[number][0]):
         lines = (runs / f"printed{number}.{index}").read_text().splitlines()
         read += [int(line.split()[-1]) for line in lines if line.startswith("bytes read ")]
     assert len(read) == PHASES[number][0]
-    assert read[0] > 0.7 * stored
-    assert all(other < 1000 for other in read[1:]), (read, stored)
+    assert read[0] > 0.9 * arrays
+    assert all(other < 1000 for other in read[1:]), (read, arrays)
 
 
 def test_every_host_is_logged_where_there_are_several(runs):

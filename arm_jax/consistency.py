@@ -67,6 +67,22 @@ def _refuse_targets(config: FrozenConfigDict, loss: losses.Loss) -> None:
             raise InputError(
                 f"{key} = {value!r} asks a teacher; set targets.average too, such as 0.05"
             )
+    of_a_teacher = {
+        "targets.near_rule": (targets.near_rule, "fixed"),
+        "targets.adjust": (targets.adjust, 0.0),
+        "targets.renew": (targets.renew, 0.0),
+    }
+    for key, (value, usual) in of_a_teacher.items():
+        if value != usual and not targets.average:
+            raise InputError(
+                f"{key} = {value!r} is about a teacher, and targets.average = 0 keeps none; set"
+                f" that too, such as 0.05, or use {key} = {usual!r}"
+            )
+    if targets.near_rule != "fixed" and not targets.near:
+        raise InputError(
+            f"targets.near_rule = {targets.near_rule!r} counts pixels near an edge, and"
+            " targets.near = 0 leaves none; use more, such as 6, or targets.near_rule = 'fixed'"
+        )
     if config.evaluation.weights == "teacher" and not targets.average:
         raise InputError(
             "evaluation.weights = 'teacher', but the run keeps none; train with targets.average,"
@@ -79,7 +95,8 @@ def _refuse_targets(config: FrozenConfigDict, loss: losses.Loss) -> None:
         )
     for key, value in soft.items():
         if kind != "ce" and (value == "soft" or (key, value) == ("targets.correct", "posterior")):
+            others = "'drop' or 'class'" if key == "targets.correct" else "'class'"
             raise InputError(
                 f"{key} = {value!r} is a distribution, which loss.kind = {kind!r} cannot learn; use"
-                " loss.kind = 'ce', or 'class'"
+                f" loss.kind = 'ce', or {key} = {others}"
             )

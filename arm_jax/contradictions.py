@@ -169,14 +169,14 @@ def complete_threshold(near: jax.Array, beyond: jax.Array, usual: float) -> jax.
 
     Returns:
         () float32: 0.1 less than usual up to a ratio of 0.18, 0.05 more from 0.33 on, on a line in
-        between.
+        between; what is usual where that is above 1, which is never.
 
     >>> print(f"{complete_threshold(jnp.float32(0.12), jnp.float32(0.02), 0.9):.2f}")
     0.80
     >>> print(f"{complete_threshold(jnp.float32(0.12), jnp.float32(0.06), 0.9):.2f}")
     0.95
     """
-    lower, higher = (usual + change for change in COMPLETES)
+    lower, higher = (usual + change if usual <= 1 else usual for change in COMPLETES)
     return _fallen(_ratio(beyond, near), RATIOS, lower, higher)
 
 

@@ -117,7 +117,7 @@ def edge_weights(
     Args:
         distance: (...), d, as from `edge_distance`.
         drawn: (...), bool; the weights of others are 0.
-        strength: a >= 0.
+        strength: a >= 0, a number or as (...).
         decay: b > 0, in pixels.
         missing: how many pixels the added weight stands for: it is no more than theirs, by a
             smaller a.

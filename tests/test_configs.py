@@ -70,6 +70,50 @@ def test_rows_that_leave_something_of_each_other_are_combined():
     assert load("demo", "resnet50,smoke").steps == 2
 
 
+def test_the_rows_that_drop_labels_are_the_recipe_s():
+    corrects = {row: load("demo", row).targets.correct for row in base.ROWS}
+    assert {row for row, how in corrects.items() if how == "drop"} == {
+        "recipe",
+        "recipe_linear",
+        "recipe_arm",
+    }
+    assert corrects["recipe_class"] == "class" and corrects["completed"] == "none"
+
+
+TEACHER = {"targets.average": 0.05, "loss.kind": "gce"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets.correct": "drop"}, r"targets\.correct = 'drop' asks a teacher; set"),
+        ({"targets.complete": "class"}, r"targets\.complete = 'class' asks a teacher; set"),
+        ({"targets.near_rule": "contradictions"}, r"near_rule = 'contradictions' is about a teach"),
+        ({"targets.adjust": 0.15}, r"adjust = 0\.15 is about a teacher.*adjust = 0\.0"),
+        ({"targets.renew": 0.2}, r"renew = 0\.2 is about a teacher"),
+        (
+            {"evaluation.weights": "teacher"},
+            r"evaluation\.weights = 'teacher', but the run keeps no",
+        ),
+        (
+            {**TEACHER, "targets.correct": "soft"},
+            r"targets\.correct = 'soft' is a distribution.*targets\.correct = 'drop' or 'class'",
+        ),
+        (
+            {**TEACHER, "targets.complete": "soft"},
+            r"targets\.complete = 'soft' is a distribution.*targets\.complete = 'class'",
+        ),
+        (
+            {**TEACHER, "targets.near_rule": "contradictions", "targets.near": 0.0},
+            r"targets\.near = 0 leaves none",
+        ),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        consistency.checked(load("demo", "base"), changes)
+
+
 def test_cityscapes_coarse_is_section_4_2():
     config = load("cityscapes_coarse")
     assert (config.steps, config.batch_size) == (40_000, 16)

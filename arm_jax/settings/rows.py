@@ -232,7 +232,7 @@ SETTINGS = (*GENERAL_ROWS, *DATA_ROWS, *(Setting(*row) for row in (
     ("targets.correct_above", 0.6, Real(0), TRAINING,
      "How sure the teacher must be to correct a label away from edges; above 1 for never."),
     ("targets.correct_above_near", 0.85, Real(0), TRAINING,
-     "How sure it must be near the edge of what was drawn."),
+     "How sure it must be near the edge of what was drawn, where near_rule is fixed."),
     ("targets.near_rule", "fixed", Choice(("fixed", "contradictions")), TRAINING,
      "Take that, or all thresholds and edge weights by where the teacher contradicts the labels."),
     ("targets.known_above", 0.5, FRACTION, TRAINING,

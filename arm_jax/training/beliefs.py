@@ -60,7 +60,7 @@ def look(
     seen = inside(extent, labels.shape)
     drawn = seen & (labels != ignore)
     known = known_distances or distances(labels, seen, drawn, settings)
-    weights = edge_weights(known, drawn, seen, beliefs, settings)
+    weights = edge_weights(known, drawn, seen, beliefs, settings, corrected)
     given = Given(labels, labels, seen, weights)
     if beliefs is None or scores is None:
         return given, beliefs

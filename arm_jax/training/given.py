@@ -109,6 +109,7 @@ def edge_weights(
     seen: jax.Array,
     beliefs: Beliefs | None,
     settings: Any,
+    corrected: jax.Array | None = None,
 ) -> jax.Array | None:
     """(b, h, w) float32, see `targets.edge_weights`; None where the section asks for none.
 
@@ -120,16 +121,22 @@ def edge_weights(
       drawn, seen: as for `distances`.
       beliefs: of the steps before; None without a teacher.
       settings: the section.
+      corrected: (b,) bool, the images whose labels may be wrong; the others' edges are trusted.
+        None for all.
     """
     if not settings.edge_weight:
         return None
     every = settings.edges == "all"
     trusted = trust(beliefs, settings)
+    if corrected is not None:
+        trusted = jnp.where(corrected[:, None, None], trusted, 1.0)
+    # The margins of an image that nobody labelled are next to no label that could stand for them.
+    labelled = jnp.any(drawn, (1, 2), keepdims=True)
     return targets.edge_weights(
         known.edges if every else known.margins,
         drawn,
         strength=settings.edge_weight * trusted,
         decay=settings.edge_decay,
-        missing=math.inf if every else jnp.sum(seen & ~drawn, dtype=jnp.float32),
+        missing=math.inf if every else jnp.sum(seen & ~drawn & labelled, dtype=jnp.float32),
         counts=jnp.where(known.edges <= contradictions.CLOSEST * settings.near, trusted, 1.0),
     )

@@ -130,9 +130,12 @@ def from_scores(
     if weighed is not None:
         weighed = jnp.broadcast_to(weighed[:, None, None], counted.shape)
         played = counted & weighed
-    signal = _signal(log_p, found, played, config)
-    if given is not None and given.weights is not None:
-        weigh_edges = functools.partial(jnp.multiply, given.weights)
+    weights = None if given is None else given.weights
+    # What is left out already is none of the losses that are trimmed.
+    counting = played if weights is None else played & (weights > 0)
+    signal = _signal(log_p, found, counting, config)
+    if weights is not None:
+        weigh_edges = functools.partial(jnp.multiply, weights)
         found = found._replace(loss=weigh_edges(found.loss))
         signal = None if signal is None else weigh_edges(signal)
     if method.class_weights:
@@ -170,7 +173,8 @@ def from_scores(
     observe = getattr(weighting, "observe", None)
     if observe is not None:
         observe(histogram)
-    # The auxiliary head learns what was drawn, as corrected; it completes nothing.
+    # The auxiliary head learns what was drawn, as corrected: what the main one drops too, and
+    # without weights at edges. It completes nothing.
     own = labels if given is None else jnp.where(valid, believed, labels)
     aside = by_rows(auxiliary_map, auxiliary, own, devices=method.devices)
     if method.class_weights:

@@ -141,7 +141,7 @@ def test_a_network_without_statistics_has_a_teacher_too():
 def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, complete, weighted):
     changes = {"targets.correct": correct, "targets.complete": complete, "loss.q": 0.4}
     changes |= {"targets.correct_above": 0.4, "targets.complete_above": 0.5}
-    changes |= {"model.auxiliary_weight": 0.0, "arm.kind": "none"}
+    changes |= {"model.auxiliary_weight": 0.3, "arm.kind": "none"}
     shape, classes = (2, 6, 8), tiny.CLASSES
     weights = tuple(0.5 + np.arange(classes)) if weighted else ()
     method = dataclasses.replace(tiny.method(RECIPE | changes), class_weights=weights)
@@ -150,7 +150,7 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
     labels[rng.random(shape) < 0.4] = 255
     extent = np.array([[6, 8], [5, 6]], np.int32)
     labels[1, 5:] = labels[1, :, 6:] = 255
-    student, taught = (3 * rng.standard_normal((*shape, classes)) for _ in range(2))
+    student, taught, aside = (3 * rng.standard_normal((*shape, classes)) for _ in range(3))
     state = tiny.Run(RECIPE | changes, with_arm=False).state.beliefs
     step = jnp.int32(10)
 
@@ -159,10 +159,11 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
             state, taught, jnp.asarray(labels), jnp.asarray(extent), step, method.config
         )
         terms = objective.from_scores(
-            None, student, student, jnp.asarray(labels), method, jnp.bool_(True), given
+            None, student, aside, jnp.asarray(labels), method, jnp.bool_(True), given
         )
         return terms.total, (given, new)
 
+    aside = jnp.asarray(aside, jnp.float32)
     single = [jnp.asarray(x, jnp.float32) for x in (student, taught)]
     (found, (given, new)), gradients = jax.value_and_grad(total, (0, 1), has_aux=True)(*single)
     assert np.all(gradients[1] == 0) and np.any(gradients[0] != 0)
@@ -172,13 +173,14 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
         return e / e.sum(-1, keepdims=True)
 
     p, log_p = softmax(taught), np.log(softmax(student))
+    log_aside = np.log(softmax(np.asarray(aside, np.float64)))
     inside = np.zeros(shape, bool)
     inside[0], inside[1, :5, :6] = True, True
     drawn, missing = labels != 255, (labels == 255) & inside
     distance = np.asarray(given.weights)  # of the formula, tested elsewhere
     table = None if new.counts is None else np.asarray(new.counts, np.float64)
     one, of_class = np.eye(classes), np.array(weights or [1.0] * classes)
-    main = completion = 0.0
+    main = completion = auxiliary = 0.0
     dropped = 0
     for place in np.ndindex(shape):
         q = p[place]
@@ -187,22 +189,26 @@ def test_no_gradient_reaches_the_teacher_and_the_loss_is_float64s(correct, compl
             q = q * rows[:, labels[place] if drawn[place] else classes]
             q = q / q.sum()
         if drawn[place]:
+            wrong = q.argmax() != labels[place]
             if correct == "posterior":
                 target = q
             else:
                 near = distance_of(labels, inside)[place] <= 2
-                wrong = q.argmax() != labels[place] and q.max() > (0.85 if near else 0.4)
-                if correct == "drop" and wrong:
-                    dropped += 1
-                    continue
+                wrong = wrong and q.max() > (0.85 if near else 0.4)
                 changed = one[q.argmax()] if correct == "class" else q
                 target = changed if wrong else one[labels[place]]
-            its = of_class[labels[place] if not wrong else q.argmax()] if weighted else 1.0
-            main -= its * distance[place] * (target * log_p[place]).sum()
+            if correct == "drop" and wrong:
+                auxiliary -= of_class[labels[place]] * log_aside[place][labels[place]]
+                dropped += 1
+                continue
+            learnt = q.argmax() if wrong else labels[place]
+            auxiliary -= of_class[learnt] * log_aside[place][learnt]
+            main -= of_class[learnt] * distance[place] * (target * log_p[place]).sum()
         elif missing[place] and q.max() > 0.5:
             target = q if complete == "soft" else one[q.argmax()]
             completion -= of_class[q.argmax()] * (target * log_p[place]).sum()
-    expected = main / drawn.sum() + completion / max(missing.sum(), drawn.sum())
+    expected = (main + 0.3 * auxiliary) / drawn.sum()
+    expected += completion / max(missing.sum(), drawn.sum())
     assert completion > 0 and (dropped > 0) == (correct == "drop")
     assert float(found) == pytest.approx(expected, rel=2e-5)
 
@@ -307,6 +313,14 @@ def test_the_judge_is_the_teacher_until_it_begins_and_then_a_copy_for_its_time()
     assert not np.array_equal(before[4], before[5])
 
 
+def _of_recipe(changes=None):
+    """Players before their first step, the state, and the method."""
+    players, method = states.Players(tiny.segmenter(), None), tiny.method(RECIPE | (changes or {}))
+    transformation = optimizer.create(schedules.learning_rate(100))
+    _, state = steps.create_state(players, transformation, "float32", targets=method.config.targets)
+    return players, state, method
+
+
 def test_the_teacher_s_likelihoods_are_freed_of_class_weights(monkeypatch):
     seen = []
 
@@ -315,13 +329,27 @@ def test_the_teacher_s_likelihoods_are_freed_of_class_weights(monkeypatch):
         return None, known
 
     monkeypatch.setattr(steps, "look", noted)
-    players = states.Players(tiny.segmenter(), None)
-    method = tiny.method(RECIPE)
-    transformation = optimizer.create(schedules.learning_rate(100))
-    _, state = steps.create_state(players, transformation, "float32", targets=method.config.targets)
+    players, state, method = _of_recipe()
     weights = (4.0, 1.0, 1.0, 0.0, 0.5)
     for each in ((), weights):
         method = dataclasses.replace(method, class_weights=each)
         steps._believed(players, state, tiny.batch(2), method)
     expected = np.broadcast_to(np.log([4.0, 1.0, 1.0, 1.0, 0.5]), seen[0].shape)
     np.testing.assert_allclose(seen[0] - seen[1], expected, atol=1e-5)
+
+
+def test_the_teacher_sees_no_jitter_and_which_images_are_right_and_whole(monkeypatch):
+    seen = []
+
+    def noted(known, scores, *_, corrected, completed, **__):
+        seen.append((np.asarray(scores), corrected, completed))
+        return None, known
+
+    monkeypatch.setattr(steps, "look", noted)
+    batch = tiny.batch(2)
+    batch |= {"corrected": np.array([True, False]), "completed": np.array([False, True])}
+    for jitter in (False, True):
+        players, state, method = _of_recipe({"augment.jitter": jitter})
+        steps._believed(players, state, batch, method)
+    np.testing.assert_array_equal(seen[1][0], seen[0][0])
+    assert seen[1][1] is batch["corrected"] and seen[1][2] is batch["completed"]

@@ -1,4 +1,4 @@
-"""What becomes of a batch's labels: corrected, completed, weighed at their edges, and counted."""
+"""What becomes of a batch's labels: corrected, dropped, completed, and counted."""
 
 import dataclasses
 
@@ -96,37 +96,6 @@ def test_a_label_that_is_dropped_weighs_nothing_where_another_class_would_stand(
     assert known.corrected == same.corrected > 0
 
 
-@pytest.mark.parametrize(
-    ("rule", "begun", "near", "trusted"),
-    [
-        ("contradictions", True, 0.18, 0.5),
-        ("contradictions", True, 0.25, 0.0),
-        ("contradictions", True, 0.14, 1.0),
-        ("contradictions", False, 0.25, 1.0),
-        ("fixed", True, 0.25, 1.0),
-    ],
-)
-def test_labels_near_edges_weigh_less_where_they_are_not_trusted(rule, begun, near, trusted):
-    """And those up to half of what is near, which is 6 pixels, less than the others."""
-    changes = {**RECIPE, "targets.near_rule": rule, "targets.edge_weight": 8.0}
-    config = tiny.method({**changes, "targets.start": 1.0}).config
-    labels = np.zeros((1, 16, 16), np.uint8)
-    labels[..., 8:] = 1
-    empty = nnx.State({})
-    known = dataclasses.replace(
-        beliefs.Beliefs.create(empty, empty, config.targets, 2),
-        begun=jnp.bool_(begun),
-        contradicted_near=jnp.float32(near),
-        contradicted_beyond=jnp.float32(0.09),
-    )
-    scores, extent = jnp.zeros((1, 16, 16, 2)), jnp.array([[16, 16]])
-    given, _ = beliefs.look(known, scores, jnp.asarray(labels), extent, jnp.int32(0), config)
-    distance = np.abs(np.arange(16) - 7.5)
-    expected = 1 + 8 * trusted * np.exp(-distance / config.targets.edge_decay)
-    expected *= np.where(distance <= 3, trusted, 1)
-    np.testing.assert_allclose(given.weights[0, 3], expected / expected.mean(), rtol=1e-5)
-
-
 def test_the_rule_sets_every_threshold_and_none_is_set_without_it():
     config = tiny.method({**RECIPE, "targets.known_above": 0.5}).config
     shares = {"near": 0.13, "beyond": 0.09, "far": 0.08}  # whole objects of a wrong class
@@ -143,25 +112,6 @@ def test_the_rule_sets_every_threshold_and_none_is_set_without_it():
             {**RECIPE, "targets.known_above": 0.5, "targets.near_rule": rule}
         ).config.targets
         np.testing.assert_allclose(givens.limits(known, settings), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("edges", ["all", "margins"])
-def test_edges_to_what_nobody_labelled_are_the_only_ones_that_weigh_as_margins(edges):
-    config = tiny.method({"targets.edge_weight": 8.0, "targets.edges": edges}).config
-    labels = np.zeros((1, 20, 40), np.uint8)
-    labels[..., 12:], labels[..., 30:] = 1, 255
-    given, _ = beliefs.look(
-        None, None, jnp.asarray(labels), jnp.array([[20, 40]]), jnp.int32(0), config
-    )
-    x = np.arange(40)
-    distance, strength, b = np.abs(x - 29.5), 8.0, config.targets.edge_decay
-    if edges == "all":
-        distance = np.minimum(distance, np.abs(x - 11.5))
-    else:  # ten columns are missing, and eight times the terms would be more than these
-        strength = 10 / np.exp(-distance / b)[:30].sum()
-        assert strength < 2
-    expected = np.where(x < 30, 1 + strength * np.exp(-distance / b), 0)
-    np.testing.assert_allclose(given.weights[0, 7], expected / expected[:30].mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("wrong_far", "certainty", "changed"), [(5, 0.8, 0), (60, 0.8, 1)])

@@ -10,6 +10,7 @@ import tiny
 from flax import nnx
 
 from arm_jax import arm, losses
+from arm_jax.training.given import Given
 from arm_jax.training.objective import forward
 from arm_jax.training.state import Players
 
@@ -42,9 +43,9 @@ def case(changes):
     return players, scores[..., :CLASSES], scores[..., CLASSES], labels, labels != 255, method
 
 
-def run(players, labels, method):
+def run(players, labels, method, given=None):
     images, key = jnp.zeros((*SHAPE, 3)), jax.random.key(0)
-    return forward(players, images, jnp.asarray(labels), method, jnp.bool_(True), key)
+    return forward(players, images, jnp.asarray(labels), method, jnp.bool_(True), key, given)
 
 
 @pytest.mark.parametrize("loss", ["ce", "gce", "kl", "ohem"])
@@ -155,6 +156,31 @@ def test_class_weights_scale_what_both_players_see(signal):
 
     expected = nnx.grad(gain)(players.arm)
     found = nnx.grad(lambda players: run(players, labels, method).total)(players)["arm"]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), found, expected
+    )
+
+
+@pytest.mark.parametrize("signal", ["loss", "gce", "trimmed"])
+def test_arm_climbs_nothing_at_labels_that_are_left_out(signal):
+    """And these are none of the losses that are trimmed."""
+    changes = {"arm.signal": signal, "arm.trimmed_share": 0.2 if signal == "trimmed" else 0.05}
+    players, logits, _, labels, valid, method = case(changes)
+    weights = np.where(valid, np.random.default_rng(1).choice([0.0, 0.0, 1.0, 1.5], SHAPE), 0.0)
+    drawn = jnp.asarray(labels)
+    given = Given(drawn, drawn, jnp.ones(SHAPE, bool), jnp.asarray(weights, jnp.float32))
+    climbed = ce = np.asarray(losses.cross_entropy(logits, labels))
+    if signal == "gce":
+        climbed = np.asarray(losses.generalized_cross_entropy(logits, labels, 0.1))
+    elif signal == "trimmed":
+        climbed = np.where(ce <= np.quantile(ce[weights > 0], 0.8, method="higher"), ce, 0)
+    v = arm.confidence(logits)
+
+    def gain(module):
+        return jnp.sum(arm.normalize(module(v), jnp.asarray(valid)) * weights * climbed)
+
+    expected = nnx.grad(gain)(players.arm)
+    found = nnx.grad(lambda players: run(players, labels, method, given).total)(players)["arm"]
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), found, expected
     )

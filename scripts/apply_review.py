@@ -10,6 +10,9 @@ For two folders of one's own whose labels are images of numbers, the new labels 
 the old one, `labels_reviewed` for `labels`, with all other labels copied, so that one override
 trains on it. For other labels `--out` is a new folder that holds images and labels of both splits.
 What was there before is never written to.
+
+Settings are those of the run; overrides as for arm_jax.main are such as --config.data.root=DIR, for
+data that have moved.
 """
 
 import argparse
@@ -27,6 +30,7 @@ if __name__ == "__main__":
 import numpy as np
 from ml_collections import FrozenConfigDict
 
+from arm_jax import settings
 from arm_jax.data import colors, pairs, trees
 from arm_jax.data.folders import FolderSource
 from arm_jax.data.labels import UNKNOWN, Classes, Table
@@ -53,16 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--labelme", type=Path, help="a folder of corrected LabelMe files")
     parser.add_argument("--split", help="that was reviewed, if not the one trained on")
     parser.add_argument("--out", type=Path, help="where to write; by default beside the old labels")
-    arguments = parser.parse_args(argv)
+    arguments, overrides = command_line.parse(parser, argv)
     if not arguments.decisions and arguments.labelme is None:
         parser.error("name decisions by --decisions or --labelme")
-    run(arguments)
+    run(arguments, overrides)
     return 0
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, given: Sequence[str] = ()) -> None:
     """Read the decisions, write the labels, report what changed."""
-    config = configs.used(arguments.workdir)[0]
+    asked = configs.load(None, given, arguments.workdir)
+    config = configs.used(arguments.workdir, asked)[0]
     split = config.data.train_split if arguments.split is None else arguments.split
     source = inputs.labelled_as_training(config, split)
     classes = run_folder.read_classes(arguments.workdir)
@@ -85,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     corrected = partial(_corrected, source, shapes, swaps, drawn)
     stored = source.numbers() if isinstance(source, FolderSource) else None
     if stored is None or arguments.out:
-        overrides = _anew(config, arguments.out, split, source, corrected)
+        overrides = _anew(config, arguments.out, split, source, corrected, which)
     else:
         overrides = _beside(config, source.classes, stored, corrected, which)
     matrix = np.zeros(2 * (classes.number + 1,), np.int64)
@@ -93,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         matrix += apply.changed(source[number]["label"], corrected(number), classes.number)
     print(f"{matrix.sum():,} pixels of {len(which)} images changed:")
     print(apply.table(matrix, lambda k: files.class_name(k, classes)))
-    print("train on the new labels with\n  " + shlex.join(overrides))
+    print("train on the new labels with\n  " + shlex.join([*given, *overrides]))
 
 
 def _saved(folder: Path, index: dict[str, int]) -> dict[int, Path]:
@@ -208,6 +213,7 @@ def _anew(
     split: str,
     source: Source,
     corrected: Callable[[int], np.ndarray],
+    which: set[int],
 ) -> list[str]:
     """Images and labels of both splits as two plain folders; the overrides that use them."""
     if out is None:
@@ -216,11 +222,41 @@ def _anew(
             " new folder by --out"
         )
     out = _apart(names.local(out), config)
+    data = config.data
+    whole = settings.frozen(config, {"data.eval_images": 0})
+    splits = {"train": data.train_split, "val": data.eval_split}
+    parts = {
+        "train": inputs.labelled_as_training(config, data.train_split),
+        "val": inputs.evaluation_source(whole, source.classes),
+    }
+    reviewed = {
+        name: _reviewed(part, source) if {*split.split("+")} & {*splits[name].split("+")} else {}
+        for name, part in parts.items()
+    }
+    lost = which.difference(*(its.values() for its in reviewed.values()))
+    if lost:
+        raise InputError(
+            f"--split={split}: {source[min(lost)]['id']} is neither trained nor evaluated on, and"
+            f" its label would be lost; set data.train_split or data.eval_split to {split} as well"
+        )
     outputs.claim(out, COMMAND)
-    evaluated = inputs.evaluation_source(config, source.classes)
-    parts = {"train": (source, corrected), "val": (evaluated, lambda n: evaluated[n]["label"])}
     with locks.held(out):
-        for name, (part, label_of) in parts.items():
+        for name, part in parts.items():
+
+            def label_of(
+                number: int, part: Source = part, its: dict[int, int] = reviewed[name]
+            ) -> np.ndarray:
+                label = part[number]["label"]
+                if its.get(number) not in which:
+                    return label
+                if not np.array_equal(label, source[its[number]]["label"]):
+                    raise InputError(
+                        f"{part[number]['id']}: the label that was reviewed is not the one that is"
+                        " evaluated on, as settings of data.* have it; review the split that is"
+                        " trained on"
+                    )
+                return corrected(its[number])
+
             write = partial(_write, part, label_of, out, name)
             done = parallel.ordered(write, range(len(part)), 2, threads=True)
             for _ in terminal.bar(f"write {name}", done, total=len(part)):
@@ -239,6 +275,13 @@ def _anew(
         "--config.data.eval_root=",
         "--config.data.coarsen=",
     ]
+
+
+def _reviewed(part: Source, source: Source) -> dict[int, int]:
+    """Of the records of `part` that are in `source` too, the number there by the number here."""
+    index = {named(source, number): number for number in range(len(source))}
+    found = {number: index.get(named(part, number)) for number in range(len(part))}
+    return {number: its for number, its in found.items() if its is not None}
 
 
 def _apart(out: Path, config: FrozenConfigDict) -> Path:

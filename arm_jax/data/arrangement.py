@@ -47,7 +47,7 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
     names = image_tree.names()
     label_names = names if place.beside else Folder(place.labels).names()
     label_index = LabelNames(label_names, stems_of(names) if place.beside else None)
-    others = label_index.names if place.beside else frozenset()
+    others = label_index.names if place.beside else _older(names, label_index)
     image_names = [name for name in names if is_image(name) and name not in others]
     by_id = _by_id(image_names, image_tree)
     named: dict[str, str] = {}
@@ -70,6 +70,8 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
     else:
         notes = [*_several(all_labels, own, place), *_unused(label_index, all_labels, place)]
     missing = [key for key in by_id if key not in own]
+    if others and not place.beside:
+        notes = [*notes, *left_alone(f"{place.images}: has", set(others), "files named as labels")]
     if missing and unlabelled == "ignore" and own:
         remark = f"{len(missing):,} of {len(by_id):,} images have no label, and are unlabelled"
         notes, own = [*notes, remark], own | dict.fromkeys(missing, "")
@@ -79,6 +81,15 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
     if not own:
         raise InputError(f"{place.labels}: holds no label of an image in {place.images}")
     return Found([(key, by_id[key], own[key]) for key in sorted(own)], many, tuple(notes))
+
+
+def _older(names: Sequence[str], labels: LabelNames) -> set[str]:
+    """Among the images, those named as labels of others, where all labels are in another folder.
+
+    As where a folder of new labels was put beside one that has images and their old labels.
+    """
+    beside = LabelNames(names, stems_of(names)).names
+    return {name for name in beside if is_image(name) and not labels.of(stem_of(name))}
 
 
 def _unlabelled(

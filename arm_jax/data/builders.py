@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from arm_jax.data import images
 from arm_jax.data.labels import Classes
 from arm_jax.data.layouts import Layout
-from arm_jax.data.records import compare, fingerprint
+from arm_jax.data.records import compare, fingerprint, named
 from arm_jax.system import parallel, processes, terminal
 from arm_jax.system.errors import InputError
 
@@ -76,13 +76,19 @@ class Own(tfds.core.BuilderConfig):
 def own(root: str, sources: Mapping[str, Any]) -> Own:
     """The config of a person's own data, named after the folder and the state of its files.
 
-    Files that were changed are so prepared anew, beside the earlier ones. Raises InputError for a
-    split whose name a prepared data set cannot have.
+    Files that were changed are so prepared anew, beside the earlier ones. Raises InputError for the
+    name of a split or of an image that a prepared data set cannot have.
     """
     digest = hashlib.blake2b(digest_size=4)
     for split, source in sources.items():
         if not re.fullmatch(r"\w+", split):
             raise InputError(f"--splits={split}: a prepared split is named by letters and digits")
+        for one in (named(source, number)[0] for number in range(len(source))):
+            if one != one.encode(errors="replace").decode():
+                raise InputError(
+                    f"{split}: {one!r} is no name in UTF-8, which prepared data ask for; rename the"
+                    " image and its label"
+                )
         digest.update(f"{split} {fingerprint(source)} {source.classes}".encode())
     start = re.sub(r"\W+", "_", Path(root).resolve().name) or "data"
     # Copies on several hosts differ in the times of their files.

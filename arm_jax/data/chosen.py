@@ -1,5 +1,6 @@
 """The images that a command names: a file, a folder, a pattern or a list; without JAX."""
 
+import codecs
 import glob
 import os
 from dataclasses import dataclass
@@ -59,9 +60,15 @@ def find(given: str | Path, output: str | Path | None = None) -> Chosen:
 
 def _listed(path: Path) -> list[Path]:
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a list of images ({error})") from error
+        lines = os.fsdecode(path.read_bytes().removeprefix(codecs.BOM_UTF8)).splitlines()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read as a list of images ({error.strerror}); correct it"
+        ) from error
+    if any("\0" in line for line in lines):
+        raise InputError(
+            f"{path}: is no list of images in UTF-8; save it as UTF-8, an image a line"
+        )
     found = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -13,6 +13,7 @@ from arm_jax.data import images
 from arm_jax.system.errors import InputError
 from arm_jax.system.files import read_bytes
 
+IMAGES, LABELS = "images", "labels"  # as `data.image_folder` and `data.label_folder` begin
 _LISTS = ("", "splits", "lists", "ImageSets/Segmentation", "ImageSets")
 
 
@@ -49,7 +50,17 @@ class Places:
 
 
 def places(root: Path, split: str, image_folder: str, label_folder: str) -> Places:
-    """Raises InputError where there is no folder of images, with what there is."""
+    """Raises InputError where there is no folder of images, or one that was named is not there."""
+    named = {
+        "data.image_folder": (image_folder, IMAGES),
+        "data.label_folder": (label_folder, LABELS),
+    }
+    for key, (name, usual) in named.items():
+        # Else another place would be taken in silence, and its labels be the old ones.
+        if name != usual and not any((place / name).exists() for place in (root, root / split)):
+            raise InputError(
+                f"{root / name}: no such folder, though {key} = {name!r} names it; correct that"
+            )
     found, listed = _image_place(root, split, image_folder)
     label_root = root / label_folder
     inner = bool(split) and found == root / split / image_folder

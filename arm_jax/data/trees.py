@@ -41,7 +41,8 @@ class Tree(Protocol):
 class Folder:
     """The files below a folder of the disk, hidden ones left out; links are followed.
 
-    A link to a folder that it lies in is not: what is there is found without it.
+    A link to a folder that it lies in is not, at whatever depth, the root's own parents included:
+    what is there is found without it, or is not below the root.
     """
 
     def __init__(self, root: str | Path):
@@ -60,7 +61,7 @@ class Folder:
             chain, kept = above.pop(folder), []
             for name in sorted(filter(_shown, folders)):
                 real = os.path.realpath(os.path.join(folder, name))
-                if real not in chain:
+                if not any(Path(one).is_relative_to(real) for one in chain):
                     kept.append(name)
                     above[os.path.join(folder, name)] = [*chain, real]
             folders[:] = kept

@@ -167,7 +167,11 @@ def predict_images(
             if raised is not None:
                 raise raised
         rows = [row for part, _, _ in parts for row in part]
-        processes.once(lambda: files.write(output_dir / TABLE, table(rows, threshold)))
+        processes.once(
+            lambda: files.write(
+                output_dir / TABLE, table(rows, threshold), errors="surrogateescape"
+            )
+        )
     if skipped := dict(pair for _, part, _ in parts for pair in part):
         in_order = [skipped[path] for path in found.paths if path in skipped]
         if shared:

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from arm_jax import contradictions, targets
-from arm_jax.data import colors, images
+from arm_jax.data import colors, images, records
 from arm_jax.data.labels import Classes
 from arm_jax.system import locks, names, outputs
 
 COMMAND = "relabel"
+KINDS = ("labels", "parts", "confidence")  # of the files of an image
 # What became of a pixel, as `parts/` has it.
 UNKNOWN, GIVEN, CORRECTED, COMPLETED = range(4)
 PARTS = ("neither drawn nor believed", "as drawn", "corrected", "completed")
@@ -167,6 +168,13 @@ def relabel(
             )
 
 
+def planned(source: Any, split: str = "") -> list[str]:
+    """The files that `relabel` writes for a source, relative to its folder."""
+    ids = (records.named(source, number)[0] for number in range(len(source)))
+    found = ("/".join(filter(None, (split, one))) for one in ids)
+    return [f"{kind}/{name}.png" for name in found for kind in KINDS]
+
+
 def stored(folder: Path, name: str) -> Belief:
     """What `relabel` wrote of the record of a `Change`'s name."""
     return Belief(
@@ -176,7 +184,7 @@ def stored(folder: Path, name: str) -> Belief:
 
 def _places(folder: Path, name: str) -> list[Path]:
     """The files of `Belief`'s fields."""
-    return [names.below(folder, f"{kind}/{name}.png") for kind in ("labels", "parts", "confidence")]
+    return [names.below(folder, f"{kind}/{name}.png") for kind in KINDS]
 
 
 def copy(source: Any, folder: Path, classes: Classes, *, split: str = "") -> None:

@@ -20,9 +20,11 @@ from arm_jax.data.labels import Classes
 from arm_jax.data.sources import Source
 from arm_jax.evaluation import relabel as relabels
 from arm_jax.run import folds, inputs, mirror, refusals, restore
-from arm_jax.system import names, terminal
+from arm_jax.system import names, outputs, terminal
 from arm_jax.system.errors import InputError
 from arm_jax.training import given
+
+PAGE = "changes.html"
 
 
 @mirror.uploads
@@ -59,10 +61,10 @@ def relabel(
     parts = used.data.train_split.split("+")
     found = [inputs.labelled_as_training(used, part) for part in parts]
     copies, place = _labels_to_evaluate_on(used, target, run.classes)
+    _claimed(target, place, list(zip(parts, found, strict=True)), copies)
     number = sum(len(source) for source in found)
     terminal.say(
-        f"believing    the {used.evaluation.weights} of step {run.step}, of {number:,} images;"
-        f" completes above {limits.complete_above:g}, corrects above {limits.correct_above:g}"
+        f"believing    the {used.evaluation.weights} of step {run.step}, of {number:,} images"
     )
     changes = []
     for judge, numbers in _judges(run, found):
@@ -77,7 +79,7 @@ def relabel(
     for part, source in copies:
         relabels.copy(source, place, run.classes, split=part)
     page = relabelled.write(
-        target / "changes.html",
+        target / PAGE,
         sorted(changes, key=lambda one: one.name),
         lambda change: relabels.stored(target, change.name),
         run.classes,
@@ -86,6 +88,20 @@ def relabel(
     overrides = " ".join(_overrides(used, target / "labels", run.classes))
     terminal.say(f"the largest changes are in {page}\nto train on them: {overrides}")
     return target
+
+
+def _claimed(
+    target: Path,
+    place: Path,
+    parts: Sequence[tuple[str, Source]],
+    copies: Sequence[tuple[str, Source]],
+) -> None:
+    """Raise InputError, before anything is written, where something else would be written over."""
+    planned = [name for part, source in parts for name in relabels.planned(source, part)]
+    outputs.claim(target, relabels.COMMAND, planned=[*planned, PAGE])
+    planned = [name for part, source in copies for name in relabels.planned(source, part)]
+    labels = [name for name in planned if name.startswith(relabels.KINDS[0])]
+    outputs.claim(place, relabels.COMMAND, planned=labels)
 
 
 def _overrides(used: ConfigDict, labels: Path, classes: Classes) -> list[str]:

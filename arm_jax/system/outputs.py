@@ -190,7 +190,7 @@ def refuse_foreign_file(path: str | Path) -> None:
         if not found.owns(name):
             raise InputError(
                 f"{path} is there already and was not written by this program, or was changed"
-                " since; choose another name, or remove it"
+                " since; choose another name, or move it away"
             )
 
 

@@ -60,7 +60,10 @@ def read(path: Path) -> Any:
     # Whatever else goes wrong inside a pickle or an archive means that the file is damaged.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not a readable PyTorch file ({reason[:200]})") from None
+        raise InputError(
+            f"{path}: not a readable PyTorch file ({reason[:200]}); fetch it again, or name a file"
+            " of weights"
+        ) from None
 
 
 class _Storage:

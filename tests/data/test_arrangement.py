@@ -217,6 +217,42 @@ def test_one_folder_for_images_and_labels_that_has_one_file_of_each_name_is_name
         opened(tmp_path, image_folder="labels")
 
 
+@pytest.mark.parametrize("layout", ["beside", "VOC", "plain", "drawn"])
+def test_a_folder_that_was_named_and_is_not_there_is_no_other(tmp_path, layout):
+    """Else training on new labels would train on the old ones, in silence, for a letter."""
+    images, labels = {
+        "beside": ("images/train/a.png", "images/train/a_mask.png"),
+        "VOC": ("JPEGImages/train/a.png", "SegmentationClass/train/a.png"),
+        "plain": ("images/train/a.png", "labels/train/a.png"),
+        "drawn": ("images/train/a.png", "images/train/a.json"),
+    }[layout]
+    save(tmp_path / images, label_kinds.image())
+    if layout == "drawn":
+        content = {"shapes": [{"label": "road", "points": [[0, 0], [48, 0], [48, 40]]}]}
+        (tmp_path / labels).write_text(json.dumps(content))
+    else:
+        save(tmp_path / labels, label_kinds.label())
+    assert ids(opened(tmp_path)) == ["a"]
+    with pytest.raises(InputError, match=r"labels_corected: no such folder.*label_folder"):
+        opened(tmp_path, label_folder="labels_corected")
+    with pytest.raises(InputError, match=r"imgs: no such folder, though data\.image_folder"):
+        opened(tmp_path, image_folder="imgs")
+
+
+def test_old_labels_beside_the_images_are_no_images_where_new_ones_are_elsewhere(tmp_path):
+    save(tmp_path / "images" / "train" / "a.png", label_kinds.image())
+    save(tmp_path / "images" / "train" / "a_mask.png", label_kinds.label())
+    new = np.roll(label_kinds.label(), 1, 0)
+    save(tmp_path / "new" / "labels" / "train" / "a.png", new)
+    source = opened(tmp_path, label_folder="new/labels")
+    assert ids(source) == ["a"]
+    np.testing.assert_array_equal(source[0]["label"], new)
+    assert any("files named as labels: 1, the first 'a_mask.png'" in x for x in source.about())
+    # With a label of its own it is an image.
+    save(tmp_path / "new" / "labels" / "train" / "a_mask.png", new)
+    assert ids(opened(tmp_path, label_folder="new/labels")) == ["a", "a_mask"]
+
+
 def test_splits_are_joined(tmp_path):
     label_kinds.roboflow_masks(tmp_path)
     source = opened(tmp_path, "train+val")

@@ -44,7 +44,8 @@ HOSTILE = {
     "no JSON": ("{", "is no whole JSON"),
     "deep": ("[" * 100_000, "is no whole JSON"),
     "another": ("{}", "is none of LabelMe JSON, Cityscapes-style JSON"),
-    "no list": ('{"shapes": 3}', "cannot be drawn"),
+    "no list": ('{"shapes": 3}', "it holds something else than its format has there"),
+    "null": ('{"shapes": null}', "it holds something else than its format has there"),
     "no label": ('{"shapes": [{"points": []}]}', "it lacks 'label'"),
     "lying size": ('{"shapes": [], "imageHeight": 9e9, "imageWidth": 40}', "40x9000000000 pixels"),
     "endless size": ('{"shapes": [], "imageHeight": 1e999, "imageWidth": 40}', "cannot be drawn"),
@@ -102,7 +103,7 @@ def test_hostile_run_lengths_give_one_line(tmp_path, segmentation, message):
         ("0 0.1 0.1 0.2 0.2", "line 1 is a box"),
         ("0 0.1 0.1 0.2", "line 1 is no class and three or more points"),
         ("0 0 0 1 0 1 nan", "no number"),
-        ("road 0 0 1 0 1 1", "cannot be drawn"),
+        ("road 0 0 1 0 1 1", "line 1 begins with 'road'"),
     ],
 )
 def test_a_yolo_line_that_is_no_polygon_is_named(tmp_path, line, message):

@@ -35,6 +35,13 @@ def test_seed_and_name_decide(fine):
     assert (first != make(fine[0], settings, name="b")).any()
 
 
+def test_a_name_that_is_no_text_decides_as_well(fine):
+    settings = coarsen.PRESETS["medium"]
+    first = make(fine[0], settings, name="\udce91")  # as Linux has files named by other bytes
+    np.testing.assert_array_equal(first, make(fine[0], settings, name="\udce91"))
+    assert (first != make(fine[0], settings, name="\udce92")).any()
+
+
 def test_presets_get_coarser_and_noisier(fine):
     mild, medium, hard, city = (
         measure(fine, coarsen.PRESETS[name]) for name in ("mild", "medium", "hard", "cityscapes")

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from arm_jax.data import coarsen, prepare, scenes, sources
-from arm_jax.data.labels import STREET_SCENES
+from arm_jax.data import builders, coarsen, prepare, scenes, sources
+from arm_jax.data.folders import FolderSource
+from arm_jax.data.labels import STREET_SCENES, generic
 from arm_jax.data.prepared import TfdsSource
 from arm_jax.system.errors import InputError
 
@@ -170,6 +172,17 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path, monkeypatch, erro
     assert "\n" not in str(caught.value)
     folder = prepare.ensure("street_scenes", tmp_path, config="smoke", progress=False)
     assert len(TfdsSource(folder, "train")) == 16
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_written(tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        pixels = np.zeros((8, 8, 3) if kind == "images" else (8, 8), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / kind / "a.png")
+        (tmp_path / kind / "a.png").rename(tmp_path / kind / os.fsdecode(b"\xe91.png"))
+    source = FolderSource(tmp_path, "", generic(("road", "car")))
+    with pytest.raises(InputError, match=r"all: '\\udce91' is no name in UTF-8.*; rename"):
+        builders.own(str(tmp_path), {"all": source})
 
 
 def test_mistakes_are_named(tmp_path, folder):

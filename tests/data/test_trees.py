@@ -83,6 +83,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "a" / "deep" / "up").symlink_to("..")
     (tmp_path / "a" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "a" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a" / "outside").symlink_to("..")  # where the folder itself lies
     assert Folder(tmp_path / "a").names() == ["again/y.png", "deep/x.png", "linked/y.png"]
 
 

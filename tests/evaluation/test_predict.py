@@ -1,6 +1,7 @@
 """A folder of anything that is an image becomes index PNGs and overlays, whole or not at all."""
 
 import csv
+import os
 
 import jax
 import numpy as np
@@ -86,6 +87,20 @@ def test_a_second_run_replaces_and_does_not_read_its_own_output(model, folder):
     with pytest.raises(InputError, match=r"labels/grey\.png is there already .* changed since"):
         run(model, folder, target)
     assert (target / "labels" / "grey.png").read_text() == "corrected"
+
+
+def test_a_list_may_have_a_mark_and_names_that_are_no_text(model, folder, tmp_path):
+    """As Windows' editor saves it, and as Linux allows them."""
+    name = os.fsdecode(b"\xe91.png")
+    (folder / "grey.png").rename(folder / name)
+    listed = tmp_path / "some.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + os.fsencode(f"{folder}/a.png\r\n{folder / name}\r\n"))
+    assert run(model, listed, tmp_path / "out") == 2
+    table = (tmp_path / "out" / "predictions.csv").read_bytes().splitlines()
+    assert {line.partition(b".")[0] for line in table[1:]} == {b"a", b"\xe91"}
+    listed.write_text(f"{folder}/a.png", encoding="utf-16")
+    with pytest.raises(InputError, match=r"some\.txt: is no list of images in UTF-8; save it as"):
+        run(model, listed, tmp_path / "out")
 
 
 def test_what_another_run_predicted_into_the_same_folder_is_not_read(model, folder):

@@ -191,6 +191,36 @@ def test_one_setting_finds_the_labels_to_train_and_to_evaluate_on(tmp_path):
         found(tmp_path / "elsewhere")
 
 
+def test_a_label_that_somebody_changed_is_named_before_any_is_written(tmp_path):
+    label, p = case()
+    for kind in ("images", "labels"):
+        for name in ("train/a", "train/b", "val/c"):
+            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / kind / f"{name}.png"), label)
+    parts = [("train", FolderSource(tmp_path, "train", CLASSES))]
+    copies = [("val", FolderSource(tmp_path, "val", CLASSES))]
+    target = tmp_path / "labels_relabelled"
+
+    def run():
+        relabel._claimed(target, target, parts, copies)
+        for split, source in parts:
+            judge = lambda record: relabels.judge(p, record["label"], SETTINGS)  # noqa: E731
+            list(relabels.relabel(judge, source, target, CLASSES, split=split))
+        for split, source in copies:
+            relabels.copy(source, target, CLASSES, split=split)
+
+    run()
+    run()
+    for changed in ("labels/val/c.png", "parts/train/b.png", "labels/train/b.png"):
+        before = (target / changed).read_bytes()
+        (target / changed).write_bytes(before + b"by hand")
+        times = {path: path.stat().st_mtime_ns for path in target.rglob("*.png")}
+        with pytest.raises(InputError, match=rf"{changed} is there already.*move it away"):
+            run()
+        assert times == {path: path.stat().st_mtime_ns for path in target.rglob("*.png")}
+        (target / changed).write_bytes(before)
+
+
 def test_new_labels_are_read_as_class_indices_also_beside_a_class_file(tmp_path, monkeypatch):
     """The numbers of the file are those of the old labels."""
     label, _ = case()

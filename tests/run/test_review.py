@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import shlex
+import shutil
 import types
 from pathlib import Path
 
@@ -193,6 +194,42 @@ def test_new_labels_are_not_written_over_those_that_are_read(tmp_path, data, app
     assert apply_review.main(arguments) == 2
     assert "holds the labels that were reviewed (data.root)" in capsys.readouterr().err
     assert contents(data) == before
+
+
+def test_the_split_to_evaluate_on_is_corrected_in_its_own_folder(tmp_path, data, apply_review):
+    """And the other one is written as it is; so are data that have moved meanwhile."""
+    folder = recorded(tmp_path, data)
+    data = data.rename(tmp_path / "moved")
+    table = tmp_path / "decisions.csv"
+    cells = ["k", "a", "component", "car", "road", "1", "0", "16", "0 0 3 0 3 3 0 3"]
+    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,,accept\n")
+    out = tmp_path / "out"
+    arguments = ["--workdir", str(folder), "--decisions", str(table), "--out", str(out)]
+    assert apply_review.main([*arguments, "--split", "val"]) == 2  # of the old place
+    moved = f"--config.data.root={data}"
+    assert apply_review.main([*arguments, "--split", "val", moved]) == 0
+    for split, names in (("train", NAMES), ("val", NAMES[:2])):
+        for index, name in enumerate(names):
+            expected = scenes.generate(split, index, SIZE)[1].copy()
+            if (split, name) == ("val", "a"):
+                expected[:4, :4] = STREET_SCENES.names.index("road")
+            label = np.asarray(Image.open(out / "labels" / split / f"{name}.png"))
+            np.testing.assert_array_equal(label, expected)
+    assert len(list((out / "images").rglob("*.png"))) == len(NAMES) + 2
+
+
+def test_corrections_of_a_split_that_nobody_uses_are_not_lost(tmp_path, data, apply_review, capsys):
+    folder = recorded(tmp_path, data)
+    for kind in ("images", "labels"):
+        shutil.copytree(data / kind / "val", data / kind / "extra")
+    table = tmp_path / "decisions.csv"
+    cells = ["k", "a", "component", "car", "road", "1", "0", "16", "0 0 3 0 3 3 0 3"]
+    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,,accept\n")
+    arguments = ["--workdir", str(folder), "--decisions", str(table), "--split", "extra"]
+    assert apply_review.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "--split=extra: a is neither trained nor evaluated on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert apply_review.main(arguments) == 0  # beside the old ones there is room for all
 
 
 def test_an_image_without_a_label_gets_one(tmp_path, data, apply_review):

@@ -42,6 +42,8 @@ def readable(path: str, read: Callable, *arguments: object) -> Drawing:
 def broken(path: str, error: Exception) -> InputError:
     """The error for a file whose content is not what its format asks for."""
     what = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
+    if isinstance(error, TypeError | AttributeError):
+        what = f"it holds something else than its format has there: {what}"
     return InputError(f"{path}: cannot be drawn ({what}); export it again")
 
 

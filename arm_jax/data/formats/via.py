@@ -54,7 +54,10 @@ def _shape(region: Any) -> Shape:
     label, place = _label(region["region_attributes"]), region["shape_attributes"]
     kind = place["name"]
     if kind in ("polygon", "polyline"):
-        points = list(zip(place["all_points_x"], place["all_points_y"], strict=True))
+        across, down = place["all_points_x"], place["all_points_y"]
+        if len(across) != len(down):
+            raise ValueError(f"a {kind} has {len(across)} x and {len(down)} y")
+        points = list(zip(across, down, strict=True))
         if kind == "polygon":
             return outlines.polygons(label, [points])
         return outlines.strokes(label, points, _WIDTH)

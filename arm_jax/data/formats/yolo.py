@@ -25,6 +25,10 @@ def _read(file: File, size: Size) -> Drawing:
             raise ValueError(f"line {number} is a box; export the data set for segmentation")
         if len(words) < 7 or len(words) % 2 == 0:
             raise ValueError(f"line {number} is no class and three or more points")
+        if not words[0].isdecimal():
+            raise ValueError(
+                f"line {number} begins with {words[0]!r}, which is no number of a class"
+            )
         corners = np.array(words[1:], np.float64).reshape(-1, 2) * (width, height)
         shapes.append(outlines.polygons(int(words[0]), [corners]))
     return Drawing(shapes)

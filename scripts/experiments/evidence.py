@@ -15,6 +15,7 @@ results.jsonl for made, as those in scripts/experiments/results; --table only wr
 import argparse
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import sys
@@ -31,29 +32,18 @@ if __name__ == "__main__":
     signals.start()  # before anything takes long to import
 
 import claims
+import evidence_tables
 import measure
-import pairs
+from evidence_tables import BASE, KINDS, ROWS
 from jax.sharding import Mesh
 
 from arm_jax import settings
-from arm_jax.reporting import markdown
 from arm_jax.run import arguments as shared
 from arm_jax.run import configs, grid
 from arm_jax.run.grid import Cell
 from arm_jax.system import command_line, files, host_memory, locks, terminal
 from arm_jax.system.errors import InputError
 
-# Kinds of labels, all made from the fine ones; the last is what they are measured against.
-KINDS: dict[str, dict[str, Any]] = {
-    "cityscapes": {"data.coarsen": "cityscapes"},
-    "hard": {"data.coarsen": "hard"},
-    "sloppy": {"data.coarsen": "sloppy"},
-    "flip10": {"data.coarsen": "cityscapes", "data.wrong_share": 0.1},
-    "fine": {"data.coarsen": "", "data.train_labels": "fine"},
-}
-FINE, BASE = "fine", "base"
-# `matched`: steps as long as the base model's.
-ROWS = ("base", "linear", "arm", "linear,matched", "arm,matched", "recipe", "recipe_arm")
 # The training's own evaluation only shows that the run is sound: the test split is measured after.
 SOUND = {"data.eval_images": 8, "keep": 1}
 RESULTS, TABLE = "results.jsonl", "table.md"
@@ -69,6 +59,18 @@ class Planned:
     @property
     def key(self) -> tuple[str, str, int]:
         return self.kind, self.cell.row, self.cell.seed
+
+    @property
+    def settings(self) -> str:
+        """A digest of what decides the figures but the seed, and not of where files lie."""
+        flat = settings.flat(self.cell.config)
+        kept = {
+            key: value
+            for key, value in flat.items()
+            if settings.BY_KEY[key].decides != settings.NOTHING
+            and key not in ("seed", "model.pretrained")
+        }
+        return hashlib.blake2b(repr(sorted(kept.items())).encode(), digest_size=6).hexdigest()
 
 
 @command_line.answered
@@ -123,9 +125,11 @@ def finish(
     bench = f"{script}.py {Path(arguments.config).name} on {config.data.dataset}"
     if arguments.known and not arguments.known.is_file():
         raise InputError(f"--known {arguments.known} is no file; give a results.jsonl")
-    known = _of_bench(arguments.known, bench, config.steps) if arguments.known else {}
+    known = {}
+    for path in filter(None, (arguments.known, folder / RESULTS)):
+        known |= _of_bench(path, bench, runs)
     grid.claim(folder)
-    add(folder, known | _of_bench(folder / RESULTS, bench, config.steps), command)
+    add(folder, known, command)
     for run in runs:
         late = arguments.minutes and time.monotonic() - start > 60 * arguments.minutes
         if run.key in read(folder / RESULTS) or arguments.table or late:
@@ -168,6 +172,7 @@ def made(run: Planned, mesh: Mesh | None = None) -> dict[str, Any]:
         "row": run.cell.row,
         "seed": run.cell.seed,
         "steps": run.cell.config.steps,
+        "settings": run.settings,
         "diverged": outcome.diverged,
     }
     if not outcome.diverged:
@@ -191,15 +196,27 @@ def read(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
     return found
 
 
-def _of_bench(path: Path, bench: str, steps: int) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """`read`, refusing the runs of another bench."""
-    found = read(path)
+def _of_bench(
+    path: Path, bench: str, runs: Sequence[Planned]
+) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """`read`, refusing the runs of another bench, and those of a row that had other settings.
+
+    Lines of before 2026-11-27 do not say which settings they had.
+    """
+    found, steps = read(path), runs[0].cell.config.steps
     for one in found.values():
         its, its_steps = one.get("bench", bench), one.get("steps", steps)
         if (its, its_steps) != (bench, steps):
             raise InputError(
                 f"{path} has runs of {its} with {its_steps} steps, and these are of {bench} with"
                 f" {steps}; give another folder or file"
+            )
+    for run in runs:
+        one = found.get(run.key, {})
+        if one.get("settings", run.settings) != run.settings:
+            raise InputError(
+                f"{path} has {run.cell.row} on {run.kind} labels, seed {run.cell.seed}, of other"
+                " settings than it has now; give another folder or file"
             )
     return found
 
@@ -225,82 +242,7 @@ def write(
     """See `add`."""
     lines = (json.dumps(files.plain(one)) + "\n" for one in results.values())
     files.write(folder / RESULTS, "".join(lines))
-    files.write(folder / TABLE, report(list(results.values()), command))
-
-
-def report(results: Sequence[dict[str, Any]], command: Sequence[str]) -> str:
-    """The rows of each kind of labels, the claims, and how to make the numbers again."""
-    parts = [rows_table(results)]
-    for kind in dict.fromkeys(one["kind"] for one in results):
-        parts += [f"Claims of the paper, on {kind} labels:", claims_table(results, kind)]
-    outcomes = [grid.Outcome({}, "", tuple(one["devices"]), tuple(one["days"])) for one in results]
-    return "\n\n".join([*parts, grid.caption(outcomes, command)]) + "\n"
-
-
-def claims_table(results: Sequence[dict[str, Any]], kind: str) -> str:
-    """What the runs on a kind of labels say of the claims."""
-    found = {
-        row: claims.Runs(values(results, kind, row), diverged(results, kind, row))
-        for row in dict.fromkeys(one["row"] for one in results)
-    }
-    return claims.table(found)
-
-
-def rows_table(results: Sequence[dict[str, Any]]) -> str:
-    """A line for each kind of labels and row."""
-    heads = ["labels", "row", "runs", "mIoU, %", "above base (95 %)", "p", "gap closed"]
-    heads += ["band mIoU", "mAcc", "aAcc", "ECE"]
-    lines = []
-    fine = values(results, FINE, BASE)
-    kinds, usual = list(KINDS), list(dict.fromkeys((*ROWS, *claims.ROWS)))
-
-    def place(one: tuple[str, str]) -> tuple[int, int, str]:
-        kind, row = one
-        return kinds.index(kind), usual.index(row) if row in usual else len(usual), row
-
-    for kind, row in sorted({(one["kind"], one["row"]) for one in results}, key=place):
-        ours, base = values(results, kind, row), values(results, kind, BASE)
-        found = pairs.difference(ours, base)
-        share = math.nan if kind == FINE else pairs.share_of_gap(ours, base, fine)
-        lost = diverged(results, kind, row)
-        own = row == BASE
-        cells = [
-            kind,
-            f"`{row}`",
-            f"{len(ours) + lost}" + (f", {lost} diverged" if lost else ""),
-            spread(ours.values()),
-            "" if own else claims.interval(found),
-            "" if own or math.isnan(found.p) else f"{found.p:.3f}",
-            "" if own or math.isnan(share) else f"{100 * share:.0f} %",
-            *(
-                spread(values(results, kind, row, name).values(), 1)
-                for name in ("band", "mAcc", "aAcc", "ece")
-            ),
-        ]
-        lines.append(cells)
-    return markdown.table(heads, lines)
-
-
-def values(
-    results: Sequence[dict[str, Any]], kind: str, row: str, metric: str = "mIoU"
-) -> dict[int, float]:
-    """A figure by seed, of the runs that finished."""
-    return {
-        one["seed"]: one[metric]
-        for one in results
-        if (one["kind"], one["row"]) == (kind, row) and one.get(metric) is not None
-    }
-
-
-def diverged(results: Sequence[dict[str, Any]], kind: str, row: str) -> int:
-    """How many runs have no figure."""
-    same = [one for one in results if (one["kind"], one["row"]) == (kind, row)]
-    return sum(bool(one["diverged"]) for one in same)
-
-
-def spread(found: Any, digits: int = 2) -> str:
-    """Mean and standard deviation over seeds."""
-    return grid.figure(*grid.mean_and_spread(found), digits)
+    files.write(folder / TABLE, evidence_tables.report(list(results.values()), command))
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ class Bench:
             "row": run.cell.row,
             "seed": seed,
             "steps": steps,
+            "settings": run.settings,
             "diverged": f"{lost} steps were not finite" if lost else "",
         }
         if not lost:

@@ -3,10 +3,12 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import claims
 import evidence
+import evidence_tables
 import jax.numpy as jnp
 import measure
 import numpy as np
@@ -139,6 +141,7 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
             raise InputError("the disk is full")
         miou = {"hard": 40.0, "fine": 50.0}[kind] + (row == "arm") + 0.1 * seed
         result = {"kind": kind, "row": row, "seed": seed, "steps": 4, "diverged": ""}
+        result["settings"] = planned.settings
         figures = {"mIoU": miou, "band": 1.0, "mAcc": 2.0, "aAcc": 3.0, "ece": 4.0}
         return result | figures | {"devices": ["cpu"], "days": ["2026-01-02"]}
 
@@ -164,6 +167,12 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
     longer = [*command(tmp_path / "new", *result), "--config.steps=5"]
     assert evidence.main(longer) == 2
     assert "has runs of evidence.py base.py on folders with 4 steps" in capsys.readouterr().err
+    faster = [*command(tmp_path / "new", *more, *result), "--config.optimizer.learning_rate=0.5"]
+    assert evidence.main(faster) == 2
+    assert "has base on hard labels, seed 0, of other settings" in capsys.readouterr().err
+    elsewhere = [*command(tmp_path / "new", *more, *result), "--config.model.pretrained=/x.pth"]
+    assert evidence.main([*elsewhere, "--table"]) == 0
+    shutil.rmtree(tmp_path / "new")
     assert evidence.main(command(tmp_path / "new", "--known", "none.jsonl")) == 2
     assert "--known none.jsonl is no file" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
@@ -183,7 +192,7 @@ def test_what_is_in_the_results_is_not_made_again(tmp_path, monkeypatch, capsys)
 def test_the_tables_of_the_docs_are_those_of_the_results(bench):
     results = list(evidence.read(bench).values())
     assert len({(one["bench"], one["steps"]) for one in results}) == 1
-    assert evidence.rows_table(of_rows(results)) in DOCS.read_text()
+    assert evidence_tables.rows_table(of_rows(results)) in DOCS.read_text()
 
 
 def of_rows(results):
@@ -194,7 +203,7 @@ def of_rows(results):
 
 def test_the_claims_of_the_docs_are_those_of_the_results():
     results = list(evidence.read(RESULTS / "screen.jsonl").values())
-    assert evidence.claims_table(results, "cityscapes") in DOCS.read_text()
+    assert evidence_tables.claims_table(results, "cityscapes") in DOCS.read_text()
 
 
 BENCH = """

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from arm_jax.data import bands, headers
+from arm_jax.data import bands, headers, jpegs
 from arm_jax.data.headers import Header
 from arm_jax.data.labels import Meaning
 from arm_jax.system.errors import InputError
@@ -309,6 +309,8 @@ def verify_image(
     Raises InputError for a file that is cut off, damaged, or no image.
     """
     size = probe_image(data, name, turn=turn)
+    if data[:2] == headers.JPEG and (what := jpegs.damage(data)):
+        raise InputError(f"{name}: is damaged ({what}); fetch it again, or remove it")
     if data[:8] != headers.PNG or channels:
         decode_image(data, name, channels=channels)
         return size

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from arm_jax.data import headers, images, scenes
+from arm_jax.system.errors import InputError
 
 
 @pytest.mark.parametrize("kind", ["grey", "cmyk", "palette", "alpha", "rotated", "grey16"])
@@ -55,6 +56,22 @@ def test_labels_of_other_kinds_are_indices(mode, tmp_path):
     read = images.decode_label((tmp_path / "label.png").read_bytes(), "x")
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, label)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_that_was_damaged_inside_is_named_and_one_with_rubbish_is_not(options):
+    picture = Image.fromarray(scenes.generate("train", 0, (120, 200))[0])
+    stored = io.BytesIO()
+    picture.save(stored, "JPEG", quality=90, **options)
+    whole = stored.getvalue()
+    middle, end = len(whole) // 2, whole[-2:]
+    cut = whole[:middle] + end
+    for damaged in (cut, whole[:middle] + bytes(1500) + whole[middle + 1500 :]):
+        assert images.decode_image(damaged, "a.jpg").shape == (120, 200, 3)  # and says nothing
+        with pytest.raises(InputError, match=r"a\.jpg: is damaged \(.*; fetch it again"):
+            images.verify_image(damaged, "a.jpg")
+    for one in (whole, whole + b"rubbish", whole[:-2] + b"\x00\x12" + end):
+        assert images.verify_image(one, "a.jpg") == (120, 200)
 
 
 def test_probe_accepts_rubbish_behind_a_picture():

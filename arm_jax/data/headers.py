@@ -32,7 +32,7 @@ from arm_jax.system.errors import InputError
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"  # what they begin with
+PNG = b"\x89PNG\r\n\x1a\n"  # what a PNG begins with
 # Pixels of the largest image that is decoded: 16,384 x 16,384, 768 MiB in three colours.
 MOST_PIXELS = 1 << 28
 # No compression yields more pixels of a byte than that of PNG, 1,032 to 1, with a bit a pixel; what

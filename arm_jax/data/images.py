@@ -309,14 +309,19 @@ def verify_image(
     Raises InputError for a file that is cut off, damaged, or no image.
     """
     size = probe_image(data, name, turn=turn)
-    if data[:2] == headers.JPEG and (what := jpegs.damage(data)):
-        raise InputError(f"{name}: is damaged ({what}); fetch it again, or remove it")
+    refuse_damaged(data, name)
     if data[:8] != headers.PNG or channels:
         decode_image(data, name, channels=channels)
         return size
     with headers.readable(data, name), Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
         picture.verify()
     return size
+
+
+def refuse_damaged(data: bytes, name: str) -> None:
+    """Raise InputError for a JPEG that decoding would make something else of, see `jpegs`."""
+    if headers.read(data, name).kind == "JPEG" and (what := jpegs.damage(data)):
+        raise InputError(f"{name}: is damaged ({what}); fetch it again, or remove it")
 
 
 def suffix(data: bytes) -> str:

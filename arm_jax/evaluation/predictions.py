@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from arm_jax.data.images import decode_image
+from arm_jax.data.images import decode_image, refuse_damaged
 from arm_jax.evaluation import inference
 from arm_jax.evaluation.batching import grouped
 from arm_jax.evaluation.passes import Prepared, placed, views
@@ -122,7 +122,9 @@ def read_image(path: Path, turn: bool = True, bands: Bands = RGB) -> np.ndarray:
     """The bands of a file, turned as its EXIF orientation asks if `turn`.
 
     Returns uint8 (h, w, 3) RGB, or uint16 (h, w, bands). Raises InputError when it cannot be read,
-    or has others.
+    is damaged, or has others.
     """
     channels = bands.number if bands.stored else 0
-    return decode_image(files.read_bytes(path), str(path), turn=turn, channels=channels)
+    data = files.read_bytes(path)
+    refuse_damaged(data, str(path))
+    return decode_image(data, str(path), turn=turn, channels=channels)

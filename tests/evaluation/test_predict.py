@@ -148,12 +148,16 @@ def test_the_protocol_is_used(model, folder, tmp_path):
 def test_an_unreadable_image_is_named_and_the_others_are_done(model, folder, tmp_path, capfd):
     whole = (folder / "a.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"1 of 4 images could not be read, first .*cut\.png"):
+    Image.fromarray(image(64, 96, 5)).save(folder / "hurt.jpg", quality=95)
+    jpeg = (folder / "hurt.jpg").read_bytes()
+    (folder / "hurt.jpg").write_bytes(jpeg[: len(jpeg) // 2] + jpeg[-2:])
+    with pytest.raises(InputError, match=r"2 of 5 images could not be read, first .*cut\.png"):
         run(model, folder, tmp_path / "out", progress=True)
     assert len(files(tmp_path / "out")) == 7  # with the table
     printed = capfd.readouterr()
     assert printed.out.startswith(f"skipped: {folder / 'cut.png'}: cannot be read")
-    assert not printed.err  # no bar, as this is no terminal
+    assert f"skipped: {folder / 'hurt.jpg'}: is damaged (" in printed.out
+    assert not printed.err  # no bar, as this is no terminal, and nothing of libjpeg's own
 
 
 def test_hostile_files_among_the_images_are_skipped_by_name(model, folder, tmp_path, capsys):

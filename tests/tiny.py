@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from arm_jax import arm, networks, optimizer, schedules, settings
+from arm_jax.networks import batchnorm
 from arm_jax.system import sharding
 from arm_jax.training import step
 from arm_jax.training.objective import Method
@@ -48,6 +49,27 @@ def segmenter(dtype: str = "float32", seed: int = 0, **sizes) -> networks.Segmen
         rngs=nnx.Rngs(seed),
         **SIZES | sizes,
     )
+
+
+class Small(nnx.Module):
+    """Two layers with BatchNorm and dropout, where what is tested is no matter of the network."""
+
+    def __init__(self, dtype: str = "float32", seed: int = 0):
+        self.num_classes, rngs = CLASSES, nnx.Rngs(seed)
+        options = {"strides": 2, "dtype": jnp.dtype(dtype), "rngs": rngs}
+        self.stem = nnx.Conv(3, 8, (3, 3), **options)
+        self.norm = batchnorm.BatchNorm(8, rngs=rngs)
+        self.dropout = nnx.Dropout(0.1, deterministic=True)
+        self.head = nnx.Conv(8, CLASSES, (3, 3), **options)
+        self.auxiliary_head = nnx.Conv(8, CLASSES, (1, 1), **options)
+
+    def __call__(self, images, auxiliary=False, dropout_key=None):
+        features = jax.nn.relu(self.norm(self.stem(images)))
+        features = self.dropout(features, rngs=dropout_key)
+        scores = self.head(features).astype(jnp.float32)
+        if not auxiliary:
+            return scores
+        return scores, self.auxiliary_head(features).astype(jnp.float32)
 
 
 def least(name: str = "deeplabv3plus_resnet18", classes: int = CLASSES, **options):
@@ -104,11 +126,10 @@ def method(changes: dict | None = None, devices: int = 1) -> Method:
 
 
 @functools.cache
-def _compiled(devices: int, with_arm: bool, dtype: str, remat: bool, method: Method):
+def _compiled(devices: int, with_arm: bool, dtype: str, remat: bool, method: Method, small: bool):
     """What runs of equal settings share: the program, and a first state to copy."""
-    players = Players(
-        segmenter(dtype, remat=remat), arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None
-    )
+    network = Small(dtype) if small else segmenter(dtype, remat=remat)
+    players = Players(network, arm.Arm(rngs=nnx.Rngs(1)) if with_arm else None)
     schedule = schedules.learning_rate(method.config.steps, warmup=0.0)
     transformation = optimizer.create(schedule, arm_multiplier=10.0)
     graphdef, state = step.create_state(
@@ -129,11 +150,12 @@ class Run:
         with_arm: bool = True,
         dtype: str = "float32",
         remat: bool = False,
+        small: bool = False,
     ):
         plain = {"arm.isolated": 0.0, "augment.jitter": False, "log_every": 3}
         self.method = method(plain | (changes or {}), devices)
         self.mesh, self.graphdef, state, self.compiled = _compiled(
-            devices, with_arm, dtype, remat, self.method
+            devices, with_arm, dtype, remat, self.method, small
         )
         self.state: TrainState = sharding.replicate(self.mesh, state)
 

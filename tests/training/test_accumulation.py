@@ -19,7 +19,7 @@ def test_parts_have_the_gradient_of_the_whole_objective():
     batch = tiny.batch(4)
     images = jnp.asarray(batch["image"], jnp.float32) / 64 - 2
     labels, key = jnp.asarray(batch["label"]), jax.random.key(3)
-    players = Players(tiny.segmenter(), arm.Arm(rngs=nnx.Rngs(1)))
+    players = Players(tiny.Small(), arm.Arm(rngs=nnx.Rngs(1)))
     graphdef, params, statistics = nnx.split(players, nnx.Param, ...)
 
     @jax.jit

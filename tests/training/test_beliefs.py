@@ -41,17 +41,18 @@ def teacher(run):
 
 
 @pytest.mark.parametrize(
-    ("kind", "with_arm"),
+    ("kind", "with_arm", "small"),
     [
-        pytest.param("class", True, marks=pytest.mark.slow),
-        ("class", False),
-        pytest.param("drop", True, marks=pytest.mark.slow),
+        ("drop", True, True),
+        pytest.param("class", True, False, marks=pytest.mark.slow),
+        pytest.param("class", False, False, marks=pytest.mark.slow),
+        pytest.param("drop", True, False, marks=pytest.mark.slow),
     ],
 )
-def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(kind, with_arm):
-    usual = tiny.Run(with_arm=with_arm)
+def test_thresholds_out_of_reach_give_the_usual_step_bit_by_bit(kind, with_arm, small):
+    usual = tiny.Run(with_arm=with_arm, small=small)
     changes = RECIPE | NEVER | {"targets.edge_weight": 0.0, "targets.correct": kind}
-    never = tiny.Run(changes, with_arm=with_arm)
+    never = tiny.Run(changes, with_arm=with_arm, small=small)
     for seed in range(3):
         assert (
             usual.step(tiny.batch(seed=seed))["loss"] == never.step(tiny.batch(seed=seed))["loss"]

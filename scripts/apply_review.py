@@ -229,11 +229,13 @@ def _anew(
         "train": inputs.labelled_as_training(config, data.train_split),
         "val": inputs.evaluation_source(whole, source.classes),
     }
-    reviewed = {
-        name: _reviewed(part, source) if {*split.split("+")} & {*splits[name].split("+")} else {}
+    changed = {
+        name: _changed(part, source, which)
+        if {*split.split("+")} & {*splits[name].split("+")}
+        else {}
         for name, part in parts.items()
     }
-    lost = which.difference(*(its.values() for its in reviewed.values()))
+    lost = which.difference(*(numbers.values() for numbers in changed.values()))
     if lost:
         raise InputError(
             f"--split={split}: {source[min(lost)]['id']} is neither trained nor evaluated on, and"
@@ -242,22 +244,7 @@ def _anew(
     outputs.claim(out, COMMAND)
     with locks.held(out):
         for name, part in parts.items():
-
-            def label_of(
-                number: int, part: Source = part, its: dict[int, int] = reviewed[name]
-            ) -> np.ndarray:
-                label = part[number]["label"]
-                if its.get(number) not in which:
-                    return label
-                if not np.array_equal(label, source[its[number]]["label"]):
-                    raise InputError(
-                        f"{part[number]['id']}: the label that was reviewed is not the one that is"
-                        " evaluated on, as settings of data.* have it; review the split that is"
-                        " trained on"
-                    )
-                return corrected(its[number])
-
-            write = partial(_write, part, label_of, out, name)
+            write = partial(_write, part, changed[name], corrected, out, name)
             done = parallel.ordered(write, range(len(part)), 2, threads=True)
             for _ in terminal.bar(f"write {name}", done, total=len(part)):
                 pass
@@ -277,11 +264,22 @@ def _anew(
     ]
 
 
-def _reviewed(part: Source, source: Source) -> dict[int, int]:
-    """Of the records of `part` that are in `source` too, the number there by the number here."""
-    index = {named(source, number): number for number in range(len(source))}
-    found = {number: index.get(named(part, number)) for number in range(len(part))}
-    return {number: its for number, its in found.items() if its is not None}
+def _changed(part: Source, source: Source, which: set[int]) -> dict[int, int]:
+    """Of the records of `part` whose label changes, the number in `source` by the number here.
+
+    Raises InputError where the label there is not the one here, as of a split to evaluate on whose
+    labels are not made coarse.
+    """
+    by_name = {named(source, number): number for number in which}
+    found = {number: by_name.get(named(part, number)) for number in range(len(part))}
+    changed = {number: its for number, its in found.items() if its is not None}
+    for number, its in changed.items():
+        if not np.array_equal(part[number]["label"], source[its]["label"]):
+            raise InputError(
+                f"{part[number]['id']}: the label that was reviewed is not the one to evaluate on,"
+                " which data.* read otherwise; review the split that is trained on"
+            )
+    return changed
 
 
 def _apart(out: Path, config: FrozenConfigDict) -> Path:
@@ -298,9 +296,15 @@ def _apart(out: Path, config: FrozenConfigDict) -> Path:
 
 
 def _write(
-    source: Source, label_of: Callable[[int], np.ndarray], out: Path, split: str, number: int
+    part: Source,
+    changed: dict[int, int],
+    corrected: Callable[[int], np.ndarray],
+    out: Path,
+    split: str,
+    number: int,
 ) -> None:
-    pairs.write(encoded(source, number), label_of(number), source.classes, out, split)
+    label = corrected(changed[number]) if number in changed else part[number]["label"]
+    pairs.write(encoded(part, number), label, part.classes, out, split)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## train ARM on generated street scenes, evaluate, leave a page (minutes on two cores)
 	$(BIN)/python -m arm_jax.main --config configs/demo.py --workdir runs/demo
 
+# Steps of tests are compiled and made once or twice: level 1 saves a sixth of that, and 0 no more.
 test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
-	$(BIN)/python -m pytest -n 2
+	XLA_FLAGS="--xla_backend_optimization_level=1 $$XLA_FLAGS" $(BIN)/python -m pytest -n 2
 
 # In order, so that what the tests of a file share is made once. What measures memory has the machine to itself.
 FLAT := tests/run/test_flat.py

@@ -98,7 +98,7 @@ def test_a_loss_weighs_the_sure_less(tmp_path):
     consistency.checked(config)
 
 
-@pytest.mark.parametrize("name", ["sum_head", "plain"])
+@pytest.mark.parametrize("name", [pytest.param("sum_head", marks=pytest.mark.slow), "plain"])
 def test_a_network_scores_pixels_by_what_is_there(tmp_path, name):
     config = load(tmp_path, name)
     sizes = tiny.sizes(config.model.name, channels=8, width=4)

@@ -183,6 +183,7 @@ def test_a_run_starts_from_its_weight_file_and_continues_without_it(tmp_path, mo
     assert result.images == 3
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_checkpoint(tmp_path):
     settings = config(**{"optimizer.learning_rate": 1e30, "optimizer.warmup": 0.0})
     with pytest.raises(Diverged, match=r"step \d: .*not finite.* Last checkpoint: none"):

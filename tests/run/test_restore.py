@@ -112,6 +112,7 @@ def test_a_copied_read_only_run_predicts_what_mode_predict_does(folder, images, 
     assert content(folder) == before
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_does_not_matter(folder):
     image = photograph(0)
     one, eight = (

@@ -80,6 +80,7 @@ def sweep(tiny_network, tmp_path_factory):
     return folder, arguments
 
 
+@pytest.mark.slow
 def test_breakdown_measures_every_run(sweep):
     folder, _ = sweep
     report = json.loads((folder / "breakdown.json").read_text())
@@ -116,6 +117,7 @@ def test_breakdown_measures_every_run(sweep):
         assert picture.width > 1000
 
 
+@pytest.mark.slow
 def test_breakdown_does_not_train_twice(sweep, monkeypatch):
     folder, arguments = sweep
     before = json.loads((folder / "breakdown.json").read_text())
@@ -179,6 +181,7 @@ def test_the_verdict_follows_from_the_numbers():
     assert always.endswith("at none of these shares.")
 
 
+@pytest.mark.slow
 def test_low_confidence_paints_a_checkpoint(sweep, tmp_path, capsys, monkeypatch):
     run = sweep[0] / "smoke+arm" / "flip_0" / "seed_0"
     flags = [f"--config={CONFIG}:smoke,arm", f"--workdir={run}", "--config.data.coarsen=medium"]

@@ -103,6 +103,7 @@ def test_the_calibration_error_is_that_of_a_loop():
     assert matrices.shape == (2, 5, 5) and int(matrices[0].sum()) == valid.sum()
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_an_evaluation():
     config = base.get_config("smoke")
     changes = {"data.size": (32, 64), "data.eval_images": 3, "evaluation.size": (16, 32)}

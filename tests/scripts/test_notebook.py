@@ -65,6 +65,7 @@ def test_it_is_a_notebook_with_the_outputs_of_one_run_from_its_top():
     assert len(CODE) == 2 + sum(len(section(n)) for n in range(1, 6))
 
 
+@pytest.mark.slow
 def test_data_and_the_four_lines_of_your_own_model(pictures, capsys):
     found = execute([*CODE[:2], *section(1), *section(5)])
     (sheet,) = pictures

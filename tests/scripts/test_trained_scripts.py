@@ -77,6 +77,7 @@ def test_a_run_is_exported_as_a_program(run, tmp_path):
         assert (inference.predict(model, image) == label).mean() > 0.999
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_to_onnx(run, tmp_path, capsys):
     runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     flags, model = run
@@ -141,6 +142,7 @@ def hub(monkeypatch, tmp_path):
         yield server
 
 
+@pytest.mark.slow
 def test_a_run_is_published_and_loaded_back(run, hub, tmp_path, capsys):
     flags, _ = run
     folder = Path(flags[0].removeprefix("--workdir="))
@@ -256,6 +258,7 @@ def test_what_cannot_be_loaded_from_the_hub_is_one_line(hub):
         arm_jax.load("hf://owner/other", checkpoint="best")
 
 
+@pytest.mark.slow
 def test_precisions_are_compared_pixel_by_pixel(run, capsys, monkeypatch):
     flags, model = run
     dtypes = []

@@ -42,6 +42,7 @@ def compile_anew(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*-cache")}
 
 
+@pytest.mark.slow
 def test_a_program_is_written_once_and_found_again(settings, tmp_path):
     folder = tmp_path / "not there yet" / "programs"
     compilation.keep_in(str(folder))

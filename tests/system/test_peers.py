@@ -77,7 +77,7 @@ def start(what: str, second: Path | None = None) -> list[subprocess.Popen]:
     return processes
 
 
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_if_one_is_killed_the_other_ends_with_one_line(killed):
     processes = start("wait")
     time.sleep(1)
@@ -92,6 +92,7 @@ def test_if_one_is_killed_the_other_ends_with_one_line(killed):
     assert other.returncode == 1
 
 
+@pytest.mark.slow
 def test_one_that_fails_takes_the_other_along_and_two_that_finish_do_not():
     processes = start("fail")
     _, err = processes[0].communicate(timeout=60)
@@ -106,7 +107,7 @@ def test_one_that_fails_takes_the_other_along_and_two_that_finish_do_not():
     ("what", "difference"),
     [
         ("differ", "steps is 11, not 10;"),
-        ("data", "the digest of the training data is '"),
+        pytest.param("data", "the digest of the training data is '", marks=pytest.mark.slow),
         ("code", "the file arm_jax/losses.py is '"),
     ],
 )

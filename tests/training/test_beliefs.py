@@ -131,7 +131,7 @@ def test_a_network_without_statistics_has_a_teacher_too():
 @pytest.mark.parametrize(
     ("correct", "complete", "weighted"),
     [
-        ("class", "class", False),
+        pytest.param("class", "class", False, marks=pytest.mark.slow),
         ("class", "class", True),
         ("drop", "class", True),
         pytest.param("soft", "soft", False, marks=pytest.mark.slow),

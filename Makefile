@@ -27,10 +27,11 @@ demo: $(READY)  ## train ARM on generated street scenes, evaluate, leave a page 
 	$(BIN)/python -m arm_jax.main --config configs/demo.py --workdir runs/demo
 
 # Steps of tests are compiled and made once or twice: level 1 saves a sixth of that, and 0 no more.
+# In order, so that what the tests of a file share is made once.
 test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
-	XLA_FLAGS="--xla_backend_optimization_level=1 $$XLA_FLAGS" $(BIN)/python -m pytest -n 2
+	XLA_FLAGS="--xla_backend_optimization_level=1 $$XLA_FLAGS" $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# In order, so that what the tests of a file share is made once. What measures memory has the machine to itself.
+# Likewise in order. What measures memory has the machine to itself.
 FLAT := tests/run/test_flat.py
 test-slow: $(READY)  ## the slow tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow --ignore $(FLAT)

@@ -28,7 +28,7 @@ demo: $(READY)  ## train ARM on generated street scenes, evaluate, leave a page 
 
 # Steps of tests are compiled and made once or twice: level 1 saves a sixth of that, and 0 no more.
 # In order, so that what the tests of a file share is made once.
-test: $(READY)  ## the tests but the slow ones (under 10 minutes on two cores)
+test: $(READY)  ## the tests but the slow ones (10 to 15 minutes on two cores)
 	XLA_FLAGS="--xla_backend_optimization_level=1 $$XLA_FLAGS" $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Likewise in order. What measures memory has the machine to itself.

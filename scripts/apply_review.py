@@ -225,8 +225,9 @@ def _anew(
     data = config.data
     whole = settings.frozen(config, {"data.eval_images": 0})
     splits = {"train": data.train_split, "val": data.eval_split}
+    trained = data.train_split
     parts = {
-        "train": inputs.labelled_as_training(config, data.train_split),
+        "train": source if split == trained else inputs.labelled_as_training(config, trained),
         "val": inputs.evaluation_source(whole, source.classes),
     }
     changed = {

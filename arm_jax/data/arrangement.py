@@ -47,8 +47,10 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
     names = image_tree.names()
     label_names = names if place.beside else Folder(place.labels).names()
     label_index = LabelNames(label_names, stems_of(names) if place.beside else None)
-    others = label_index.names if place.beside else set[str]()
-    if not place.beside and unlabelled != "all":
+    others: set[str] = set()
+    if place.beside:
+        others = label_index.names
+    elif unlabelled != "all":
         others = _older(names, label_index)
     image_names = [name for name in names if is_image(name) and name not in others]
     by_id = _by_id(image_names, image_tree)
@@ -72,8 +74,8 @@ def find(place: Places, unlabelled: str = "refuse") -> Found:
     else:
         notes = [*_several(all_labels, own, place), *_unused(label_index, all_labels, place)]
     missing = [key for key in by_id if key not in own]
-    if others and not place.beside:
-        notes = [*notes, *left_alone(f"{place.images}: has", set(others), "files named as labels")]
+    if not place.beside:
+        notes = [*notes, *left_alone(f"{place.images}: has", others, "files named as labels")]
     if missing and unlabelled == "ignore" and own:
         remark = f"{len(missing):,} of {len(by_id):,} images have no label, and are unlabelled"
         notes, own = [*notes, remark], own | dict.fromkeys(missing, "")

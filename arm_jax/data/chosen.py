@@ -1,6 +1,5 @@
 """The images that a command names: a file, a folder, a pattern or a list; without JAX."""
 
-import codecs
 import glob
 import os
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from arm_jax.data import trees
 from arm_jax.data.images import SUFFIXES
 from arm_jax.system import names, outputs
 from arm_jax.system.errors import InputError
+from arm_jax.system.files import read_bytes
 
 WAYS = "give an image, a folder of images, a pattern such as 'photographs/*.jpg', or a .txt list"
 
@@ -59,12 +59,7 @@ def find(given: str | Path, output: str | Path | None = None) -> Chosen:
 
 
 def _listed(path: Path) -> list[Path]:
-    try:
-        lines = os.fsdecode(path.read_bytes().removeprefix(codecs.BOM_UTF8)).splitlines()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read as a list of images ({error.strerror}); correct it"
-        ) from error
+    lines = read_bytes(path).decode("utf-8-sig", "surrogateescape").splitlines()
     if any("\0" in line for line in lines):
         raise InputError(
             f"{path}: is no list of images in UTF-8; save it as UTF-8, an image a line"

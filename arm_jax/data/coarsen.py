@@ -13,7 +13,6 @@ profile of real coarse labels, which `arm_jax.data.agreement` measures.
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -161,7 +160,7 @@ def coarsen(
     `wrong_share` draws from its own random numbers: it changes no outline, and a component that is
     wrong at one fraction has the same wrong class at every larger one.
     """
-    digest = hashlib.blake2b(os.fsencode(name), digest_size=8).digest()
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     entropy = [seed, int.from_bytes(digest, "little")]
     class_rng = np.random.default_rng([*entropy, 1])
 

@@ -15,7 +15,8 @@ from arm_jax.data.labels import Classes
 from arm_jax.system import locks, names, outputs
 
 COMMAND = "relabel"
-KINDS = ("labels", "parts", "confidence")  # of the files of an image
+LABELS = "labels"
+KINDS = (LABELS, "parts", "confidence")  # of the files of an image
 # What became of a pixel, as `parts/` has it.
 UNKNOWN, GIVEN, CORRECTED, COMPLETED = range(4)
 PARTS = ("neither drawn nor believed", "as drawn", "corrected", "completed")
@@ -151,7 +152,7 @@ def relabel(
         for number in range(len(source)) if numbers is None else numbers:
             record = source[number]
             found = belief(record)
-            name = "/".join(filter(None, (split, record["id"])))
+            name = _name(split, record["id"])
             places = _places(folder, name)
             colors.write_label(places[0], found.label, classes)
             colors.write_image(places[1], found.part)
@@ -168,11 +169,14 @@ def relabel(
             )
 
 
-def planned(source: Any, split: str = "") -> list[str]:
-    """The files that `relabel` writes for a source, relative to its folder."""
+def planned(source: Any, split: str = "", kinds: Sequence[str] = KINDS) -> list[str]:
+    """The files that `relabel` writes for a source, relative to its folder; `copy`, of LABELS."""
     ids = (records.named(source, number)[0] for number in range(len(source)))
-    found = ("/".join(filter(None, (split, one))) for one in ids)
-    return [f"{kind}/{name}.png" for name in found for kind in KINDS]
+    return [f"{kind}/{_name(split, one)}.png" for one in ids for kind in kinds]
+
+
+def _name(split: str, one: str) -> str:
+    return f"{split}/{one}" if split else one
 
 
 def stored(folder: Path, name: str) -> Belief:
@@ -200,8 +204,8 @@ def copy(source: Any, folder: Path, classes: Classes, *, split: str = "") -> Non
     with locks.held(folder):
         for number in range(len(source)):
             record = source[number]
-            name = "/".join(filter(None, (split, record["id"])))
-            place = names.below(folder, f"labels/{name}.png")
+            name = _name(split, record["id"])
+            place = names.below(folder, f"{LABELS}/{name}.png")
             colors.write_label(place, np.asarray(record["label"]), classes)
 
 

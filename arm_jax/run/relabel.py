@@ -99,9 +99,9 @@ def _claimed(
     """Raise InputError, before anything is written, where something else would be written over."""
     planned = [name for part, source in parts for name in relabels.planned(source, part)]
     outputs.claim(target, relabels.COMMAND, planned=[*planned, PAGE])
-    planned = [name for part, source in copies for name in relabels.planned(source, part)]
-    labels = [name for name in planned if name.startswith(relabels.KINDS[0])]
-    outputs.claim(place, relabels.COMMAND, planned=labels)
+    labels = (relabels.LABELS,)
+    planned = [name for part, source in copies for name in relabels.planned(source, part, labels)]
+    outputs.claim(place, relabels.COMMAND, planned=planned)
 
 
 def _overrides(used: ConfigDict, labels: Path, classes: Classes) -> list[str]:

@@ -87,6 +87,14 @@ def decide(folder: Path, word: str, which) -> Path:
     return path
 
 
+def accepted(folder: Path, given: str, pixels: int, polygon: str) -> Path:
+    """Decisions that the image `a` is road in a polygon, where it was `given`."""
+    cells = ["k", "a", "component", given, "road", "1", "0", str(pixels), polygon]
+    path = folder / "decisions.csv"
+    path.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,,accept\n")
+    return path
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
@@ -179,9 +187,7 @@ def test_corrected_labelme_files_are_taken_and_those_left_alone_are_not(
 def test_new_labels_are_not_written_over_those_that_are_read(tmp_path, data, apply_review, capsys):
     # A folder that apply_review wrote may be written by it again, but not while it is the data.
     (data / ".arm_jax.jsonl").write_text(json.dumps({"claim": apply_review.COMMAND}) + "\n")
-    table = data.parent / "decisions.csv"
-    cells = ["k", "a", "component", "car", "road", "1", "0", "4", "0 0 3 0 3 3", "", ""]
-    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},accept\n")
+    table = accepted(data.parent, "car", 4, "0 0 3 0 3 3")
     before = contents(data)
     arguments = [
         "--workdir",
@@ -200,9 +206,7 @@ def test_the_split_to_evaluate_on_is_corrected_in_its_own_folder(tmp_path, data,
     """And the other one is written as it is; so are data that have moved meanwhile."""
     folder = recorded(tmp_path, data)
     data = data.rename(tmp_path / "moved")
-    table = tmp_path / "decisions.csv"
-    cells = ["k", "a", "component", "car", "road", "1", "0", "16", "0 0 3 0 3 3 0 3"]
-    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,,accept\n")
+    table = accepted(tmp_path, "car", 16, "0 0 3 0 3 3 0 3")
     out = tmp_path / "out"
     arguments = ["--workdir", str(folder), "--decisions", str(table), "--out", str(out)]
     assert apply_review.main([*arguments, "--split", "val"]) == 2  # of the old place
@@ -222,9 +226,7 @@ def test_corrections_of_a_split_that_nobody_uses_are_not_lost(tmp_path, data, ap
     folder = recorded(tmp_path, data)
     for kind in ("images", "labels"):
         shutil.copytree(data / kind / "val", data / kind / "extra")
-    table = tmp_path / "decisions.csv"
-    cells = ["k", "a", "component", "car", "road", "1", "0", "16", "0 0 3 0 3 3 0 3"]
-    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,,accept\n")
+    table = accepted(tmp_path, "car", 16, "0 0 3 0 3 3 0 3")
     arguments = ["--workdir", str(folder), "--decisions", str(table), "--split", "extra"]
     assert apply_review.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     assert "--split=extra: a is neither trained nor evaluated on" in capsys.readouterr().err
@@ -235,9 +237,7 @@ def test_corrections_of_a_split_that_nobody_uses_are_not_lost(tmp_path, data, ap
 def test_an_image_without_a_label_gets_one(tmp_path, data, apply_review):
     (data / "labels" / "train" / "a.png").unlink()
     folder = recorded(tmp_path, data, **{"data.unlabelled": "ignore"})
-    table = tmp_path / "decisions.csv"
-    cells = ["k", "a", "component", "(no label)", "road", "1", "0", "16", "0 0 3 0 3 3 0 3"]
-    table.write_text(f"{','.join(files.COLUMNS)}\n{','.join(cells)},,,accept\n")
+    table = accepted(tmp_path, "(no label)", 16, "0 0 3 0 3 3 0 3")
     assert apply_review.main(["--workdir", str(folder), "--decisions", str(table)]) == 0
     new = np.asarray(Image.open(data / "labels_reviewed" / "train" / "a.png"))
     assert (new[:4, :4] == 100 + STREET_SCENES.names.index("road")).all()

@@ -32,6 +32,7 @@ from arm_jax.data import cityscapes, images
 from arm_jax.data.formats import recognise
 from arm_jax.data.formats.contract import File, Reading
 from arm_jax.data.formats.drawing import DrawnLabel, readable
+from arm_jax.data.image_files import ImageFile, LabelFile
 from arm_jax.data.labels import Meaning, generic
 from arm_jax.data.trees import Zip
 from arm_jax.system.errors import InputError
@@ -149,7 +150,7 @@ def read_image(data: bytes, folder: Path) -> None:
 
 
 def read_part(data: bytes, folder: Path) -> None:
-    height, width = images.ImageFile(data, "x").shape
+    height, width = ImageFile(data, "x").shape
     part = images.decode_image(data, "x", (0, 0, min(height, 9), min(width, 9)))
     assert part.dtype == np.uint8 and part.ndim == 3
 
@@ -160,7 +161,7 @@ def read_label(data: bytes, folder: Path) -> None:
 
 
 def read_upper_label(data: bytes, folder: Path) -> None:
-    file = images.LabelFile(data, "x")
+    file = LabelFile(data, "x")
     assert file.upper(min(5, file.shape[0])).dtype == np.uint8
 
 

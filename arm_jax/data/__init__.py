@@ -15,6 +15,7 @@ coarsen     coarse labels from fine ones; agreement measures how these differ
 scenes      generated street scenes with exact labels
 augment     resize, crop and flip on the host; jitter changes colours on the device
 pipeline    shuffled, augmented batches without end, the same for the same seed and step
+images      bytes of image files to arrays; image_files decodes them when they are asked for
 prepare     data sets written to ArrayRecord by the builders under datasets/
 colors      labels in colour, and as palette PNGs
 """

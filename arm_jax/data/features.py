@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from arm_jax.data import augment
-from arm_jax.data.images import ImageFile
+from arm_jax.data.image_files import ImageFile
 from arm_jax.data.records import Source, encoded
 from arm_jax.system import caches
 from arm_jax.system.errors import InputError

@@ -13,6 +13,7 @@ import numpy as np
 
 from arm_jax.data import colors, headers, images
 from arm_jax.data.formats.contract import Label, Size
+from arm_jax.data.image_files import ImageFile, LabelFile, file_bytes
 from arm_jax.data.labels import Classes, Meaning, Table
 from arm_jax.data.trees import Folder, Tree
 from arm_jax.system import files, names
@@ -80,7 +81,7 @@ class FileLabels:
         data, path = self._tree.read(name), self.path(name)
         if reader := self._readers.get(Path(name).suffix):
             return self._meaning(reader(data, path), path)
-        return images.LabelFile(data, path, self._meaning, turn=self._turn)
+        return LabelFile(data, path, self._meaning, turn=self._turn)
 
 
 class FileSource:
@@ -141,7 +142,7 @@ class FileSource:
         return np.bincount(label.reshape(-1), minlength=256)
 
     def encoded(self, index: int) -> dict:
-        """The record with the image as `images.ImageFile`, and the label still to be decoded."""
+        """The record with the image as `ImageFile`, and the label still to be decoded."""
         name, image_name, label_name = self._pairs[index]
         image = self._image_file(image_name)
         return {"image": image, "label": self._label(index, label_name, image.shape), "id": name}
@@ -164,8 +165,8 @@ class FileSource:
             digest.update(repr((name, paths, stamps)).encode())
         return digest.hexdigest()
 
-    def _image_file(self, image_name: str) -> images.ImageFile:
-        return images.ImageFile(
+    def _image_file(self, image_name: str) -> ImageFile:
+        return ImageFile(
             self._image_tree.read(image_name),
             self._image_tree.path(image_name),
             turn=self._turn,
@@ -211,7 +212,7 @@ def write(
 
     Raises InputError where the folders cannot be written.
     """
-    data = images.file_bytes(record["image"])
+    data = file_bytes(record["image"])
     name = names.inside(record["id"], "the data set")
     files.write(names.below(out / "images" / split, f"{name}{images.suffix(data)}"), data)
     colors.write_label(names.below(out / "labels" / split, f"{name}.png"), label, classes)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from arm_jax.data import augment, images
+from arm_jax.data import augment
 from arm_jax.data.features import Features
+from arm_jax.data.image_files import ImageFile
 from arm_jax.data.mixed import MixedSource, Mixture
 from arm_jax.data.records import Source, encoded
 from arm_jax.system import signals, workers
@@ -36,7 +37,7 @@ class Augment:
             rng, record["label"], crop=self._crop, ignore=self._ignore, **self._drawing
         )
         image = record["image"]
-        if isinstance(image, images.ImageFile):
+        if isinstance(image, ImageFile):
             image = image.part(augment.source_box(drawn))
         image, label, extent = augment.apply(
             image, label, drawn, crop=self._crop, ignore=self._ignore

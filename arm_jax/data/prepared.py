@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from arm_jax.data import images
+from arm_jax.data.image_files import ImageFile, LabelFile
 from arm_jax.data.labels import Classes
 from arm_jax.system.errors import InputError
 
@@ -68,8 +69,8 @@ class TfdsSource:
         """The record with its image and label as files, still to be decoded."""
         name, record = self._record(index)
         title = f"{self._folder} {name}"
-        image = images.ImageFile(record["image"], title)
-        return {"image": image, "label": images.LabelFile(record[self._labels], title), "id": name}
+        image = ImageFile(record["image"], title)
+        return {"image": image, "label": LabelFile(record[self._labels], title), "id": name}
 
     def inspect(self, index: int) -> np.ndarray:
         """Pixels by label value, int64 (256,). Raises InputError if the record cannot be used."""

@@ -45,8 +45,8 @@ def inspect(source: Source, index: int) -> np.ndarray:
 def encoded(source: Source, index: int) -> dict[str, Any]:
     """The record with image and label as files, if the source has such, else as pixels.
 
-    The image is then an `images.ImageFile`, and the label may be an `images.LabelFile`. The image
-    has the size of the label.
+    The image is then an `ImageFile`, and the label may be a `LabelFile`, see `image_files`. The
+    image has the size of the label.
     """
     return source.encoded(index) if hasattr(source, "encoded") else source[index]
 

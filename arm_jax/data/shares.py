@@ -14,7 +14,7 @@ import numpy as np
 from arm_jax.data import augment
 from arm_jax.data.check import Checked
 from arm_jax.data.formats.contract import BACKGROUND
-from arm_jax.data.images import ImageFile
+from arm_jax.data.image_files import ImageFile
 from arm_jax.data.labels import Classes
 from arm_jax.data.records import Source, encoded, image, spread
 from arm_jax.data.value_maps import Override, override, shift

@@ -19,6 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from arm_jax.data import bands, images, records
+from arm_jax.data.image_files import file_bytes
 from arm_jax.data.records import encoded, named
 from arm_jax.data.sources import Source
 from arm_jax.review import files, findings
@@ -267,7 +268,7 @@ def _write_annotations(
 
 def _copied(source: Source, index: int, path: Path) -> Path:
     """The image of a source without files, written beside its LabelMe file."""
-    data = images.file_bytes(encoded(source, index)["image"])
+    data = file_bytes(encoded(source, index)["image"])
     copy = path.with_name(f"{path.stem}{images.suffix(data)}")
     if not copy.exists():
         system_files.write(copy, data)

@@ -10,6 +10,7 @@ journals      what was written in a folder, and by which command
 names         names from elsewhere, kept below their root
 addresses     gs://bucket/run and its kind, told apart from paths
 peers         the processes of one run end together
+connections   messages from each of them to the first one, and who is gone
 signals       being asked to stop, by Ctrl-C and its kind
 workers       processes that work for another one, and end with it
 locks         one writer at a time in a folder

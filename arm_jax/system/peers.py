@@ -13,8 +13,6 @@ after which all stop, and how each process keeps up (see `run.stragglers`).
 import contextlib
 import json
 import os
-import queue
-import socket
 import struct
 import threading
 import time
@@ -23,20 +21,18 @@ from typing import Any
 
 import jax
 
-from arm_jax.system import alike, processes, signals
+from arm_jax.system import alike, connections, processes, signals
 from arm_jax.system.errors import Diverged, InputError, Stopped
 from arm_jax.system.signals import tell
 
 STATUS = 1
 # Seconds. A process gets `PATIENCE` to end with a line of its own.
 PATIENCE = 2.0
-REACH = 20.0  # to reach the first process
-BEAT = 2.0  # from one sign of life to the next
-SILENCE = 75.0  # without one; JAX waits for 100
+BEAT = 2.0  # from one sign of life to the next; see `connections.SILENCE`
 BEHIND = 1800.0  # at one place while others wait; one program compiles for minutes
 
-_FAREWELL, _BEAT, _STOP, _AT, _UNTIL, _NOTE, _END = b".bsaune"
-_HEAD = struct.Struct("!BI")  # kind, bytes that follow
+# Kinds of messages; `connections` has one more.
+_BEAT, _STOP, _AT, _UNTIL, _NOTE, _END = b".saune"
 _NUMBER = struct.Struct("!q")
 
 
@@ -107,15 +103,10 @@ def notes() -> dict[int, dict[str, Any]]:
 
 
 class _Line:
-    """The connections of this process: to all others in the first one, else to the first."""
+    """What the processes tell each other over their connections."""
 
     def __init__(self, coordinator: str | None):
-        self._index, self._number = jax.process_index(), jax.process_count()
-        self._others: dict[int, socket.socket] = {}
-        self._out: dict[int, queue.SimpleQueue[bytes | None]] = {}
-        self._writers: list[threading.Thread] = []
         self._done = threading.Event()
-        self._gone: set[int] = set()  # those whose connection is closed
         self.notes: dict[int, dict[str, Any]] = {}
         # How far each process is, and since when.
         self._moves: dict[int, tuple[int, float]] = {}
@@ -124,85 +115,14 @@ class _Line:
         self._stopping = self._asked = False
         self._answers: dict[int, int] = {}
         self._until: int | None = None
-        server = None
-        address = ""
-        if self._index == 0:
-            server = socket.create_server(("", 0), backlog=self._number)
-            host = (coordinator or "").rpartition(":")[0] or socket.gethostname()
-            address = f"{host}:{server.getsockname()[1]}"
-        found = processes.gathered((address, socket.gethostname()))
-        self._hosts = [host for _, host in found]
-        if server is not None:
-            self._start(self._welcome, server)
-        else:
-            host, _, port = found[0][0].rpartition(":")
-            try:
-                first = socket.create_connection((host.strip("[]"), int(port)), timeout=REACH)
-                first.sendall(self._index.to_bytes(4, "big"))
-            except OSError as error:
-                raise InputError(
-                    f"{self._name(self._index)} cannot connect to the first one at"
-                    f" {found[0][0]} ({error.strerror or error}); open the ports between the hosts"
-                ) from error
-            self._add(0, first)
+        self._all = connections.Connections(coordinator)
+        self._index = self._all.index
+        self._all.open(self)
         signals.when_heard(self._heard)
-        self._start(self._beat)
+        connections.start(self._beat)
 
-    def _name(self, index: int) -> str:
-        return f"process {index} of {self._number} on {self._hosts[index]}"
-
-    def _start(self, function, *arguments) -> threading.Thread:
-        thread = threading.Thread(target=function, args=arguments, name="peers", daemon=True)
-        thread.start()
-        return thread
-
-    # Connections
-
-    def _welcome(self, server: socket.socket) -> None:
-        with server, contextlib.suppress(OSError):
-            server.settimeout(2 * REACH)
-            for _ in range(self._number - 1):
-                other, _ = server.accept()
-                other.settimeout(REACH)
-                self._add(int.from_bytes(_exactly(other, 4), "big"), other)
-        absent = [index for index in range(1, self._number) if index not in self._others]
-        if absent:
-            self._end(f"{self._name(absent[0])} has not connected in {2 * REACH:.0f} s")
-
-    def _add(self, index: int, other: socket.socket) -> None:
-        # A machine that vanished closes nothing.
-        other.settimeout(SILENCE)
-        self._out[index] = queue.SimpleQueue()
-        self._others[index] = other
-        self._writers.append(self._start(self._write, index, other))
-        self._start(self._listen, index, other)
-
-    def _write(self, index: int, other: socket.socket) -> None:
-        """Send what waits for a process; nobody else writes, and nobody waits for it."""
-        with contextlib.suppress(OSError):
-            while (data := self._out[index].get()) is not None:
-                other.sendall(data)
-
-    def _send(self, kind: int, data: bytes = b"", to: int | None = None) -> None:
-        for index in list(self._out) if to is None else [to]:
-            if index in self._out:
-                self._out[index].put(_HEAD.pack(kind, len(data)) + data)
-
-    def _listen(self, index: int, other: socket.socket) -> None:
-        try:
-            while True:
-                kind, length = _HEAD.unpack(_exactly(other, _HEAD.size))
-                data = _exactly(other, length)
-                if kind == _FAREWELL:
-                    self._gone.add(index)
-                    return
-                self._take(index, kind, data)
-        except TimeoutError:
-            self._end(f"{self._name(index)} has been silent for {SILENCE:.0f} s")
-        except OSError:
-            self._lost(index)
-
-    def _take(self, index: int, kind: int, data: bytes) -> None:
+    def take(self, index: int, kind: int, data: bytes) -> None:
+        """A message."""
         number = _NUMBER.unpack(data)[0] if len(data) == _NUMBER.size else 0
         if kind == _BEAT:
             self._follow(index, number)
@@ -213,35 +133,34 @@ class _Line:
         elif kind == _UNTIL:
             self._agreed(number)
         elif kind == _NOTE:
-            self.notes[index] = {"host": self._hosts[index], **json.loads(data)}
+            self.notes[index] = {"host": self._all.hosts[index], **json.loads(data)}
         elif kind == _END:
-            self._end(data.decode())
+            self.failed(data.decode())
 
     # Ends
 
-    def _lost(self, index: int) -> None:
+    def lost(self, index: int) -> None:
         """A connection was closed without a farewell."""
-        self._gone.add(index)
         if self._done.is_set():
             return
         # Without the first one, JAX would not wait either. After a signal each ends by itself.
         patience = 2 * signals.GRACE if self._stopping else PATIENCE
         if index > 0 or self._stopping:
             time.sleep(patience)
-        self._end(f"{self._name(index)} has ended")
+        self.failed(f"{self._all.name(index)} has ended")
 
-    def _end(self, what: str) -> None:
+    def failed(self, what: str) -> None:
         """End this process and, from the first one, all others, with one line."""
         if self._done.is_set():
             return
         self._done.set()
         # First of all, since JAX ends this process by a long text when the first one is gone.
         tell(
-            f"{what}, so process {self._index} on {self._hosts[self._index]} ends too; the same"
+            f"{what}, so process {self._index} on {self._all.hosts[self._index]} ends too; the same"
             " commands go on from the last checkpoint"
         )
         if self._index == 0:
-            self._send(_END, what.encode())
+            self._all.send(_END, what.encode())
             time.sleep(BEAT / 4)  # the other threads send it
         os._exit(STATUS)
 
@@ -251,36 +170,30 @@ class _Line:
         if self._index == 0:
             # The others may be about to raise the same, and none outlives the first for long.
             until = time.monotonic() + PATIENCE
-            while len(self._gone) < self._number - 1 and time.monotonic() < until:
+            while len(self._all.gone) < self._all.number - 1 and time.monotonic() < until:
                 time.sleep(PATIENCE / 100)
-        for other in self._others.values():
-            with contextlib.suppress(OSError):
-                other.shutdown(socket.SHUT_RDWR)
+        self._all.hang_up()
 
     def farewell(self) -> None:
         """This process ends as it should."""
         self._done.set()
-        self._send(_FAREWELL)
-        for waiting in self._out.values():
-            waiting.put(None)
-        for writer in self._writers:
-            writer.join(PATIENCE)
+        self._all.farewell(PATIENCE)
 
     # Signs of life
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT):
-            self._send(_BEAT, _NUMBER.pack(processes.moves))
+            self._all.send(_BEAT, _NUMBER.pack(processes.moves))
             self._follow(self._index, processes.moves)
             now = time.monotonic()
             farthest = max(moves for moves, _ in self._moves.values())
             for index, (moves, since) in list(self._moves.items()):
                 late = moves < farthest and now - since > BEHIND
                 # The others name this process themselves.
-                if late and index not in (self._index, *self._gone):
-                    self._end(
-                        f"{self._name(index)} has been at one place for {BEHIND / 60:.0f} minutes,"
-                        " where others are ahead of it"
+                if late and index not in (self._index, *self._all.gone):
+                    self.failed(
+                        f"{self._all.name(index)} has been at one place for {BEHIND / 60:.0f}"
+                        " minutes, where others are ahead of it"
                     )
 
     def _follow(self, index: int, moves: int) -> None:
@@ -295,7 +208,7 @@ class _Line:
         if self._index == 0:
             self._stop(number)
         else:
-            self._send(_STOP, _NUMBER.pack(number))
+            self._all.send(_STOP, _NUMBER.pack(number))
 
     def _stop(self, number: int) -> None:
         """A signal reached some process: the first one tells all, and asks where each is."""
@@ -305,20 +218,20 @@ class _Line:
             self._stopping = self._asked = True
             step = self._step
         if self._index == 0:
-            self._send(_STOP, _NUMBER.pack(number))
+            self._all.send(_STOP, _NUMBER.pack(number))
             self._answered(0, step)
         else:
-            self._send(_AT, _NUMBER.pack(step))
+            self._all.send(_AT, _NUMBER.pack(step))
         signals.pass_on(number)
 
     def _answered(self, index: int, step: int) -> None:
         with self._lock:
             self._answers[index] = step
-            complete = len(self._answers) == self._number
+            complete = len(self._answers) == self._all.number
         if complete:
             # All are on their way to the step after the one that they asked about.
             step = max(self._answers.values()) + 1
-            self._send(_UNTIL, _NUMBER.pack(step))
+            self._all.send(_UNTIL, _NUMBER.pack(step))
             self._agreed(step)
 
     def _agreed(self, step: int) -> None:
@@ -336,17 +249,6 @@ class _Line:
 
     def note(self, values: dict[str, Any]) -> None:
         if self._index == 0:
-            self.notes[0] = {"host": self._hosts[0], **values}
+            self.notes[0] = {"host": self._all.hosts[0], **values}
         else:
-            self._send(_NOTE, json.dumps(values).encode())
-
-
-def _exactly(other: socket.socket, number: int) -> bytes:
-    """This number of bytes. Raises ConnectionError at the end of the connection."""
-    data = b""
-    while len(data) < number:
-        part = other.recv(number - len(data))
-        if not part:
-            raise ConnectionError("closed")
-        data += part
-    return data
+            self._all.send(_NOTE, json.dumps(values).encode())

@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from arm_jax.data import images, pipeline, scenes, sources
+from arm_jax.data.image_files import ImageFile
 from arm_jax.data.labels import Classes, Table
 from arm_jax.data.pairs import FileSource
 from arm_jax.data.records import encoded
@@ -128,7 +129,7 @@ def measure(
     for index in range(len(source)):
         record = encoded(source, index)
         data, label = record["image"], np.asarray(record["label"])
-        is_file = isinstance(data, images.ImageFile)
+        is_file = isinstance(data, ImageFile)
         pictures.append(data.data if is_file else images.encode_png(data))
         file = io.BytesIO()
         Image.fromarray(label).save(file, "PNG")  # with filters, as most tools write them

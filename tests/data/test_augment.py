@@ -8,6 +8,7 @@ import pytest
 
 from arm_jax.data import augment, images
 from arm_jax.data.augment import Drawn
+from arm_jax.data.image_files import LabelFile
 
 # OpenCV 4 warps in steps of 1/32 pixel, which shows in white noise.
 TOLERANCE = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 8
@@ -180,7 +181,7 @@ def test_a_label_is_decoded_as_far_as_the_crop_needs():
     pixels = rng.integers(0, 5, (90, 120)).astype(np.uint8)
     fewer = 0
     for seed in range(40):
-        label = images.LabelFile(images.encode_png(pixels), "label")
+        label = LabelFile(images.encode_png(pixels), "label")
         assert label.shape == (90, 120)
         ways = [np.random.default_rng(seed), np.random.default_rng(seed)]
         drawn, part = augment.draw(ways[0], label, crop=(40, 50))

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from arm_jax.data import headers, images
 from arm_jax.data.folders import FolderSource
+from arm_jax.data.image_files import LabelFile
 from arm_jax.data.labels import generic
 from arm_jax.system.errors import InputError
 
@@ -78,7 +79,7 @@ def test_images_are_turned_as_viewers_show_them(kind, orientation):
     if kind in ("PNG", "TIFF"):
         grey = saved(pixels[..., 0], kind, exif=exif)
         np.testing.assert_array_equal(images.decode_label(grey, "x"), wanted[..., 0])
-        np.testing.assert_array_equal(images.LabelFile(grey, "x"), wanted[..., 0])
+        np.testing.assert_array_equal(LabelFile(grey, "x"), wanted[..., 0])
         np.testing.assert_array_equal(images.decode_label(grey, "x", turn=False), pixels[..., 0])
 
 
@@ -139,7 +140,7 @@ def test_a_label_of_few_bits_holds_the_stored_numbers(bits, colors):
         data = file.getvalue()
         assert data[24] == bits
     np.testing.assert_array_equal(images.decode_label(data, "x"), numbers[None])
-    np.testing.assert_array_equal(images.LabelFile(data, "x").upper(1), numbers[None])
+    np.testing.assert_array_equal(LabelFile(data, "x").upper(1), numbers[None])
 
 
 LABEL = (np.arange(64).reshape(8, 8) % 3).astype(np.uint8)

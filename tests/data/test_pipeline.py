@@ -8,6 +8,7 @@ import pytest
 from absl import flags
 
 from arm_jax.data import images, jitter, pipeline, sources
+from arm_jax.data.image_files import ImageFile, LabelFile
 from arm_jax.data.labels import generic
 from arm_jax.networks.input import normalize
 from arm_jax.system.errors import InputError
@@ -243,8 +244,8 @@ class Encoded(Records):
     def encoded(self, index):
         type(self).reads += 1
         record = self[index]
-        label = images.LabelFile(images.encode_png(record["label"]), "label")
-        image = images.ImageFile(images.encode_png(record["image"]), "image")
+        label = LabelFile(images.encode_png(record["label"]), "label")
+        image = ImageFile(images.encode_png(record["image"]), "image")
         return {**record, "image": image, "label": label}
 
 

@@ -23,12 +23,12 @@ def hook(kind, error, trace):  # as `main.console` ends
 sys.excepthook = hook
 from arm_jax.system.errors import InputError
 from arm_jax.system import coordinator as coordinators
-from arm_jax.system import peers, processes, sharding
+from arm_jax.system import connections, peers, processes, sharding
 index, port, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 coordinator = f"127.0.0.1:{port}"
 peers.BEAT = 0.5
 if what in ("silent", "behind"):  # else a busy machine would be either
-    peers.SILENCE, peers.BEHIND = 4.0, 3.0
+    connections.SILENCE, peers.BEHIND = 4.0, 3.0
 sharding.initialize(coordinators.Group(coordinator, 2, index))
 facts = {"steps": 10 + index, "seed": 0} if what == "differ" else {"seed": 0}
 print("ready" if what in ("differ", "code") else "", flush=True)

@@ -170,7 +170,7 @@ class UnknownNames(InputError):
 
 
 class Label(Protocol):
-    """A label that is read when, and as far down as, it is asked for; see `images.LabelFile`."""
+    """A label read when, and as far down as, it is asked for; see `image_files.LabelFile`."""
 
     shape: Size
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from arm_jax.data import images
 from arm_jax.data.formats.contract import Color, File, Label, Pixels, Reading
+from arm_jax.data.image_files import LabelFile
 from arm_jax.system.errors import InputError
 
 _GREY = ("1", "L", "P", "I", "I;16", "I;16B", "F")
@@ -211,7 +212,7 @@ def _is_index(file: File, reading: Reading) -> bool:
 
 def _read_index(file: File, reading: Reading) -> Label:
     _compare_palettes(file, reading)
-    return images.LabelFile(file.data, file.path, reading.meaning, turn=reading.turn)
+    return LabelFile(file.data, file.path, reading.meaning, turn=reading.turn)
 
 
 def _read_mask(file: File, reading: Reading) -> Label:

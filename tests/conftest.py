@@ -31,6 +31,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, programs, ignore_errors=True)
 
 import jax
+import psutil
 import pytest
 from absl import flags
 
@@ -43,6 +44,14 @@ if not flags.FLAGS.is_parsed():
 
 # `browser` and `open_page`, for tests of pages.
 pytest_plugins = ["browsing"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_dropped():
+    """Compiled programs of all tests would be 5 GB, and few are those of two modules."""
+    yield
+    if psutil.Process().memory_info().rss > 1.5e9:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,12 @@ if threading.current_thread() is threading.main_thread():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
-# No test writes to the user's cache of compiled programs, nor needs what is there. What takes a
-# second to compile, and several tests, workers or the processes they start need, is compiled once.
+# No test writes to the user's cache of compiled programs, nor needs what is there. What several
+# tests, workers or the processes they start need is compiled once, operations of one line too.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     programs = tempfile.mkdtemp(prefix="arm_jax_tests.")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = programs  # the workers inherit it
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, programs, ignore_errors=True)
 
 import jax

@@ -18,22 +18,14 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A compilation cache that the runs of this file share: the same program, compiled once."""
-    return tmp_path_factory.mktemp("compiled")
-
-
 def start(
-    workdir: Path, compiled: Path, *arguments: str, devices: int = 1, recorded: bool = False
+    workdir: Path, *arguments: str, devices: int = 1, recorded: bool = False
 ) -> subprocess.Popen:
     """The program in a process of its own; with the settings that its folder has if `recorded`."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
-        "JAX_COMPILATION_CACHE_DIR": str(compiled),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     command = [sys.executable, "-m", "arm_jax.main", f"--workdir={workdir}"]
     if not recorded:
@@ -93,16 +85,16 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, compiled):
+def uninterrupted(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    finish(start(workdir, compiled))
+    finish(start(workdir))
     return workdir
 
 
-def test_killed_at_several_moments_it_ends_bit_identically(tmp_path, compiled, uninterrupted):
+def test_killed_at_several_moments_it_ends_bit_identically(tmp_path, uninterrupted):
     workdir = tmp_path / "run"
     for moment in (1, 4, 8):  # the third is during or after the first evaluation
-        process = start(workdir, compiled)
+        process = start(workdir)
         deadline = time.monotonic() + 600
         while time.monotonic() < deadline and process.poll() is None:
             lines = (
@@ -116,13 +108,13 @@ def test_killed_at_several_moments_it_ends_bit_identically(tmp_path, compiled, u
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    finish(start(workdir, compiled))
+    finish(start(workdir))
     assert_same_run(uninterrupted, workdir)
 
 
-def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, compiled, uninterrupted):
+def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, uninterrupted):
     workdir = tmp_path / "run"
-    process = start(workdir, compiled, "--config.save_every=1000")
+    process = start(workdir, "--config.save_every=1000")
     for line in process.stdout:
         if line.startswith("step 4/"):
             process.send_signal(signal.SIGTERM)
@@ -132,31 +124,29 @@ def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, compiled, 
     assert "SIGTERM: saved at step" in output
     saved = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdecimal()]
     assert max(saved) >= 4
-    assert "continuing from step" in finish(start(workdir, compiled))
+    assert "continuing from step" in finish(start(workdir))
     assert_same_run(uninterrupted, workdir)
 
 
-def test_a_folder_is_enough_to_go_on_for_more_steps_and_to_evaluate(tmp_path, compiled):
+def test_a_folder_is_enough_to_go_on_for_more_steps_and_to_evaluate(tmp_path):
     workdir, moved = tmp_path / "run", tmp_path / "moved"
-    finish(start(workdir, compiled, "--config.steps=2"))
+    finish(start(workdir, "--config.steps=2"))
     workdir.rename(moved)
-    output = finish(
-        start(moved, compiled, "--config.steps=4", "--config.log_every=2", recorded=True)
-    )
+    output = finish(start(moved, "--config.steps=4", "--config.log_every=2", recorded=True))
     assert "goes on to step 4, not 2" in output and "continuing from step 2 of 4" in output
     assert "without effect on weights or scores: log_every = 2" in output
     logged = [json.loads(x)["step"] for x in (moved / "metrics.jsonl").read_text().splitlines()]
     assert sorted(set(logged)) == [1, 2, 4]
     during = (moved / "eval.json").read_text()
-    evaluated = finish(start(moved, compiled, "--mode=evaluate", recorded=True))
+    evaluated = finish(start(moved, "--mode=evaluate", recorded=True))
     assert "restored step 4" in evaluated
     assert (moved / "eval.json").read_text() == during
-    refused = start(moved, compiled, "--config.arm.p=3", recorded=True)
+    refused = start(moved, "--config.arm.p=3", recorded=True)
     output, _ = refused.communicate(timeout=300)
     assert refused.returncode == 2 and "(arm.p: 2.0 there, 3.0 now)" in output
 
 
-def test_two_processes_equal_one(tmp_path, compiled):
+def test_two_processes_equal_one(tmp_path):
     """Four devices in one process, and twice two.
 
     One step, since the sums' order differs and training multiplies the rounding at each step.
@@ -164,14 +154,13 @@ def test_two_processes_equal_one(tmp_path, compiled):
     short = ["--config.steps=1", "--config.eval_every=1"]
     # SGD's momentum is the gradient; the demo's optimisers divide it by its own size.
     short += ["--config.optimizer.kind=sgd", "--config.arm.lr_multiplier=15"]
-    finish(start(tmp_path / "one", compiled, *short, devices=4))
+    finish(start(tmp_path / "one", *short, devices=4))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     processes = [
         start(
             tmp_path / "two",
-            compiled,
             f"--coordinator=127.0.0.1:{port}",
             "--processes=2",
             f"--process={i}",
@@ -203,16 +192,14 @@ def test_two_processes_equal_one(tmp_path, compiled):
         assert (tmp_path / name / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path, compiled, dtype):
+def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path):
     """ResNet-101 at output stride 8 with all its channels; only the crop is small."""
     output = finish(
         start(
-            tmp_path / dtype,
-            compiled,
+            tmp_path / "run",
             "--config.model.name=deeplabv3plus_resnet101",
             "--config.model.output_stride=8",
-            f"--config.model.dtype={dtype}",
+            "--config.model.dtype=float16",
             "--config.batch_size=2",
             "--config.steps=2",
             "--config.eval_every=2",
@@ -221,8 +208,8 @@ def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path, compiled, d
             "--config.augment.crop=(64, 64)",
         )
     )
-    assert "deeplabv3plus_resnet101, output stride 8, " + dtype in output
-    records = [json.loads(x) for x in (tmp_path / dtype / "metrics.jsonl").read_text().splitlines()]
+    assert "deeplabv3plus_resnet101, output stride 8, float16" in output
+    records = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     first = next(r for r in records if "loss" in r)
     # ln(11) = 2.40: an untrained classifier with small weights knows nothing.
     assert first["loss"] == pytest.approx(np.log(11), abs=0.3) or first["skipped"] == 1

@@ -14,14 +14,6 @@ STEPS = 12
 SETTINGS = {"steps": STEPS, "eval_every": STEPS, "save_every": 4, "log_images": False}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs_kept():
-    """Processes need the same hundred small programs, half of their work if each compiles them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        yield
-
-
 def train(workdir, **more):
     return ("train", {"workdir": workdir, **SETTINGS, **more})
 

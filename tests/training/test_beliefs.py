@@ -43,9 +43,8 @@ def teacher(run):
     ("kind", "with_arm", "small"),
     [
         ("drop", True, True),
+        ("class", False, True),
         pytest.param("class", True, False, marks=pytest.mark.slow),
-        pytest.param("class", False, False, marks=pytest.mark.slow),
-        pytest.param("drop", True, False, marks=pytest.mark.slow),
     ],
 )
 def test_thresholds_out_of_reach_give_the_usual_step(kind, with_arm, small):

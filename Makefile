@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow campaign test-newest test-lowest lint aot aot-cuda compiled docs format clean
+.PHONY: help install demo test test-slow test-long campaign test-newest test-lowest lint aot aot-cuda compiled docs format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,8 +37,11 @@ test: $(READY)  ## the tests but the slow ones (10 minutes on two cores)
 # What measures memory has the machine to itself, and the usual compiler.
 FLAT := tests/run/test_flat.py
 test-slow: $(READY)  ## the slow tests
-	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --ignore $(FLAT)
+	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not long" --ignore $(FLAT)
 	$(BIN)/python -m pytest -m slow $(FLAT)
+
+test-long: $(READY)  ## the slow ones again, with other networks, kinds and moments: before a release
+	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 MINUTES ?= 60
 SEED ?= 0

@@ -91,6 +91,8 @@ def uninterrupted(tmp_path_factory):
     return workdir
 
 
+# The campaign of faults, which CI runs, kills and stops commands too.
+@pytest.mark.long
 def test_killed_at_several_moments_it_ends_bit_identically(tmp_path, uninterrupted):
     workdir = tmp_path / "run"
     for moment in (1, 4, 8):  # the third is during or after the first evaluation
@@ -112,6 +114,7 @@ def test_killed_at_several_moments_it_ends_bit_identically(tmp_path, uninterrupt
     assert_same_run(uninterrupted, workdir)
 
 
+@pytest.mark.long
 def test_sigterm_saves_first_and_the_same_command_continues(tmp_path, uninterrupted):
     workdir = tmp_path / "run"
     process = start(workdir, "--config.save_every=1000")

@@ -110,7 +110,7 @@ def test_half_precision_training_stays_close_to_float32(dtype):
     assert cosine > 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [

@@ -75,9 +75,16 @@ def test_logits_of_resnet18():
 @pytest.mark.parametrize(
     ("golden", "name", "options"),
     [
-        ("deeplabv3plus_resnet50", "deeplabv3plus_resnet50", {}),
+        pytest.param(
+            "deeplabv3plus_resnet50", "deeplabv3plus_resnet50", {}, marks=pytest.mark.long
+        ),
         ("deeplabv3plus_resnet101", "deeplabv3plus_resnet101", {}),
-        ("deeplabv3plus_resnet101_stride16", "deeplabv3plus_resnet101", {"output_stride": 16}),
+        pytest.param(
+            "deeplabv3plus_resnet101_stride16",
+            "deeplabv3plus_resnet101",
+            {"output_stride": 16},
+            marks=pytest.mark.long,
+        ),
         ("deeplabv3plus_resnest101", "deeplabv3plus_resnest101", {"num_classes": 150}),
         ("ocr_resnet101", "ocr_resnet101", {}),
     ],
@@ -169,16 +176,16 @@ BACKBONES = np.load(GOLDENS / "networks_backbones.npz")
 @pytest.mark.parametrize(
     ("golden", "name", "variant"),
     [
-        ("timm resnet18 32", "deeplabv3plus_resnet18", "v1b"),
-        ("timm resnet18d 32", "deeplabv3plus_resnet18", "v1d"),
-        ("timm resnet50 32", "deeplabv3plus_resnet50", "v1b"),
-        ("timm resnet50 8", "deeplabv3plus_resnet50", "v1b"),
+        pytest.param("timm resnet18 32", "deeplabv3plus_resnet18", "v1b", marks=pytest.mark.long),
+        pytest.param("timm resnet18d 32", "deeplabv3plus_resnet18", "v1d", marks=pytest.mark.long),
+        pytest.param("timm resnet50 32", "deeplabv3plus_resnet50", "v1b", marks=pytest.mark.long),
+        pytest.param("timm resnet50 8", "deeplabv3plus_resnet50", "v1b", marks=pytest.mark.long),
         ("timm resnet50c 8", "deeplabv3plus_resnet50", "v1c"),
-        ("timm resnet50d 32", "deeplabv3plus_resnet50", "v1d"),
+        pytest.param("timm resnet50d 32", "deeplabv3plus_resnet50", "v1d", marks=pytest.mark.long),
         # timm has no multi-grid, and neither have our OCR networks.
         ("timm resnet50s 16", "ocr_resnet50", "v1s"),
-        ("timm resnet101c 8", "deeplabv3plus_resnet101", "v1c"),
-        ("timm resnest50d 32", "deeplabv3plus_resnest50", "d2"),
+        pytest.param("timm resnet101c 8", "deeplabv3plus_resnet101", "v1c", marks=pytest.mark.long),
+        pytest.param("timm resnest50d 32", "deeplabv3plus_resnest50", "d2", marks=pytest.mark.long),
         ("timm resnest101e 32", "deeplabv3plus_resnest101", "d2"),
         ("authors resnest50d 8", "deeplabv3plus_resnest50", "original"),
         ("caffe resnet50 8", "deeplabv3plus_resnet50", "caffe"),

@@ -102,6 +102,7 @@ def local(tmp_path_factory, given, images):
     return above / "run"
 
 
+@pytest.mark.long
 def test_smoke_killed_in_a_save_ends_as_on_a_disk(bucket, local, given, images, tmp_path):
     """With workdir, data and weights in the bucket, of whose answers one in five fails."""
     import bucket_server

@@ -159,7 +159,14 @@ def test_parts_of_a_batch_have_the_teacher_of_the_whole():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["drop", "class", "soft", "posterior"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "drop",
+        "posterior",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("class", "soft")),
+    ],
+)
 def test_eight_devices_equal_one(kind):
     changes = RECIPE | EAGER | {"targets.correct": kind}
     changes["targets.complete"] = "class" if kind == "drop" else kind

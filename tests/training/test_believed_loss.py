@@ -24,10 +24,10 @@ RECIPE = {
 @pytest.mark.parametrize(
     ("correct", "complete", "weighted"),
     [
-        pytest.param("class", "class", False, marks=pytest.mark.slow),
+        pytest.param("class", "class", False, marks=pytest.mark.long),
         ("class", "class", True),
         ("drop", "class", True),
-        pytest.param("soft", "soft", False, marks=pytest.mark.slow),
+        pytest.param("soft", "soft", False, marks=pytest.mark.long),
         pytest.param("soft", "soft", True, marks=pytest.mark.slow),
         pytest.param("posterior", "posterior", False, marks=pytest.mark.slow),
     ],

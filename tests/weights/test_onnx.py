@@ -34,13 +34,21 @@ EVERY = [
     ("deeplabv3plus_resnest50", {"variant": "original", "align_corners": True}),
     ("ocr_resnet50", {"output_stride": 32, "align_corners": True}),
 ]
-QUICK = ["deeplabv3plus_resnet18"]
+QUICK = ("deeplabv3plus_resnet18", {})
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        pytest.param(name, options, marks=() if name in QUICK and not options else pytest.mark.slow)
+        pytest.param(
+            name,
+            options,
+            marks=()
+            if (name, options) == QUICK
+            else pytest.mark.slow
+            if options or name.endswith("101")
+            else pytest.mark.long,
+        )
         for name, options in EVERY
     ],
 )

@@ -104,14 +104,13 @@ def test_weights_of_a_server(server, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_on_a_prepared_set_of_a_server_is_that_on_a_disk(server, tmp_path):
-    compiled = tmp_path / "compiled"
     folder = prepare.ensure("street_scenes", tmp_path / "data", config="smoke", progress=False)
     address = upload(server, folder, "scenes")
     options = ["--config.data.dataset=prepared", "--config.steps=4", "--config.eval_every=4"]
     cache = [f"--config.data.staging_folder={tmp_path / 'cache'}"]
-    finish(start(tmp_path / "here", compiled, *options, f"--config.data.root={folder}"))
+    finish(start(tmp_path / "here", *options, f"--config.data.root={folder}"))
     there = [*options, *cache, f"--config.data.root={address}"]
-    output = finish(start(tmp_path / "there", compiled, *there))
+    output = finish(start(tmp_path / "there", *there))
     assert f"staging      {address}: " in output
     here, there_ = final_state(tmp_path / "here"), final_state(tmp_path / "there")
     assert here.keys() == there_.keys()
@@ -125,9 +124,7 @@ def test_a_run_on_a_prepared_set_of_a_server_is_that_on_a_disk(server, tmp_path)
     other = [*there[:1], "--config.steps=1", f"--config.data.staging_folder={tmp_path / 'second'}"]
     group = [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
     both = [
-        start(
-            tmp_path / "two", compiled, *other, there[-1], *group, f"--process={number}", devices=2
-        )
+        start(tmp_path / "two", *other, there[-1], *group, f"--process={number}", devices=2)
         for number in range(2)
     ]
     for process in both:

@@ -40,7 +40,7 @@ test-slow: $(READY)  ## the slow tests
 	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not long" --ignore $(FLAT)
 	$(BIN)/python -m pytest -m slow $(FLAT)
 
-test-long: $(READY)  ## the slow ones again, with other networks, kinds and moments: before a release
+test-long: $(READY)  ## the longest, and slow ones with other networks, kinds and moments: before a release
 	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 MINUTES ?= 60

@@ -37,7 +37,7 @@ def made(tmp_path, monkeypatch):
     return train_row
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_the_detach_the_segmenter_collapses_and_with_it_it_is_not_harmed(made):
     base, _ = made("base")  # 18.8 % when this was written
     detached, unsure = made("linear")  # 18.4 %

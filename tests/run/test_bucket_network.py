@@ -91,6 +91,7 @@ def test_training_goes_on_while_the_network_stands_still(bucket, network, behind
     assert_same_run(here, bucket, "back/run", ("metrics.jsonl", "eval.json"))
 
 
+@pytest.mark.long
 def test_a_network_that_lets_nothing_through_ends_the_run_in_time(
     bucket, network, behind, here, tmp_path
 ):

@@ -90,6 +90,7 @@ def test_two_processes_go_on_while_the_bucket_denies(bucket, tmp_path, here):
     assert_same_run(here / "run", bucket, "away/run")
 
 
+@pytest.mark.long
 def test_two_processes_end_where_the_bucket_denies_for_good_and_go_on(bucket, tmp_path, here):
     training = train("gs://runs-here/denied/run")
     seen = set()

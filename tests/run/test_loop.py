@@ -224,7 +224,13 @@ def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, ke
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sources", [(), mixed.SMOKE["data.sources"]], ids=["one", "mixed"])
+@pytest.mark.parametrize(
+    "sources",
+    [
+        pytest.param((), id="one", marks=pytest.mark.long),
+        pytest.param(mixed.SMOKE["data.sources"], id="mixed"),
+    ],
+)
 def test_a_stopped_run_keeps_its_teacher(tmp_path, monkeypatch, sources):
     settings = {
         "data.sources": sources,

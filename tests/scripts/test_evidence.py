@@ -242,7 +242,7 @@ def bench(folder, kind, row):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkeypatch, capsys):
     tiny.shrink(monkeypatch)
     arguments = bench(tmp_path, "hard", "recipe_arm")

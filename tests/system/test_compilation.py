@@ -126,7 +126,7 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_line(
     assert jax.config.jax_compilation_cache_dir is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_run_takes_the_programs_of_the_first_and_trains_the_same(tmp_path):
     def train(name):
         # As for people, and not in the quick way and with the cache of the tests.

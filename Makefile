@@ -31,7 +31,7 @@ demo: $(READY)  ## train ARM on generated street scenes, evaluate, leave a page 
 QUICK := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"
 
 # In order, so that what the tests of a file share is made once.
-test: $(READY)  ## the tests but the slow ones (10 minutes on two cores)
+test: $(READY)  ## the tests but the slow ones (about 10 minutes on two cores)
 	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # What measures memory has the machine to itself, and the usual compiler.

@@ -269,7 +269,7 @@ def test_runs_of_a_head_are_trained_measured_and_not_made_twice(tmp_path, monkey
     assert (tmp_path / "runs" / "table.md").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_screen_learns_from_single_pixels_and_makes_nothing_twice(tmp_path, monkeypatch):
     tiny.shrink(monkeypatch)
     monkeypatch.setattr(screen_data, "WIDTHS", (4, 4))

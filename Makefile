@@ -34,14 +34,14 @@ QUICK := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emit
 test: $(READY)  ## the tests but the slow ones (about 10 minutes on two cores)
 	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal
 
+test-slow: $(READY)  ## the slow tests
+	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not long"
+
 # What measures memory has the machine to itself, and the usual compiler.
 FLAT := tests/run/test_flat.py
-test-slow: $(READY)  ## the slow tests
-	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not long" --ignore $(FLAT)
-	$(BIN)/python -m pytest -m slow $(FLAT)
-
 test-long: $(READY)  ## the longest, and slow ones with other networks, kinds and moments: before a release
-	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
+	$(QUICK) $(BIN)/python -m pytest -n 2 --dist worksteal -m long --ignore $(FLAT)
+	$(BIN)/python -m pytest -m long $(FLAT)
 
 MINUTES ?= 60
 SEED ?= 0

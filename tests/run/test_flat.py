@@ -16,7 +16,7 @@ from arm_jax.system import sharding
 from configs import base
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc"),
 ]
 STEPS = 2000
@@ -37,7 +37,7 @@ def used() -> dict[str, int]:
 
 def test_two_thousand_steps_and_five_hundred_evaluated_images_hold_no_more(tmp_path, monkeypatch):
     if ALONE not in os.environ:  # what other tests of this process held may go or grow meanwhile
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "long", "-p", "no:cacheprovider"]
         environment = {**os.environ, ALONE: "1"}
         done = subprocess.run(
             [*command, __file__], cwd=ROOT, env=environment, capture_output=True, text=True

@@ -195,14 +195,15 @@ def test_two_processes_equal_one(tmp_path):
         assert (tmp_path / name / "report.html").stat().st_size > 10_000
 
 
-def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path):
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.long), "float16"])
+def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path, dtype):
     """ResNet-101 at output stride 8 with all its channels; only the crop is small."""
     output = finish(
         start(
-            tmp_path / "run",
+            tmp_path / dtype,
             "--config.model.name=deeplabv3plus_resnet101",
             "--config.model.output_stride=8",
-            "--config.model.dtype=float16",
+            f"--config.model.dtype={dtype}",
             "--config.batch_size=2",
             "--config.steps=2",
             "--config.eval_every=2",
@@ -211,8 +212,8 @@ def test_the_paper_configuration_makes_a_step_at_full_size(tmp_path):
             "--config.augment.crop=(64, 64)",
         )
     )
-    assert "deeplabv3plus_resnet101, output stride 8, float16" in output
-    records = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert "deeplabv3plus_resnet101, output stride 8, " + dtype in output
+    records = [json.loads(x) for x in (tmp_path / dtype / "metrics.jsonl").read_text().splitlines()]
     first = next(r for r in records if "loss" in r)
     # ln(11) = 2.40: an untrained classifier with small weights knows nothing.
     assert first["loss"] == pytest.approx(np.log(11), abs=0.3) or first["skipped"] == 1

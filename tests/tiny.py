@@ -15,6 +15,9 @@ from arm_jax.training.objective import Method
 from arm_jax.training.state import Players, TrainState
 
 CLASSES = 5
+# For the compiler: in the quickest way, that of `make test`, programs that should be equal bit by
+# bit are rounded differently.
+EXACT = {"xla_backend_optimization_level": 1}
 SIZES = {
     "depths": (1, 1, 1, 1),
     "width": 8,
@@ -140,7 +143,10 @@ def _compiled(devices: int, with_arm: bool, dtype: str, remat: bool, method: Met
 
 
 class Run:
-    """A state and the step that changes it, on the first `devices` simulated devices."""
+    """A state and the step that changes it, on the first `devices` simulated devices.
+
+    With `exact`, the step is compiled for comparisons bit by bit; see `EXACT`.
+    """
 
     def __init__(
         self,
@@ -151,7 +157,9 @@ class Run:
         dtype: str = "float32",
         remat: bool = False,
         small: bool = False,
+        exact: bool = False,
     ):
+        self._exact = exact
         plain = {"arm.isolated": 0.0, "augment.jitter": False, "log_every": 3}
         self.method = method(plain | (changes or {}), devices)
         self.mesh, self.graphdef, state, self.compiled = _compiled(
@@ -160,7 +168,11 @@ class Run:
         self.state: TrainState = sharding.replicate(self.mesh, state)
 
     def step(self, numpy_batch: dict[str, np.ndarray]) -> dict[str, float]:
-        self.state, logged = self.compiled(self.state, sharding.shard_batch(self.mesh, numpy_batch))
+        batch = sharding.shard_batch(self.mesh, numpy_batch)
+        if self._exact:
+            self.compiled = self.compiled.lower(self.state, batch).compile(EXACT)
+            self._exact = False
+        self.state, logged = self.compiled(self.state, batch)
         values = {**logged.window._asdict(), **logged._asdict()}
         del values["window"]
         found = jax.device_get({name: x for name, x in values.items() if x is not None})

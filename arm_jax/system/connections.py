@@ -82,11 +82,10 @@ class Connections:
         """A process with its host, as messages call it."""
         return f"process {index} of {self.number} on {self.hosts[index]}"
 
-    def send(self, kind: int, data: bytes = b"", to: int | None = None) -> None:
-        """A message to one connected process or all; a thread sends it, so nobody waits."""
-        for index in list(self._out) if to is None else [to]:
-            if index in self._out:
-                self._out[index].put(_HEAD.pack(kind, len(data)) + data)
+    def send(self, kind: int, data: bytes = b"") -> None:
+        """A message to all that are connected; threads send it, so nobody waits."""
+        for waiting in list(self._out.values()):
+            waiting.put(_HEAD.pack(kind, len(data)) + data)
 
     def farewell(self, patience: float) -> None:
         """Say that this process ends as it should, and wait until all is sent, for some seconds."""

@@ -130,8 +130,11 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_line(
 def test_a_second_run_takes_the_programs_of_the_first_and_trains_the_same(tmp_path):
     def train(name):
         # As for people, and not in the quick way and with the cache of the tests.
-        ours = {"XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"}
-        ours.add("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+        ours = (
+            "XLA_FLAGS",
+            "JAX_COMPILATION_CACHE_DIR",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+        )
         environment = {name: value for name, value in os.environ.items() if name not in ours}
         environment |= {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
         environment["JAX_ENABLE_COMPILATION_CACHE"] = "true"

@@ -34,23 +34,17 @@ EVERY = [
     ("deeplabv3plus_resnest50", {"variant": "original", "align_corners": True}),
     ("ocr_resnet50", {"output_stride": 32, "align_corners": True}),
 ]
-QUICK = ("deeplabv3plus_resnet18", {})
+
+
+def mark(name, options):
+    if (name, options) == ("deeplabv3plus_resnet18", {}):
+        return ()
+    return pytest.mark.slow if options or name.endswith("101") else pytest.mark.long
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [
-        pytest.param(
-            name,
-            options,
-            marks=()
-            if (name, options) == QUICK
-            else pytest.mark.slow
-            if options or name.endswith("101")
-            else pytest.mark.long,
-        )
-        for name, options in EVERY
-    ],
+    [pytest.param(name, options, marks=mark(name, options)) for name, options in EVERY],
 )
 def test_every_network_gives_what_it_gives_in_jax(name, options):
     """Three images, two at a time: the file was made for any number."""
